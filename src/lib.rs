@@ -1,0 +1,28 @@
+//! Tollgate: a low-latency, in-process fraud decision service.
+//!
+//! `ARCHITECTURE.md` is the map: the rooms below, what must hold in each, and the walk of one transaction.
+//! Imports point down only, from the last line of this list to the first; `tests/architecture.rs` guards it.
+
+pub mod domain;
+
+pub mod expr;
+pub mod model;
+pub mod simulate;
+pub mod window;
+pub mod wire;
+
+pub mod feature;
+
+pub mod rules;
+
+pub mod audit;
+pub mod engine;
+pub mod enrich;
+
+pub mod offline;
+pub mod pipeline;
+
+pub mod http;
+
+pub mod cli;
+pub mod config;
