@@ -54,11 +54,14 @@ impl State {
         }
     }
 
-    /// Counts an attempt that has been decided before, without reading anything: how a log is folded.
-    pub fn restore_attempt(&self, counted: &Counted) {
-        if self.ledger.count_attempt(counted.transaction) {
+    /// Counts an attempt that has been decided before, without reading anything: how a log is folded. `false` when it had
+    /// been counted.
+    pub fn restore_attempt(&self, counted: &Counted) -> bool {
+        let is_new = self.ledger.count_attempt(counted.transaction);
+        if is_new {
             self.windows.add(&counted.attempt);
         }
+        is_new
     }
 
     /// Counts what was answered, for the streams `approved` and `declined`. To be called once for each attempt that counted.

@@ -22,6 +22,16 @@ impl FeatureVector {
         &self.numbers
     }
 
+    /// The numbers, with nothing where one is missing: how a record keeps them.
+    pub fn numbers_or_null(&self) -> Vec<Option<f64>> {
+        self.numbers.iter().map(|number| (!number.is_nan()).then_some(*number)).collect()
+    }
+
+    /// The texts, by slot.
+    pub fn texts(&self) -> Vec<(u16, Box<str>)> {
+        self.texts.to_vec()
+    }
+
     /// The numbers, for those who fill them.
     pub fn numbers_mut(&mut self) -> &mut [f64] {
         &mut self.numbers

@@ -8,10 +8,12 @@
 //! - A request has one deadline. What did not arrive by then is missing, by name, in the answer and in the record.
 
 pub mod answer;
+pub mod fold;
 pub mod index;
 pub mod label;
 pub mod metrics;
 pub mod policy;
+pub mod reload;
 pub mod recover;
 pub mod secret;
 pub mod service;
