@@ -70,8 +70,9 @@ pub enum EmbeddedError {
 pub struct EmbeddedProfiles(Arc<Inner>);
 
 struct Inner {
-    database: Database,
+    /// Before `database`, so that no reader is left when that closes the file in order.
     snapshot: ArcSwap<ReadOnlyTable<&'static str, &'static [u8]>>,
+    database: Database,
     /// Held from the begin of a write until its snapshot is published: snapshots never go back in time.
     writer: Mutex<()>,
     counters: ProfileCounters,
@@ -111,8 +112,7 @@ impl EmbeddedProfiles {
             Ok(found) => return Err(EmbeddedError::NewerFormat { path, found }),
             Err(source) => return Err(EmbeddedError::Unreadable { path, source }),
         }
-        let snapshot =
-            snapshot(&database).map_err(|source| EmbeddedError::Unreadable { path, source })?;
+        let snapshot = snapshot(&database).map_err(|source| EmbeddedError::Unreadable { path, source })?;
         Ok(Self(Arc::new(Inner {
             database,
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -152,7 +152,10 @@ impl ProfileSource for EmbeddedProfiles {
                 count(&counters.errors);
                 let errors = counters.read().errors;
                 if errors.is_power_of_two() {
-                    warn!(entity = entity.name(), errors, "a profile could not be read from the embedded store");
+                    warn!(
+                        entity = entity.name(),
+                        errors, "a profile could not be read from the embedded store"
+                    );
                 }
                 entity.answer_timed_out(&mut enrichment);
             }
@@ -199,7 +202,9 @@ fn snapshot(database: &Database) -> Result<ReadOnlyTable<&'static str, &'static 
 fn write(inner: &Inner, records: &[ProfileRecord]) -> Result<(), ProfileError> {
     let storage = ProfileError::Storage;
     let _writer = inner.writer.lock();
-    let transaction = inner.database.begin_write().map_err(boxed).map_err(storage)?;
+    let mut transaction = inner.database.begin_write().map_err(boxed).map_err(storage)?;
+    // A little more to write each time, and after a crash the file need not be walked from end to end.
+    transaction.set_quick_repair(true);
     {
         let mut table = transaction.open_table(PROFILES).map_err(boxed).map_err(storage)?;
         let mut key = String::new();
@@ -276,7 +281,8 @@ mod tests {
         let error = EmbeddedProfiles::open(dir.path()).unwrap_err();
         assert!(matches!(error, EmbeddedError::NewerFormat { found: 2, .. }), "{error}");
 
-        std::fs::write(&path, "this is no database, and it is long enough to look like one".repeat(200)).unwrap();
+        std::fs::write(&path, "this is no database, and it is long enough to look like one".repeat(200))
+            .unwrap();
         let error = EmbeddedProfiles::open(dir.path()).unwrap_err();
         assert!(matches!(error, EmbeddedError::Unreadable { .. }), "{error}");
         assert!(EmbeddedProfiles::open(&dir.path().join("missing")).is_err());

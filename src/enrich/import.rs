@@ -16,8 +16,9 @@ use crate::enrich::source::{ProfileError, ProfileSource};
 pub const IMPORT_LINE_BYTES_MAX: usize = 256 * 1024;
 /// Most profiles that are written together.
 pub const IMPORT_BATCH_RECORDS_MAX: usize = 512;
-/// A batch that holds this much is written, in bytes of input.
-pub const IMPORT_BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// A batch that holds this much is written, in bytes of input. Small enough to pass a slow network before the connection
+/// behind it is taken for stalled.
+pub const IMPORT_BATCH_BYTES_MAX: usize = 256 * 1024;
 
 /// How far an import is, or how far it came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -11,7 +11,9 @@
 //! - `counters` what an operator wants to see of all this
 //!
 //! What must hold:
-//! - A fetch never fails and never outlasts its timeout. What did not arrive is `TimedOut`, by output; it is never zero.
+//! - A fetch never fails. What did not arrive is `TimedOut`, by output; it is never zero.
+//! - A fetch from Redis never outlasts its timeout, and costs next to nothing while there is no connection. The embedded store
+//!   does not wait for anything but the operating system's page cache, and reads no clock.
 //! - `Absent` is only said of a store that answered, or of an entity that the transaction does not have.
 //! - An answer belongs to the transaction that asked: a late reply is dropped, never handed to another.
 //! - One transaction costs at most one round trip, however many entities and fields it asks for.

@@ -25,7 +25,9 @@ pub enum ProfileRecordError {
     #[error("id: {0}")]
     Id(TextError),
     /// A field's name.
-    #[error("field {0:?}: a name must be 1 to {FIELD_NAME_BYTES_MAX} bytes long and free of control characters")]
+    #[error(
+        "field {0:?}: a name must be 1 to {FIELD_NAME_BYTES_MAX} bytes long and free of control characters"
+    )]
     FieldName(String),
     /// A field's value.
     #[error("field {0:?}: a value must be at most {TEXT_BYTES_MAX} bytes long")]
@@ -156,7 +158,8 @@ pub(super) enum Merged {
 
 /// The row after a record was written over it.
 pub(super) fn merge(row: Option<&[u8]>, record: &ProfileRecord) -> Result<Merged, Unreadable> {
-    let mut fields: BTreeMap<&[u8], &[u8]> = row.map(unpack).into_iter().flatten().collect::<Result<_, _>>()?;
+    let mut fields: BTreeMap<&[u8], &[u8]> =
+        row.map(unpack).into_iter().flatten().collect::<Result<_, _>>()?;
     for (name, value) in record.fields() {
         match value {
             Some(value) => fields.insert(name.as_bytes(), value.as_bytes()),
@@ -190,7 +193,8 @@ mod tests {
     #[test]
     fn wrong_profiles_are_refused_and_say_why() {
         let long = "x".repeat(TEXT_BYTES_MAX + 1);
-        let cases: [(&str, &str, &[(&str, Option<&str>)], &str); 9] = [
+        type Case<'a> = (&'a str, &'a str, &'a [(&'a str, Option<&'a str>)], &'a str);
+        let cases: [Case<'_>; 9] = [
             ("a:b", "c", &[("f", Some("1"))], "entity \"a:b\""),
             ("customer", "", &[("f", Some("1"))], "id: must not be empty"),
             ("customer", "a\u{0}b", &[("f", Some("1"))], "id: must be free of control characters"),

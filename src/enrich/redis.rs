@@ -78,7 +78,13 @@ impl RedisProfiles {
                         Value::ServerError(error) => error.to_string(),
                         _ => "a reply of another shape than HMGET has".to_owned(),
                     };
-                    warn!(redis = &*self.shown, entity = entity.name(), said, errors, "no profile from Redis");
+                    warn!(
+                        redis = &*self.shown,
+                        entity = entity.name(),
+                        said,
+                        errors,
+                        "no profile from Redis"
+                    );
                 }
                 entity.answer_timed_out(enrichment);
             }

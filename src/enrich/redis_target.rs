@@ -102,10 +102,7 @@ mod tests {
             ("redis://localhost", "redis://localhost:6379/0"),
             ("redis://:hunter2@10.0.0.1:7000/3", "redis://10.0.0.1:7000/3"),
             ("redis://app:hunter2@[::1]:7000", "redis://[::1]:7000/0"),
-            (
-                "redis+unix:///run/redis.sock?db=2&user=app&pass=hunter2",
-                "redis+unix:///run/redis.sock?db=2",
-            ),
+            ("redis+unix:///run/redis.sock?db=2&user=app&pass=hunter2", "redis+unix:///run/redis.sock?db=2"),
         ];
         for (url, shown) in cases {
             let target = RedisTarget::parse(url).unwrap();

@@ -60,7 +60,9 @@ pub enum ProfileError {
     #[error("embedded profile store: {0}")]
     Storage(#[source] Box<redb::Error>),
     /// The embedded store holds a row that cannot be read, so that it cannot be added to.
-    #[error("embedded profile store: the stored profile of {entity} cannot be read; write it anew from its source")]
+    #[error(
+        "embedded profile store: the stored profile of {entity} cannot be read; write it anew from its source"
+    )]
     Corrupt {
         /// Whose profile; the id is personal data and stays out of messages.
         entity: String,
@@ -83,10 +85,7 @@ pub trait ProfileSource: Send + Sync + 'static {
 
     /// Writes profiles: each named field is replaced or removed, other fields stay. All of them are stored when this
     /// returns `Ok`; after an error some may be. Writing again is always safe.
-    fn put_many(
-        &self,
-        records: Vec<ProfileRecord>,
-    ) -> impl Future<Output = Result<(), ProfileError>> + Send;
+    fn put_many(&self, records: Vec<ProfileRecord>) -> impl Future<Output = Result<(), ProfileError>> + Send;
 
     /// Writes fields of one profile.
     fn put(
