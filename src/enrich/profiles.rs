@@ -35,6 +35,14 @@ impl Profiles {
             Self::Redis(redis) => redis.is_up(),
         }
     }
+
+    /// Waits until the store can be asked; `false` when it cannot within `wait`. For imports and start-up.
+    pub async fn wait_until_up(&self, wait: Duration) -> bool {
+        match self {
+            Self::Embedded(_) => true,
+            Self::Redis(redis) => redis.wait_until_up(wait).await,
+        }
+    }
 }
 
 impl ProfileSource for Profiles {

@@ -184,7 +184,50 @@ pub(super) fn merge(row: Option<&[u8]>, record: &ProfileRecord) -> Result<Merged
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn merges_do_what_a_map_does(
+            writes in prop::collection::vec(
+                prop::collection::btree_map("[a-f]{1,2}", prop::option::of("\\PC{0,8}"), 1..5),
+                1..20,
+            ),
+        ) {
+            let mut oracle = BTreeMap::new();
+            let mut row: Option<Vec<u8>> = None;
+            for fields in &writes {
+                for (name, value) in fields {
+                    match value {
+                        Some(value) => oracle.insert(name.clone(), value.clone()),
+                        None => oracle.remove(name),
+                    };
+                }
+                let fields = fields.iter().map(|(name, value)| (&**name, value.as_deref()));
+                let record = ProfileRecord::new("customer", "c_1", fields).unwrap();
+                row = match merge(row.as_deref(), &record).unwrap() {
+                    Merged::Row(row) => Some(row),
+                    Merged::Nothing => None,
+                    Merged::TooManyFields => panic!("too many fields"),
+                };
+                let stored: Vec<_> = row.iter().flat_map(|row| unpack(row)).map(Result::unwrap).collect();
+                let expected: Vec<_> =
+                    oracle.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+                prop_assert_eq!(stored, expected);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(mut row in prop::collection::vec(any::<u8>(), 0..200), known in any::<bool>()) {
+            if let (true, Some(first)) = (known, row.first_mut()) {
+                *first = PACKED_FORMAT;
+            }
+            let fields = unpack(&row).count();
+            prop_assert!(fields <= row.len() + 1);
+        }
+    }
 
     fn record(fields: &[(&str, Option<&str>)]) -> ProfileRecord {
         ProfileRecord::new("customer", "c_1", fields.iter().copied()).unwrap()

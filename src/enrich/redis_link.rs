@@ -102,7 +102,7 @@ impl Drop for RedisLink {
 /// The keeper: connect, watch, give up, wait, again. Ends only by being aborted.
 async fn keep(target: RedisTarget, shared: Arc<Shared>, up: watch::Sender<bool>) {
     let mut wait = RECONNECT_WAIT_MIN;
-    let mut failures: u64 = 0;
+    let (mut failures, mut last_reason) = (0_u64, String::new());
     loop {
         match connect(&target).await {
             Ok(connection) => {
@@ -117,8 +117,9 @@ async fn keep(target: RedisTarget, shared: Arc<Shared>, up: watch::Sender<bool>)
             }
             Err(reason) => {
                 failures = failures.saturating_add(1);
-                if failures.is_power_of_two() {
+                if failures.is_power_of_two() || reason != last_reason {
                     warn!(redis = %target, reason, failures, "cannot reach the profile store; trying on");
+                    last_reason = reason;
                 }
             }
         }

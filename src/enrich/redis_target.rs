@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr};
+use redis::io::tcp::TcpSettings;
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _};
 use thiserror::Error;
 
 use crate::enrich::redis_link::{CONNECT_TIMEOUT, REQUESTS_QUEUED_MAX};
@@ -43,8 +44,12 @@ impl RedisTarget {
         if redis::parse_redis_url(url).is_none() {
             return Err(refuse("it is not a well-formed URL"));
         }
-        // `category` and `code` are fixed texts; a detail could repeat a part of the URL and is left out.
-        let client = Client::open(url).map_err(|error| RedisUrlError { reason: fixed_text(&error) })?;
+        // Without `nodelay`, the requests of one transaction would wait for the acknowledgement of another's.
+        let client = url
+            .into_connection_info()
+            .map(|info| info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
+            .and_then(Client::open)
+            .map_err(|error| refuse(fixed_reason(&error)))?;
         let info = client.get_connection_info();
         let database = info.redis_settings().db();
         let shown = match info.addr() {
@@ -69,14 +74,19 @@ impl RedisTarget {
     }
 }
 
-fn fixed_text(error: &redis::RedisError) -> String {
+/// What the client found wrong, out of a fixed list: its own message may repeat a part of the URL.
+fn fixed_reason(error: &redis::RedisError) -> &'static str {
+    const REASONS: [&str; 7] = [
+        "Missing hostname",
+        "Missing path",
+        "Invalid database number",
+        "Invalid protocol version",
+        "Username is not valid UTF-8 string",
+        "Password is not valid UTF-8 string",
+        "Cannot connect to a wildcard address",
+    ];
     let text = error.to_string();
-    let known = ["Missing hostname", "Invalid database number", "Invalid protocol version", "Missing path"]
-        .into_iter()
-        .chain(["Username is not valid UTF-8 string", "Password is not valid UTF-8 string"])
-        .chain(["Cannot connect to a wildcard address"])
-        .find(|known| text.contains(known));
-    known.unwrap_or("it was not understood").to_owned()
+    REASONS.into_iter().find(|reason| text.contains(reason)).unwrap_or("it was not understood")
 }
 
 impl fmt::Display for RedisTarget {

@@ -3,10 +3,13 @@
 use std::fmt::Write as _;
 use std::io::Cursor;
 
-use tollgate::enrich::import::{IMPORT_LINE_BYTES_MAX, ImportProgress, import_ndjson};
+use tollgate::enrich::import::{
+    IMPORT_BATCH_RECORDS_MAX, IMPORT_LINE_BYTES_MAX, ImportFault, ImportProgress, import_ndjson,
+};
 use tollgate::enrich::plan::ProfileType::{Bool, Int, Number, Text};
 
-use crate::stores::{ask, every_store, plan};
+use crate::redis_server::RedisServer;
+use crate::stores::{ask, connected, every_store, plan};
 
 #[tokio::test]
 async fn lines_become_profiles() {
@@ -79,4 +82,18 @@ async fn the_first_wrong_line_stops_the_import_and_is_named() {
             assert!(text.starts_with("line 3: ") && text.contains(expected), "{name}: {text}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_store_that_goes_away_is_said_and_counted_honestly() {
+    let mut server = RedisServer::start();
+    let redis = connected(&server.url()).await;
+    let mut input = String::new();
+    for index in 0..2 * IMPORT_BATCH_RECORDS_MAX {
+        writeln!(input, r#"{{"entity":"card","id":"fp_{index}","n":{index}}}"#).unwrap();
+    }
+    let error = import_ndjson(Cursor::new(&input), &redis, |_| server.kill()).await.unwrap_err();
+    assert_eq!(error.stored, IMPORT_BATCH_RECORDS_MAX as u64, "the first batch: {error}");
+    assert_eq!(error.line, 2 * IMPORT_BATCH_RECORDS_MAX as u64, "the last line of the second: {error}");
+    assert!(matches!(error.fault, ImportFault::Store(_)), "{error}");
 }

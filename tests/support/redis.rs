@@ -18,6 +18,7 @@ const READY_POLL: Duration = Duration::from_millis(10);
 /// A running server, which ends with this value. It keeps nothing on disk: a restart begins empty.
 pub struct RedisServer {
     child: Option<Child>,
+    watchdog: Option<Child>,
     port: u16,
     dir: TempDir,
     extra: Vec<String>,
@@ -33,7 +34,7 @@ impl RedisServer {
     pub fn start_with(extra: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a directory for redis-server");
         let extra = extra.iter().map(|&option| option.to_owned()).collect();
-        let mut server = Self { child: None, port: 0, dir, extra };
+        let mut server = Self { child: None, watchdog: None, port: 0, dir, extra };
         for _ in 0..START_ATTEMPTS_MAX {
             server.port = free_port();
             // Another process may take the port in between: then try the next.
@@ -114,10 +115,11 @@ impl RedisServer {
                  install it with `apt-get install redis-server` (or your system's package manager)"
             ),
         }
+        self.watch();
         for _ in 0..READY_POLLS_MAX {
             let exited = self.child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)));
             if exited {
-                self.child = None;
+                self.reap();
                 return false;
             }
             if ask(self.port, &["PING"]).is_some() {
@@ -135,7 +137,25 @@ impl RedisServer {
         assert!(sent.is_ok_and(|status| status.success()), "cannot send {name} to redis-server");
     }
 
+    /// A shell that ends the server when this process is gone, even by a kill: then its standard input closes. Nobody
+    /// else would end it, least of all while it is frozen.
+    fn watch(&mut self) {
+        let Some(child) = &self.child else { return };
+        self.watchdog = Command::new("sh")
+            .arg("-c")
+            .arg(format!("read _; kill -KILL {}", child.id()))
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok();
+    }
+
+    /// Waits for the end of the server. The watchdog goes first: afterwards, the number may be another process's.
     fn reap(&mut self) {
+        if let Some(mut watchdog) = self.watchdog.take() {
+            let _ = watchdog.kill();
+            let _ = watchdog.wait();
+        }
         if let Some(mut child) = self.child.take() {
             let _ = child.wait();
         }
@@ -144,10 +164,10 @@ impl RedisServer {
 
 impl Drop for RedisServer {
     fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
+        if let Some(child) = &mut self.child {
             let _ = child.kill();
-            let _ = child.wait();
         }
+        self.reap();
     }
 }
 
