@@ -282,6 +282,11 @@ pub(super) fn shortened(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
     use super::*;
 
     #[test]
@@ -354,6 +359,43 @@ mod tests {
             let refused = ProfilePlan::builder().field("customer", field, ProfileType::Int);
             assert!(matches!(refused, Err(ProfilePlanError::FieldName(_))), "{field:?}");
         }
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn malformed_values_are_counted_and_logged_rarely_and_without_the_value() {
+        let mut builder = ProfilePlan::builder();
+        builder.field("customer", "orders", ProfileType::Int).unwrap();
+        let plan = builder.build();
+        let entity = &plan.entities()[0];
+        let (counters, log) = (ProfileCounters::default(), Log::default());
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        let mut enrichment = Enrichment::timed_out(1);
+        tracing::subscriber::with_default(subscriber, || {
+            for _ in 0..1000 {
+                let field = &entity.fields()[0];
+                entity.answer(field, Some(b"jane@example.com"), &counters, &mut enrichment);
+            }
+        });
+        assert_eq!(*enrichment.0, [Lookup::Absent]);
+        assert_eq!(counters.read().malformed_values, 1000);
+        let log = String::from_utf8(log.0.lock().clone()).unwrap();
+        assert_eq!(log.lines().count(), 10, "the 1st, 2nd, 4th, … 512th: {log}");
+        assert!(log.contains("orders") && log.contains("int") && !log.contains("jane"), "{log}");
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl RedisProfiles {
 
     fn answer(&self, entity: &PlanEntity, reply: &Value, enrichment: &mut Enrichment) {
         match reply {
-            Value::Array(stored) if stored.len() == entity.fields().len() => {
+            Value::Array(stored) if stored.len() == entity.fields().len() && stored.iter().all(is_stored) => {
                 for (field, stored) in entity.fields().iter().zip(stored) {
                     let stored = match stored {
                         Value::BulkString(bytes) => Some(&**bytes),
@@ -76,7 +76,7 @@ impl RedisProfiles {
                     // An error reply names the kind of fault; it holds neither key nor value.
                     let said = match unexpected {
                         Value::ServerError(error) => error.to_string(),
-                        _ => "a reply of another shape than HMGET has".to_owned(),
+                        _ => "a reply that is none to HMGET".to_owned(),
                     };
                     warn!(
                         redis = &*self.shown,
@@ -85,6 +85,9 @@ impl RedisProfiles {
                         errors,
                         "no profile from Redis"
                     );
+                }
+                if !matches!(unexpected, Value::ServerError(_)) {
+                    self.link.complain();
                 }
                 entity.answer_timed_out(enrichment);
             }
@@ -95,8 +98,7 @@ impl RedisProfiles {
 impl ProfileSource for RedisProfiles {
     async fn fetch(&self, plan: &ProfilePlan, keys: &ProfileKeys<'_>, wait: Duration) -> Enrichment {
         let counters = self.counters();
-        let (pipeline, command_count) = questions(plan, keys);
-        if command_count == 0 {
+        if plan.asked(keys).next().is_none() {
             return Enrichment::absent(plan.len());
         }
         count(&counters.fetches);
@@ -108,8 +110,9 @@ impl ProfileSource for RedisProfiles {
             count(&counters.unavailable);
             return plan.unanswered(keys);
         };
-        match timeout(wait, connection.send_packed_commands(&pipeline, 0, command_count)).await {
-            Ok(Ok(replies)) if replies.len() == command_count => {
+        let pipeline = questions(plan, keys);
+        match timeout(wait, connection.send_packed_commands(&pipeline, 0, pipeline.len())).await {
+            Ok(Ok(replies)) if replies.len() == pipeline.len() => {
                 let mut enrichment = Enrichment::absent(plan.len());
                 for ((entity, _), reply) in plan.asked(keys).zip(&replies) {
                     self.answer(entity, reply, &mut enrichment);
@@ -158,19 +161,22 @@ impl ProfileSource for RedisProfiles {
     }
 }
 
+/// Whether this can stand in an answer to `HMGET`.
+const fn is_stored(value: &Value) -> bool {
+    matches!(value, Value::BulkString(_) | Value::Nil)
+}
+
 /// One `HMGET` per entity that the transaction has.
-fn questions(plan: &ProfilePlan, keys: &ProfileKeys<'_>) -> (Pipeline, usize) {
+fn questions(plan: &ProfilePlan, keys: &ProfileKeys<'_>) -> Pipeline {
     let mut pipeline = Pipeline::with_capacity(plan.entities().len());
-    let mut command_count = 0;
     for (entity, id) in plan.asked(keys) {
         let mut command = command("HMGET", entity.name(), id);
         for field in entity.fields() {
             command.arg(field.name());
         }
         pipeline.add_command(command);
-        command_count += 1;
     }
-    (pipeline, command_count)
+    pipeline
 }
 
 /// One `HSET` and one `HDEL` per record, each where it has something to do.

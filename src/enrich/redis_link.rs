@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use redis::Value;
 use redis::aio::MultiplexedConnection;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
@@ -133,7 +134,7 @@ async fn connect(target: &RedisTarget) -> Result<MultiplexedConnection, String> 
     let mut connection = target.connect().await.map_err(|error| error.to_string())?;
     match timeout(CONNECT_TIMEOUT, ping(&mut connection)).await {
         Ok(Ok(())) => Ok(connection),
-        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Err(reason)) => Err(reason),
         Err(_) => Err(format!("no answer to PING in {} ms", CONNECT_TIMEOUT.as_millis())),
     }
 }
@@ -147,14 +148,19 @@ async fn watch_over(shared: &Shared, mut connection: MultiplexedConnection) -> S
         }
         match timeout(PROBE_TIMEOUT, ping(&mut connection)).await {
             Ok(Ok(())) => sleep(PROBE_PAUSE).await,
-            Ok(Err(error)) => return error.to_string(),
+            Ok(Err(reason)) => return reason,
             Err(_) => return format!("no answer to PING in {} ms", PROBE_TIMEOUT.as_millis()),
         }
     }
 }
 
-async fn ping(connection: &mut MultiplexedConnection) -> redis::RedisResult<()> {
-    redis::cmd("PING").exec_async(connection).await
+/// Any other answer than `PONG` would mean that replies no longer stand in the order of the requests.
+async fn ping(connection: &mut MultiplexedConnection) -> Result<(), String> {
+    match redis::cmd("PING").query_async::<Value>(connection).await {
+        Ok(Value::SimpleString(pong)) if pong == "PONG" => Ok(()),
+        Ok(_) => Err("the answer to PING is not PONG".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// A connection on offer to fetches. Withdrawn on drop, so also when the keeper is aborted.
