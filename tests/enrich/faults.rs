@@ -2,15 +2,18 @@
 
 use std::io::Write as _;
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
+use tokio::runtime::Builder;
 use tokio::time::sleep;
 use tollgate::domain::enrichment::{Lookup, ProfileValue};
 use tollgate::domain::time::{Clock, SystemClock};
+use tollgate::enrich::counters::ProfileCounters;
 use tollgate::enrich::plan::ProfileType::{Int, Text};
 use tollgate::enrich::redis::RedisProfiles;
+use tollgate::enrich::redis_target::RedisTarget;
 use tollgate::enrich::source::ProfileSource;
 
 use crate::redis_server::RedisServer;
@@ -308,4 +311,38 @@ async fn dropping_the_store_closes_its_connection() {
     assert!(settles_at(2).await, "the store has one connection");
     drop(redis);
     assert!(settles_at(1).await, "the connection outlives the store");
+}
+
+/// As a server with one single-threaded runtime per core does it.
+#[test]
+fn each_runtime_has_its_own_connection_and_all_share_the_counters() {
+    let server = RedisServer::start();
+    server.command(&["HSET", "tollgate:profile:customer:c_7", "orders", "5"]);
+    let counters = Arc::new(ProfileCounters::default());
+    let all_up = Arc::new(Barrier::new(2));
+    let workers: Vec<_> = (0..2)
+        .map(|_| {
+            let (url, counters, all_up) = (server.url(), Arc::clone(&counters), Arc::clone(&all_up));
+            std::thread::spawn(move || {
+                let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+                let target = RedisTarget::parse(&url).unwrap();
+                let redis = RedisProfiles::start(target, Arc::clone(&counters), runtime.handle());
+                let answer = runtime.block_on(async {
+                    assert!(redis.wait_until_up(AMPLE).await);
+                    timed(&redis, AMPLE).await.0
+                });
+                all_up.wait();
+                let up = counters.read().connections_up;
+                all_up.wait();
+                // Without its runtime, a connection cannot live on; nobody may wait for it.
+                drop(runtime);
+                assert!(!redis.is_up());
+                (answer, up)
+            })
+        })
+        .collect();
+    for worker in workers {
+        assert_eq!(worker.join().unwrap(), (r#"[{"known":5}]"#.to_owned(), 2));
+    }
+    assert_eq!((counters.read().fetches, counters.read().connections_up), (2, 0));
 }
