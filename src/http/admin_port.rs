@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::http::auth::PortName;
 use crate::http::body::ResponseBody;
@@ -17,7 +17,7 @@ use crate::http::port::Handler;
 use crate::http::problem::{Problem, ProblemError, ProblemKind};
 use crate::http::request;
 use crate::http::server::Shared;
-use crate::http::service::{DecisionService, PolicyStatus};
+use crate::http::service::{Check, DecisionService, PolicyStatus};
 use crate::http::transport::BusyGuard;
 
 /// The media type of a metrics text that ends with `# EOF`.
@@ -63,16 +63,15 @@ impl<S: DecisionService> AdminPort<S> {
     }
 
     fn readiness(&self) -> Result<Response<ResponseBody>, Problem> {
-        let readiness = self.shared.service.readiness();
-        let draining = self.shared.is_draining();
-        let ready = readiness.ready && !draining;
-        let mut checks = serde_json::Map::new();
-        for (name, result) in readiness.checks {
-            checks.insert(name.to_owned(), Value::from(result.err().unwrap_or_else(|| "ok".to_owned())));
+        let mut readiness = self.shared.service.readiness();
+        if self.shared.is_draining() {
+            readiness.ready = false;
+            let detail = Some("shutting down".to_owned());
+            readiness.checks.push(Check { name: "ports", ok: false, detail });
         }
-        checks.insert("serving".to_owned(), Value::from(if draining { "shutting down" } else { "ok" }));
+        let ready = readiness.ready;
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        let mut response = to_json(status, &json!({"ready": ready, "checks": checks}))?;
+        let mut response = to_json(status, &readiness)?;
         if !ready {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }

@@ -352,9 +352,7 @@ impl From<DecideError> for Problem {
             DecideError::Overloaded { retry_after_s } => {
                 Self::new(ProblemKind::Overloaded, error.to_string()).retry_after(retry_after_s)
             }
-            DecideError::NotReady { .. } => {
-                Self::new(ProblemKind::NotReady, error.to_string()).retry_after(1)
-            }
+            DecideError::NotReady(_) => Self::new(ProblemKind::NotReady, error.to_string()).retry_after(1),
             DecideError::AuditUnavailable(cause) => {
                 // The cause names files of this machine, which are nobody's business outside.
                 tracing::error!(%cause, "the audit log cannot be written, so no decision is given");

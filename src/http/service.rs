@@ -48,63 +48,72 @@ pub trait DecisionService: Send + Sync + 'static {
     fn metrics_text(&self) -> String;
 }
 
-/// Why a request was not answered with a decision.
+/// Why there is no decision.
 #[derive(Debug, Error)]
 pub enum DecideError {
-    /// The body is not JSON or has wrong fields.
-    #[error(transparent)]
+    /// The request is wrong.
+    #[error("{0}")]
     Rejected(#[from] Rejection),
-    /// The key was used before, with another body.
-    #[error("this idempotency key was already used with another body")]
+    /// The idempotency key has been used for another body.
+    #[error("this idempotency key was used before, for a request with another body")]
     KeyReused,
-    /// The first request with this key is still in work.
-    #[error("the first request with this idempotency key is still in work")]
+    /// The first request with this key is still being decided, and the deadline of this one is over.
+    #[error("the first request with this idempotency key is still being decided")]
     InFlight,
-    /// Load was shed.
-    #[error("more requests than can be decided in time")]
+    /// More requests than can be decided in time.
+    #[error("more requests are being decided than the service takes on; ask again in {retry_after_s} s")]
     Overloaded {
-        /// When to come again, in seconds.
+        /// When to ask again.
         retry_after_s: u32,
     },
-    /// Not ready to decide yet.
-    #[error("not ready to decide: {reason}")]
-    NotReady {
-        /// What is not ready.
-        reason: String,
-    },
-    /// The decision could not be made durable, so it was not given.
-    #[error("the audit log cannot be written: {0}")]
+    /// Starting or draining.
+    #[error("the service is {0}")]
+    NotReady(&'static str),
+    /// The decision cannot be recorded, and config says that then there is none.
+    #[error("the decision cannot be recorded: {0}")]
     AuditUnavailable(String),
     /// Over this client's limit.
     #[error("more requests than this client may send")]
     TooManyRequests,
-    /// A fault of the service itself.
-    #[error("{0}")]
+    /// A defect of this program.
+    #[error("internal error: {0}")]
     Internal(String),
 }
 
-/// Whether the service is ready to decide.
-#[derive(Clone, Debug, Serialize)]
+/// Whether the service can decide.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Readiness {
     /// All checks passed.
     pub ready: bool,
-    /// Every check by name, and what is wrong.
-    pub checks: Vec<(&'static str, Result<(), String>)>,
+    /// Each check.
+    pub checks: Vec<Check>,
 }
 
-/// The policy now live.
+/// One check of readiness.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Check {
+    /// What was checked.
+    pub name: &'static str,
+    /// Whether it is well.
+    pub ok: bool,
+    /// What is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// What is live, and why the last candidate was refused.
 #[derive(Clone, Debug, Serialize)]
 pub struct PolicyStatus {
-    /// Its content hash.
-    pub version: String,
-    /// Why the last reload was refused.
-    pub refused: Option<Refused>,
+    /// The live policy, by content hash.
+    pub policy: Box<str>,
+    /// Why the last candidate was refused; absent when the last one went live.
+    pub refused: Option<Refusal>,
 }
 
-/// Why a reload was refused.
-#[derive(Clone, Debug, Serialize)]
-pub struct Refused {
-    /// Every error, with file and line.
+/// Why a candidate was refused.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Refusal {
+    /// Every mistake, with its file and line.
     pub errors: Vec<String>,
 }
 
