@@ -23,6 +23,7 @@ pub mod open;
 pub mod queue;
 pub mod reader;
 pub mod receipt;
+pub mod record;
 mod scan;
 pub mod segment;
 mod sync;

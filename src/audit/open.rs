@@ -350,7 +350,12 @@ fn read_headers(directory: &Path, segments: &[u64]) -> Result<Vec<SegmentHeader>
             Ok(Err(error)) => Err(Damage::Segment(error)),
             Err(source) => return Err(OpenError::Io { path, source }),
         };
-        headers.push(header.map_err(|damage| OpenError::Damaged { path, offset: 0, damage, readable_from: None })?);
+        headers.push(header.map_err(|damage| OpenError::Damaged {
+            path,
+            offset: 0,
+            damage,
+            readable_from: None,
+        })?);
     }
     Ok(headers)
 }
@@ -364,7 +369,8 @@ fn close_segment(
     repairs: &mut Vec<Repair>,
 ) -> Result<(), OpenError> {
     let path = segment_path(directory, header.first_sequence);
-    let damaged = |offset, damage| OpenError::Damaged { path: path.clone(), offset, damage, readable_from: None };
+    let damaged =
+        |offset, damage| OpenError::Damaged { path: path.clone(), offset, damage, readable_from: None };
     let io_error = |source| OpenError::Io { path: path.clone(), source };
     let end = next.previous_bytes;
     let have = std::fs::metadata(&path).map_err(io_error)?.len();
@@ -394,11 +400,7 @@ fn close_segment(
 }
 
 /// Walks a segment as far as it is good: the last record, where it ends, and what is wrong there.
-fn walk(
-    file: File,
-    header: &SegmentHeader,
-    end: Option<u64>,
-) -> io::Result<(Head, u64, Option<Damage>)> {
+fn walk(file: File, header: &SegmentHeader, end: Option<u64>) -> io::Result<(Head, u64, Option<Damage>)> {
     let mut scanner = Scanner::new(file, FIRST_RECORD_OFFSET, end);
     let mut chain = Chain::new(header.previous());
     loop {
@@ -410,7 +412,9 @@ fn walk(
                 }
             }
             Err(ScanError::Io(error)) => return Err(error),
-            Err(ScanError::Frame(error)) => return Ok((chain.head(), scanner.offset(), Some(Damage::Frame(error)))),
+            Err(ScanError::Frame(error)) => {
+                return Ok((chain.head(), scanner.offset(), Some(Damage::Frame(error))));
+            }
         }
     }
 }

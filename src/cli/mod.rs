@@ -1,1 +1,5 @@
-//! The cli room.
+//! The command line.
+pub mod args;
+pub mod logging;
+pub mod policy;
+pub mod progress;

@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 
 use crate::domain::decision::{Outcome, Reason, ReasonSource, RiskLevel};
 use crate::domain::enrichment::Enrichment;
+use crate::domain::time::EventTime;
 use crate::domain::transaction::Transaction;
 use crate::domain::value::Value;
 use crate::engine::policy::{BoundModel, Policy};
@@ -13,7 +14,6 @@ use crate::expr::schema::Slot;
 use crate::feature::extract;
 use crate::feature::facts::{SCORE_SLOT, TransactionFacts};
 use crate::feature::vector::FeatureVector;
-use crate::domain::time::EventTime;
 use crate::rules::list::Lists;
 
 /// How many of the features that raised the score are named as reasons.
@@ -129,7 +129,8 @@ pub fn judge(
     let mut outcome = verdict.outcome;
     let mut reason: Box<str> = verdict.reason.into();
     let mut reasons = policy.rules.reasons(&hits, &facts);
-    if let Some((floor, floor_reason)) = missing_floor(policy, &missing).filter(|(floor, _)| *floor > outcome) {
+    if let Some((floor, floor_reason)) = missing_floor(policy, &missing).filter(|(floor, _)| *floor > outcome)
+    {
         outcome = floor;
         reason = floor_reason.code.clone();
         reasons.insert(0, floor_reason);
@@ -181,4 +182,16 @@ fn missing_floor(policy: &Policy, missing: &[Part]) -> Option<(Outcome, Reason)>
         };
         (floor, reason)
     })
+}
+
+fn score(_bound: &BoundModel, _features: &FeatureVector, _lap: &mut dyn FnMut(Stage)) -> Option<Scored> {
+    None
+}
+
+fn add_model_reasons(
+    _policy: &Policy,
+    _features: &FeatureVector,
+    _scored: &Scored,
+    _reasons: &mut Vec<Reason>,
+) {
 }

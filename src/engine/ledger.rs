@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use parking_lot::Mutex;
 
 use crate::domain::label::Verdict;
-use crate::window::event::Key;
+use crate::window::event::{BuildKeyHasher, Key};
 
 /// Most transactions remembered, unless a ledger is made smaller. One that is repeated after so many others counts again.
 pub const TRANSACTIONS_MAX: usize = 4_000_000;
@@ -75,32 +75,6 @@ impl Ledger {
         }
         let flag = flag(inner.counted.entry(transaction).or_default());
         !std::mem::replace(flag, true)
-    }
-}
-
-/// Keys are hashes already.
-type BuildKeyHasher = std::hash::BuildHasherDefault<KeyIsHash>;
-
-/// Takes the low half of a key as its hash: keys are keyed 128-bit hashes, which nobody outside can aim.
-#[derive(Debug, Default)]
-pub struct KeyIsHash(u64);
-
-impl std::hash::Hasher for KeyIsHash {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.0 ^= u64::from_le_bytes(word);
-        }
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "the low half is what is wanted")]
-    fn write_u128(&mut self, key: u128) {
-        self.0 = key as u64;
     }
 }
 

@@ -3,9 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use crate::domain::decision::Versions;
+use crate::domain::hash::sha256_of_parts;
 use crate::domain::value::ValueType;
 use crate::engine::settings::MissingPolicy;
 use crate::feature::catalogue::Catalogue;
@@ -70,26 +69,27 @@ impl Policy {
         let rules = load_rules(&files.rules, &catalogue);
         match (model, rules) {
             (Ok(model), Ok(rules)) => Ok(Self::new(Arc::new(catalogue), model, rules, missing)),
-            (model, rules) => {
-                Err([model.err(), rules.err()].into_iter().flatten().flatten().collect())
-            }
+            (model, rules) => Err([model.err(), rules.err()].into_iter().flatten().flatten().collect()),
         }
     }
 
-    fn new(catalogue: Arc<Catalogue>, model: Option<BoundModel>, rules: RuleSet, missing: MissingPolicy) -> Self {
+    fn new(
+        catalogue: Arc<Catalogue>,
+        model: Option<BoundModel>,
+        rules: RuleSet,
+        missing: MissingPolicy,
+    ) -> Self {
         let versions = Versions {
             rules: rules.hash().into(),
             model: model.as_ref().map(|bound| bound.model.sha256.clone()),
             features: catalogue.sha256.clone(),
         };
-        let mut hasher = Sha256::new();
-        for part in [&*versions.rules, versions.model.as_deref().unwrap_or(""), &versions.features] {
-            hasher.update(part);
-            hasher.update([0]);
-        }
-        hasher.update(format!("{missing:?}"));
+        let missing_text = format!("{missing:?}");
+        let parts =
+            [&*versions.rules, versions.model.as_deref().unwrap_or(""), &versions.features, &missing_text];
+        let hash = sha256_of_parts(parts.map(str::as_bytes));
         let metadata_keys = rules.metadata_keys().iter().map(|(key, _)| key.clone()).collect();
-        Self { catalogue, model, rules, metadata_keys, missing, versions, hash: format!("sha256:{:x}", hasher.finalize()).into() }
+        Self { catalogue, model, rules, metadata_keys, missing, versions, hash }
     }
 }
 

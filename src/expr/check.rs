@@ -205,7 +205,8 @@ impl Checker<'_> {
 
     fn unknown_name(&self, root: u64, name: String) -> Refusal {
         if name.starts_with(METADATA_PREFIX) {
-            let message = format!("more than {METADATA_KEYS_MAX} metadata keys are read, or `{name}` is too long");
+            let message =
+                format!("more than {METADATA_KEYS_MAX} metadata keys are read, or `{name}` is too long");
             return Refusal::new(At::NameFrom(root, name), message);
         }
         let suggestion = self.schema.nearest_name(&name);
@@ -247,7 +248,9 @@ impl Checker<'_> {
                 id,
                 "indexing is not part of the profile, except for metadata: metadata[\"a-key\"]",
             ),
-            (name, [left, right]) if call.target.is_none() && (comparison(name), arithmetic(name)) != (None, None) => {
+            (name, [left, right])
+                if call.target.is_none() && (comparison(name), arithmetic(name)) != (None, None) =>
+            {
                 let (left, right) = (self.expression(left)?, self.expression(right)?);
                 match (comparison(name), arithmetic(name)) {
                     (Some(comparison), _) => compare(id, comparison, left, right),
@@ -288,7 +291,10 @@ impl Checker<'_> {
             })
             .collect::<Checking<_>>()?;
         let wrong = |element: u64| {
-            Refusal::new(At::Token(element), format!("is no {}, as the value before `in` is", operand.type_name()))
+            Refusal::new(
+                At::Token(element),
+                format!("is no {}, as the value before `in` is", operand.type_name()),
+            )
         };
         let texts = || {
             literals
@@ -345,7 +351,10 @@ impl Checker<'_> {
                 BoolNode::DoubleIn(Box::new((node, elements)))
             }
             Typed::Bool(_) | Typed::Time(_) | Typed::Duration(_) => {
-                return Refusal::token(id, format!("`in` takes texts and numbers, not a {}", operand.type_name()));
+                return Refusal::token(
+                    id,
+                    format!("`in` takes texts and numbers, not a {}", operand.type_name()),
+                );
             }
         }))
     }
@@ -517,7 +526,8 @@ fn calculate(id: u64, arithmetic: Arithmetic, left: Typed, right: Typed) -> Chec
     let sign = symbol(arithmetic);
     let mixes_numbers = matches!(
         (&left, &right),
-        (Typed::Int(_), Typed::Double(_) | Typed::Dynamic(_)) | (Typed::Double(_) | Typed::Dynamic(_), Typed::Int(_))
+        (Typed::Int(_), Typed::Double(_) | Typed::Dynamic(_))
+            | (Typed::Double(_) | Typed::Dynamic(_), Typed::Int(_))
     );
     let refusal = Refusal::new(
         At::Token(id),

@@ -33,7 +33,8 @@ fn outside(case: &Json) -> bool {
     case["check_only"] == true
         || case["container"].as_str().is_some_and(|container| !container.is_empty())
         || case["bind"].as_object().is_some_and(|bind| {
-            bind.values().any(|value| !matches!(value["t"].as_str(), Some("bool" | "int" | "double" | "string")))
+            bind.values()
+                .any(|value| !matches!(value["t"].as_str(), Some("bool" | "int" | "double" | "string")))
         })
 }
 
@@ -100,7 +101,10 @@ fn cases_of_the_specification() {
                     values += usize::from(!wants_error);
                     errors += usize::from(wants_error);
                 } else {
-                    failures.push(format!("{}/{}: {source}: {actual:?}, not {}", case["file"], case["name"], case["value"]));
+                    failures.push(format!(
+                        "{}/{}: {source}: {actual:?}, not {}",
+                        case["file"], case["name"], case["value"]
+                    ));
                 }
             }
         }

@@ -18,7 +18,12 @@ pub struct ExprError {
 impl ExprError {
     /// A refusal of the bytes `place`.
     pub fn new(place: std::ops::Range<usize>, message: impl Into<String>) -> Self {
-        Self { message: message.into(), start: place.start, end: place.end.max(place.start), suggestion: None }
+        Self {
+            message: message.into(),
+            start: place.start,
+            end: place.end.max(place.start),
+            suggestion: None,
+        }
     }
 
     /// With a suggestion, if there is one.

@@ -6,7 +6,9 @@ use jiff::tz::TimeZone;
 use regex::RegexBuilder;
 
 use crate::expr::check::{At, Checker, Checking, Refusal, Typed};
-use crate::expr::node::{BoolNode, DoubleNode, DurationNode, IntNode, Rounding, TextNode, TextTest, TimeNode, double};
+use crate::expr::node::{
+    BoolNode, DoubleNode, DurationNode, IntNode, Rounding, TextNode, TextTest, TimeNode, double,
+};
 use crate::expr::suggest::nearest;
 use crate::expr::syntax::HAS;
 use crate::expr::temporal::{self, Part};
@@ -91,9 +93,7 @@ impl Checker<'_> {
                 _,
             ) => Refusal::token(id, format!("{name}() takes one value, not {}", arguments.len())),
             ("matches", _) => Refusal::token(id, "matches() takes a text and a pattern"),
-            _ if is_method(name) => {
-                Refusal::token(id, format!("{name}() is called on a value: x.{name}(…)"))
-            }
+            _ if is_method(name) => Refusal::token(id, format!("{name}() is called on a value: x.{name}(…)")),
             _ => Err(unknown(At::Token(id), name)),
         }
     }
@@ -104,7 +104,8 @@ impl Checker<'_> {
         };
         let Some(number) = self.schema.list(name) else {
             let suggestion = self.schema.nearest_list(name);
-            let message = format!("there is no list `{name}`: add the file lists/{name}.txt, which may be empty");
+            let message =
+                format!("there is no list `{name}`: add the file lists/{name}.txt, which may be empty");
             return Err(Refusal::new(At::Token(list.id), message).suggesting(suggestion));
         };
         match self.expression(operand)? {
@@ -113,17 +114,13 @@ impl Checker<'_> {
                 Ok(Typed::Bool(BoolNode::TextInList(Box::new(TextNode::Slot(slot)), number)))
             }
             Typed::Int(node) => Ok(Typed::Bool(BoolNode::IntInList(Box::new(node), number))),
-            other => Refusal::token(id, format!("in_list() takes a string or an int, not a {}", other.type_name())),
+            other => {
+                Refusal::token(id, format!("in_list() takes a string or an int, not a {}", other.type_name()))
+            }
         }
     }
 
-    fn method(
-        &mut self,
-        id: u64,
-        name: &str,
-        target: &IdedExpr,
-        arguments: &[IdedExpr],
-    ) -> Checking<Typed> {
+    fn method(&mut self, id: u64, name: &str, target: &IdedExpr, arguments: &[IdedExpr]) -> Checking<Typed> {
         let at = || At::NameBefore(id, name.to_owned());
         if !is_method(name) {
             return Err(unknown(at(), name));
@@ -176,7 +173,10 @@ impl Checker<'_> {
                     Typed::Dynamic(slot) => {
                         Ok(Typed::Bool(BoolNode::Text(test, Box::new((text, TextNode::Slot(slot))))))
                     }
-                    other => Err(Refusal::new(at(), format!("{name}() takes a string, not a {}", other.type_name()))),
+                    other => Err(Refusal::new(
+                        at(),
+                        format!("{name}() takes a string, not a {}", other.type_name()),
+                    )),
                 }
             }
             _ => Err(Refusal::new(at(), format!("{name}() does not take {} arguments", arguments.len()))),
@@ -237,13 +237,16 @@ fn calendar(
             match temporal::parse_zone(zone_name) {
                 Some(zone) => Ok(Typed::Int(IntNode::TimePart(part, Box::new((node, zone))))),
                 None => {
-                    let message =
-                        format!("`{zone_name}` is no time zone: write an IANA name, UTC, or an offset such as +02:00");
+                    let message = format!(
+                        "`{zone_name}` is no time zone: write an IANA name, UTC, or an offset such as +02:00"
+                    );
                     Refusal::token(zone.id, message)
                 }
             }
         }
-        (Typed::Duration(node), []) if temporal::duration_part(jiff::SignedDuration::ZERO, part).is_some() => {
+        (Typed::Duration(node), [])
+            if temporal::duration_part(jiff::SignedDuration::ZERO, part).is_some() =>
+        {
             Ok(Typed::Int(IntNode::DurationPart(part, Box::new(node))))
         }
         (other, _) => Err(Refusal::new(
@@ -257,7 +260,9 @@ fn calendar(
 fn numeric(id: u64, name: &str, operand: Typed) -> Checking<Typed> {
     let operand = match operand {
         Typed::Dynamic(slot) => Typed::Double(DoubleNode::Slot(slot)),
-        Typed::Int(IntNode::Const(number)) if name != "abs" => Typed::Double(DoubleNode::Const(double(number))),
+        Typed::Int(IntNode::Const(number)) if name != "abs" => {
+            Typed::Double(DoubleNode::Const(double(number)))
+        }
         other => other,
     };
     let rounded = |rounding, node| Typed::Double(DoubleNode::Rounded(rounding, Box::new(node)));
@@ -269,7 +274,11 @@ fn numeric(id: u64, name: &str, operand: Typed) -> Checking<Typed> {
         ("round", Typed::Double(node)) => Ok(rounded(Rounding::Round, node)),
         (_, other) => Refusal::token(
             id,
-            format!("{name}() takes a {}, not a {}", if name == "abs" { "number" } else { "double" }, other.type_name()),
+            format!(
+                "{name}() takes a {}, not a {}",
+                if name == "abs" { "number" } else { "double" },
+                other.type_name()
+            ),
         ),
     }
 }
@@ -305,7 +314,10 @@ fn convert(id: u64, place: u64, name: &str, operand: Typed) -> Checking<Typed> {
         ("timestamp", Typed::Text(TextNode::Const(text))) => match temporal::parse_timestamp(&text) {
             Some(time) => Typed::Time(TimeNode::Const(time)),
             None => {
-                return Refusal::token(place, "is no timestamp: write RFC 3339, such as 2026-01-31T12:00:00Z");
+                return Refusal::token(
+                    place,
+                    "is no timestamp: write RFC 3339, such as 2026-01-31T12:00:00Z",
+                );
             }
         },
         ("timestamp", Typed::Text(node)) => Typed::Time(TimeNode::FromText(Box::new(node))),

@@ -395,16 +395,12 @@ impl DurationNode {
             Self::Between(sides) => {
                 temporal::duration_in_range(sides.0.eval(facts)?.duration_since(sides.1.eval(facts)?))
             }
-            Self::Plus(sides) => sides
-                .0
-                .eval(facts)?
-                .checked_add(sides.1.eval(facts)?)
-                .and_then(temporal::duration_in_range),
-            Self::Minus(sides) => sides
-                .0
-                .eval(facts)?
-                .checked_sub(sides.1.eval(facts)?)
-                .and_then(temporal::duration_in_range),
+            Self::Plus(sides) => {
+                sides.0.eval(facts)?.checked_add(sides.1.eval(facts)?).and_then(temporal::duration_in_range)
+            }
+            Self::Minus(sides) => {
+                sides.0.eval(facts)?.checked_sub(sides.1.eval(facts)?).and_then(temporal::duration_in_range)
+            }
         }
     }
 }
@@ -446,7 +442,8 @@ fn floor_second(time: Timestamp) -> i64 {
 /// Reads a double as CEL writes it. Rust's own names for infinity in odd spellings are not CEL's.
 fn parse_double(text: &str) -> Option<f64> {
     text.parse::<f64>().ok().filter(|number| {
-        number.is_finite() || matches!(text.trim_start_matches(['+', '-']), "inf" | "Inf" | "Infinity" | "NaN" | "nan")
+        number.is_finite()
+            || matches!(text.trim_start_matches(['+', '-']), "inf" | "Inf" | "Infinity" | "NaN" | "nan")
     })
 }
 

@@ -37,7 +37,9 @@ pub enum SchemaError {
     #[error("the name `{0}` is declared twice")]
     Duplicate(String),
     /// Not of the form `name` or `entity.name`.
-    #[error("`{0}` is no name: write letters, digits and _ in parts joined by dots, each part beginning with a letter")]
+    #[error(
+        "`{0}` is no name: write letters, digits and _ in parts joined by dots, each part beginning with a letter"
+    )]
     Malformed(String),
     /// `metadata` belongs to the transaction.
     #[error("`{0}` begins with `metadata`, which is kept for the transaction's own fields")]
@@ -130,9 +132,7 @@ impl Schema {
 
     /// Whether some known name lies below `prefix`, as `card.count_5m` lies below `card`.
     pub fn has_names_below(&self, prefix: &str) -> bool {
-        self.names
-            .keys()
-            .any(|name| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.')))
+        self.names.keys().any(|name| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.')))
     }
 
     /// The metadata keys that expressions asked for, each with its slot, in the order of their slots.

@@ -71,7 +71,9 @@ impl Places<'_> {
     /// The bytes of the token that gave a node its number.
     pub(crate) fn of(&self, id: u64) -> Range<usize> {
         let whole = 0..self.source.len();
-        let Some((start, end)) = self.info.as_ref().and_then(|info| info.offset_for(id)) else { return whole };
+        let Some((start, end)) = self.info.as_ref().and_then(|info| info.offset_for(id)) else {
+            return whole;
+        };
         let (start, end) = (start as usize, end as usize);
         if start <= end && self.source.get(start..end).is_some() { start..end } else { whole }
     }
@@ -95,7 +97,10 @@ impl Places<'_> {
 }
 
 fn parser() -> PrattParser {
-    PrattParser::new().max_recursion_depth(DEPTH_MAX).error_recovery_limit(1).enable_variadic_operator_asts(true)
+    PrattParser::new()
+        .max_recursion_depth(DEPTH_MAX)
+        .error_recovery_limit(1)
+        .enable_variadic_operator_asts(true)
 }
 
 /// Holds the text to its bounds and writes `has(` as the parser shall see it.
@@ -123,7 +128,10 @@ fn scan(source: &str) -> Result<String, ExprError> {
                 return Err(ExprError::new(token.start..token.end, message));
             }
             TokenKind::TokEqual => {
-                return Err(ExprError::new(token.start..token.end, "one `=` is no operator; write `==` to compare"));
+                return Err(ExprError::new(
+                    token.start..token.end,
+                    "one `=` is no operator; write `==` to compare",
+                ));
             }
             TokenKind::TokLeftParen => {
                 if let Some(place) = has.take() {
@@ -135,7 +143,13 @@ fn scan(source: &str) -> Result<String, ExprError> {
                 return Err(ExprError::new(token.start..token.end, format!("unknown name `{HAS}`")));
             }
             TokenKind::TokIdent if matches!(text, "and" | "or" | "not") => {
-                let operator = if text == "and" { "&&" } else if text == "or" { "||" } else { "!" };
+                let operator = if text == "and" {
+                    "&&"
+                } else if text == "or" {
+                    "||"
+                } else {
+                    "!"
+                };
                 let message = format!("unknown name `{text}`; write `{operator}`");
                 return Err(ExprError::new(token.start..token.end, message));
             }

@@ -169,12 +169,9 @@ pub fn duration_part(duration: SignedDuration, part: Part) -> Option<i64> {
         Part::Minutes => Some(duration.as_mins()),
         Part::Seconds => Some(duration.as_secs()),
         Part::Milliseconds => Some(i64::from(duration.subsec_millis())),
-        Part::FullYear
-        | Part::Month
-        | Part::Date
-        | Part::DayOfMonth
-        | Part::DayOfWeek
-        | Part::DayOfYear => None,
+        Part::FullYear | Part::Month | Part::Date | Part::DayOfMonth | Part::DayOfWeek | Part::DayOfYear => {
+            None
+        }
     }
 }
 
@@ -208,8 +205,15 @@ mod tests {
     #[test]
     fn zones() {
         let time = parse_timestamp("2026-07-01T23:30:00Z").unwrap();
-        let cases =
-            [("UTC", Some(23)), ("Europe/Berlin", Some(1)), ("+02:00", Some(1)), ("-05:30", Some(18)), ("Mars", None), ("", None), ("+2", None)];
+        let cases = [
+            ("UTC", Some(23)),
+            ("Europe/Berlin", Some(1)),
+            ("+02:00", Some(1)),
+            ("-05:30", Some(18)),
+            ("Mars", None),
+            ("", None),
+            ("+2", None),
+        ];
         for (name, expected) in cases {
             assert_eq!(parse_zone(name).map(|zone| time_part(time, Part::Hours, &zone)), expected, "{name}");
         }

@@ -6,17 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_saphyr::{Location, Spanned};
-use sha2::{Digest, Sha256};
 
 use crate::domain::field::Field;
+use crate::domain::hash::sha256;
 use crate::domain::value::{ValueType, parse_duration};
-use crate::expr::check::compile;
 use crate::expr::program::Program;
 use crate::expr::schema::Schema;
 use crate::expr::suggest::nearest;
 use crate::feature::facts::{feature_slot, transaction_schema};
 use crate::feature::file::{
-    CatalogueError, CatalogueFile, DerivedEntry, EntityEntry, FILE_BYTES_MAX, ProfileEntry, WindowEntry, parse,
+    CatalogueError, CatalogueFile, DerivedEntry, EntityEntry, FILE_BYTES_MAX, ProfileEntry, WindowEntry,
+    parse,
 };
 use crate::feature::naming::window_feature;
 use crate::window::layout::{EntityLayout, Layout, Stream};
@@ -104,14 +104,20 @@ pub struct Catalogue {
 impl Catalogue {
     /// Reads and compiles a file; every mistake in it is reported at once.
     pub fn load(file: &Path) -> Result<Self, Vec<CatalogueError>> {
-        let unreadable = |message: String| vec![CatalogueError { file: file.to_owned(), place: None, message }];
+        let unreadable =
+            |message: String| vec![CatalogueError { file: file.to_owned(), place: None, message }];
         let bytes = std::fs::metadata(file)
-            .map_err(|error| unreadable(format!("cannot be read: {error}. Name another with --model or in the config")))?
+            .map_err(|error| {
+                unreadable(format!("cannot be read: {error}. Name another with --model or in the config"))
+            })?
             .len();
         if bytes > FILE_BYTES_MAX {
-            return Err(unreadable(format!("is {bytes} bytes long; a catalogue has at most {FILE_BYTES_MAX}")));
+            return Err(unreadable(format!(
+                "is {bytes} bytes long; a catalogue has at most {FILE_BYTES_MAX}"
+            )));
         }
-        let text = std::fs::read_to_string(file).map_err(|error| unreadable(format!("cannot be read: {error}")))?;
+        let text =
+            std::fs::read_to_string(file).map_err(|error| unreadable(format!("cannot be read: {error}")))?;
         Self::compile(file, &text)
     }
 
@@ -256,7 +262,10 @@ impl Compiler {
     fn add_feature(&mut self, at: Location, name: &str, value_type: ValueType) -> Option<usize> {
         let slot = self.features.len();
         if slot >= FEATURES_MAX {
-            self.reject(at, format!("is feature number {}; a catalogue has at most {FEATURES_MAX}", slot + 1));
+            self.reject(
+                at,
+                format!("is feature number {}; a catalogue has at most {FEATURES_MAX}", slot + 1),
+            );
             return None;
         }
         if let Err(error) = self.schema.add(name, value_type, feature_slot(slot), true) {
@@ -278,13 +287,18 @@ impl Compiler {
             "declined" => Stream::Declined,
             "labels" => Stream::Labels,
             other => {
-                return self.reject(at, format!("there is no stream `{other}`: attempts, approved, declined or labels"));
+                return self.reject(
+                    at,
+                    format!("there is no stream `{other}`: attempts, approved, declined or labels"),
+                );
             }
         };
         let fraud_only = match written.only.as_deref() {
             None => false,
             Some("fraud") if stream == Stream::Labels => true,
-            Some(_) => return self.reject(at, "`where` is only for `stream: labels`, and can only be `fraud`"),
+            Some(_) => {
+                return self.reject(at, "`where` is only for `stream: labels`, and can only be `fraud`");
+            }
         };
         let of = match written.of.as_deref().map(|name| (name, Field::parse(name))) {
             None => None,
@@ -307,12 +321,20 @@ impl Compiler {
         for (aggregate, windows) in groups {
             for window in windows {
                 let named_field = if aggregate == "count" { None } else { of };
-                let Some(measure) = self.measure(window.referenced, entity, stream, fraud_only, of, aggregate) else {
+                let Some(measure) =
+                    self.measure(window.referenced, entity, stream, fraud_only, of, aggregate)
+                else {
                     break;
                 };
                 let length = self.duration(window);
-                let name =
-                    window_feature(&written.entity, stream, fraud_only, named_field, aggregate, &window.value);
+                let name = window_feature(
+                    &written.entity,
+                    stream,
+                    fraud_only,
+                    named_field,
+                    aggregate,
+                    &window.value,
+                );
                 self.add_read(window.referenced, &name, entity, stream, measure, length);
             }
         }
@@ -353,12 +375,18 @@ impl Compiler {
             "count" => Measure::Count,
             "rate" if fraud_only => Measure::FraudRate,
             "rate" => {
-                self.reject(at, "`rate` is the share of labels that say fraud: write `stream: labels, where: fraud`");
+                self.reject(
+                    at,
+                    "`rate` is the share of labels that say fraud: write `stream: labels, where: fraud`",
+                );
                 return None;
             }
             "distinct" => return self.distinct(at, entity, stream, of),
             _ if !of_amount => {
-                self.reject(at, format!("`{aggregate}` needs `of: amount` and one of attempts, approved or declined"));
+                self.reject(
+                    at,
+                    format!("`{aggregate}` needs `of: amount` and one of attempts, approved or declined"),
+                );
                 return None;
             }
             "sum" => Measure::Sum,
@@ -370,7 +398,13 @@ impl Compiler {
         Some(measure)
     }
 
-    fn distinct(&mut self, at: Location, entity: usize, stream: Stream, of: Option<Field>) -> Option<Measure> {
+    fn distinct(
+        &mut self,
+        at: Location,
+        entity: usize,
+        stream: Stream,
+        of: Option<Field>,
+    ) -> Option<Measure> {
         let Some(field) = of.filter(|_| stream == Stream::Attempts) else {
             self.reject(at, "`distinct` needs `of:` and a field, over `stream: attempts`");
             return None;
@@ -404,7 +438,10 @@ impl Compiler {
         let Some(entity) = self.entity(entry.referenced, &written.from) else { return };
         let draft = &self.entities[entity];
         let (&[key], from) = (draft.key.as_slice(), draft.name.clone()) else {
-            return self.reject(entry.referenced, format!("`{}` is a pair, and pairs have no profile", written.from));
+            return self.reject(
+                entry.referenced,
+                format!("`{}` is a pair, and pairs have no profile", written.from),
+            );
         };
         if let Some(slot) = self.add_feature(written.name.referenced, &written.name.value, value_type) {
             let field = written.field.as_str().into();
@@ -462,16 +499,22 @@ impl Compiler {
     }
 
     fn add_expression(&mut self, at: Location, name: &str, text: &Spanned<String>) {
-        match compile(&text.value, &mut self.schema) {
+        match Program::compile(&text.value, &mut self.schema) {
+            Ok(program) if matches!(program.value_type(), ValueType::Time | ValueType::Duration) => {
+                self.reject(
+                    text.referenced,
+                    format!(
+                        "`{name}` is a {}; a feature is a bool, int, double or string",
+                        program.value_type()
+                    ),
+                );
+            }
             Ok(program) => {
-                let Some(value_type) = program.value_type() else {
-                    return self.reject(text.referenced, "the type of this is not known; compare the metadata with a value");
-                };
-                if let Some(slot) = self.add_feature(at, name, value_type) {
+                if let Some(slot) = self.add_feature(at, name, program.value_type()) {
                     self.derived.push(DerivedFeature { slot, program });
                 }
             }
-            Err(error) => self.reject(text.referenced, format!("in `{name}`: {error}")),
+            Err(error) => self.reject(text.referenced, format!("in `{name}`: {}", error.render(&text.value))),
         }
     }
 
@@ -500,7 +543,7 @@ impl Compiler {
         };
         let metadata_keys = self.schema.metadata_keys().map(|(key, _)| key.into()).collect();
         Ok(Catalogue {
-            sha256: format!("sha256:{:x}", Sha256::digest(text)).into(),
+            sha256: sha256(text.as_bytes()),
             text: text.into(),
             types: self.features.iter().map(|feature| feature.value_type).collect(),
             features: self.features.into(),

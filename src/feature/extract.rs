@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use crate::domain::enrichment::Enrichment;
 use crate::domain::transaction::Transaction;
 use crate::domain::value::Value;
+use crate::expr::program::Scalar;
 use crate::feature::catalogue::Catalogue;
 use crate::feature::facts::TransactionFacts;
 use crate::feature::vector::FeatureVector;
@@ -27,7 +28,13 @@ pub fn attempt(catalogue: &Catalogue, hasher: &KeyHasher, transaction: &Transact
             attributes.push(hasher.attribute(field.of(transaction)));
         }
     }
-    Attempt { at: transaction.occurred_at, amount: transaction.amount, location: transaction.location, keys, attributes }
+    Attempt {
+        at: transaction.occurred_at,
+        amount: transaction.amount,
+        location: transaction.location,
+        keys,
+        attributes,
+    }
 }
 
 /// The whole vector: windows as the store gave them, then the profile, then what is computed from all of it.
@@ -50,16 +57,13 @@ pub fn vector(
             feature_types: &catalogue.types,
             metadata_keys: &catalogue.metadata_keys,
         };
-        let value = derived.program.eval(&facts);
-        // The borrow of `features` ends here: texts are copied, all else is a number.
-        match value {
-            Value::Text(text) => {
-                let text: Box<str> = text.into();
+        match derived.program.eval(&facts) {
+            Scalar::Text(text) => {
+                let text = text.into_owned();
                 features.set(derived.slot, Value::Text(&text));
             }
-            Value::Missing => {}
             number => {
-                let number = number.as_f64();
+                let number = number.as_value().as_f64();
                 features.numbers_mut()[derived.slot] = number;
             }
         }

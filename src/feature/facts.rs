@@ -18,7 +18,8 @@ pub const METADATA_SLOT_FIRST: Slot = Slot(1_000_000);
 pub fn transaction_schema() -> Result<Schema, SchemaError> {
     let mut schema = Schema::new(METADATA_SLOT_FIRST);
     for (slot, (_, name, value_type)) in (0..).zip(FIELDS) {
-        let always_there = matches!(name, "transaction_id" | "occurred_at" | "amount" | "amount_minor" | "currency");
+        let always_there =
+            matches!(name, "transaction_id" | "occurred_at" | "amount" | "amount_minor" | "currency");
         schema.add(name, value_type, Slot(slot), !always_there)?;
     }
     Ok(schema)

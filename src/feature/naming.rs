@@ -45,8 +45,14 @@ mod tests {
         let cases = [
             (("card", Stream::Attempts, false, None, "count", "5m"), "card.count_5m"),
             (("card", Stream::Attempts, false, Some(Field::Amount), "sum", "24h"), "card.amount_sum_24h"),
-            (("customer", Stream::Attempts, false, Some(Field::DeviceIp), "distinct", "7d"), "customer.ip_distinct_7d"),
-            (("ip", Stream::Attempts, false, Some(Field::CardFingerprint), "distinct", "1h"), "ip.card_distinct_1h"),
+            (
+                ("customer", Stream::Attempts, false, Some(Field::DeviceIp), "distinct", "7d"),
+                "customer.ip_distinct_7d",
+            ),
+            (
+                ("ip", Stream::Attempts, false, Some(Field::CardFingerprint), "distinct", "1h"),
+                "ip.card_distinct_1h",
+            ),
             (
                 ("customer", Stream::Attempts, false, Some(Field::ShippingCountry), "distinct", "7d"),
                 "customer.shipping_country_distinct_7d",

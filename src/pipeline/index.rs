@@ -128,13 +128,21 @@ impl DecisionIndex {
             Entry::Vacant(vacant) => {
                 let (release, released) = watch::channel(());
                 vacant.insert(Slot::Claimed { fingerprint, released });
-                Claim::New(Claimed { index: Arc::clone(self), key, fingerprint, is_done: false, _release: release })
+                Claim::New(Claimed {
+                    index: Arc::clone(self),
+                    key,
+                    fingerprint,
+                    is_done: false,
+                    _release: release,
+                })
             }
             Entry::Occupied(occupied) => match occupied.get() {
                 Slot::Claimed { fingerprint: known, released } if *known == fingerprint => {
                     Claim::InFlight(released.clone())
                 }
-                Slot::Done { fingerprint: known, position } if *known == fingerprint => Claim::Done(*position),
+                Slot::Done { fingerprint: known, position } if *known == fingerprint => {
+                    Claim::Done(*position)
+                }
                 Slot::Claimed { .. } | Slot::Done { .. } => Claim::Conflict,
             },
         }

@@ -39,8 +39,8 @@ impl Service {
         let label = wire::label::parse_slice(body)?;
         let now = self.clock.now();
         self.refuse_far_future(label.occurred_at, now, "/occurred_at")?;
-        let canonical =
-            serde_json::to_string(&LabelJson(&label)).map_err(|error| DecideError::Internal(error.to_string()))?;
+        let canonical = serde_json::to_string(&LabelJson(&label))
+            .map_err(|error| DecideError::Internal(error.to_string()))?;
         let key = RequestKey::of_label(&self.secret, &canonical);
         let fingerprint = Fingerprint::of(canonical.as_bytes());
         let claimed = loop {
@@ -79,10 +79,16 @@ impl Service {
         Ok(Some((found.transaction, counted)))
     }
 
-    fn label_again(&self, label: &Label, position: crate::audit::receipt::Position) -> Result<Bytes, DecideError> {
+    fn label_again(
+        &self,
+        label: &Label,
+        position: crate::audit::receipt::Position,
+    ) -> Result<Bytes, DecideError> {
         let mut buffer = Vec::new();
-        let stored =
-            self.lookup.read_at(position, &mut buffer).map_err(|error| DecideError::Internal(error.to_string()))?;
+        let stored = self
+            .lookup
+            .read_at(position, &mut buffer)
+            .map_err(|error| DecideError::Internal(error.to_string()))?;
         let body: LabelRecord =
             record::decode(stored.body).map_err(|error| DecideError::Internal(error.to_string()))?;
         let receipt = Receipt {

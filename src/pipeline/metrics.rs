@@ -18,8 +18,8 @@ use crate::pipeline::service::{DecideError, Service};
 
 /// Upper ends of the buckets of stage times, in seconds: from 10 us to the longest deadline, dense around the budget.
 const STAGE_BUCKETS_S: [f64; 17] = [
-    0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.5,
-    1.0, 10.0,
+    0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08,
+    0.16, 0.5, 1.0, 10.0,
 ];
 
 type Named<T> = Family<Vec<(&'static str, String)>, T>;
@@ -101,7 +101,8 @@ struct Gauges {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("tollgate");
-        let stages = Family::<StageLabels, Histogram>::new_with_constructor(|| Histogram::new(STAGE_BUCKETS_S));
+        let stages =
+            Family::<StageLabels, Histogram>::new_with_constructor(|| Histogram::new(STAGE_BUCKETS_S));
         let metrics = Self {
             requests: Family::default(),
             decisions: Family::default(),
@@ -120,14 +121,34 @@ impl Default for Metrics {
         registry.register("labels", "Recorded labels", metrics.labels.clone());
         registry.register("policy_reloads", "Policy candidates by result", metrics.reloads.clone());
         registry.register("missing", "What was missing in recorded decisions", metrics.missing.clone());
-        registry.register("requests_replayed", "Requests answered from their first record", metrics.replayed.clone());
-        registry.register("unknown_fields", "Request fields that the contract does not know", metrics.unknown_fields.clone());
-        registry.register("audit_failures", "Decisions that could not be recorded", metrics.audit_failures.clone());
-        registry.register("stage_seconds", "Time of each stage of a recorded decision", metrics.stages.clone());
+        registry.register(
+            "requests_replayed",
+            "Requests answered from their first record",
+            metrics.replayed.clone(),
+        );
+        registry.register(
+            "unknown_fields",
+            "Request fields that the contract does not know",
+            metrics.unknown_fields.clone(),
+        );
+        registry.register(
+            "audit_failures",
+            "Decisions that could not be recorded",
+            metrics.audit_failures.clone(),
+        );
+        registry.register(
+            "stage_seconds",
+            "Time of each stage of a recorded decision",
+            metrics.stages.clone(),
+        );
         let gauges = &metrics.gauges;
         registry.register("window_keys", "Keys held by the window store", gauges.window_keys.clone());
         registry.register("window_events", "Events held by the window store", gauges.window_events.clone());
-        registry.register("window_evicted_keys", "Keys evicted because there were too many", gauges.window_evicted.clone());
+        registry.register(
+            "window_evicted_keys",
+            "Keys evicted because there were too many",
+            gauges.window_evicted.clone(),
+        );
         registry.register(
             "window_evicted_active_keys",
             "Evicted keys that were still active: raise max_keys",
@@ -140,12 +161,24 @@ impl Default for Metrics {
             gauges.window_truncated.clone(),
         );
         registry.register("idempotency_keys", "Idempotency keys remembered", gauges.index_keys.clone());
-        registry.register("idempotency_keys_forgotten", "Idempotency keys forgotten", gauges.index_forgotten.clone());
+        registry.register(
+            "idempotency_keys_forgotten",
+            "Idempotency keys forgotten",
+            gauges.index_forgotten.clone(),
+        );
         registry.register("audit_sequence", "Sequence of the last record", gauges.log_sequence.clone());
         registry.register("audit_log_bytes", "Length of the audit log", gauges.log_bytes.clone());
         registry.register("audit_queue_records", "Records waiting to be written", gauges.log_queue.clone());
-        registry.register("audit_healthy", "1 while the audit log can be written", gauges.log_healthy.clone());
-        registry.register("profiles_up", "1 while the enrichment store can be asked", gauges.profiles_up.clone());
+        registry.register(
+            "audit_healthy",
+            "1 while the audit log can be written",
+            gauges.log_healthy.clone(),
+        );
+        registry.register(
+            "profiles_up",
+            "1 while the enrichment store can be asked",
+            gauges.profiles_up.clone(),
+        );
         registry.register("requests_in_flight", "Requests being decided", gauges.in_flight.clone());
         Self { registry, ..metrics }
     }

@@ -43,9 +43,14 @@ impl LivePolicy {
             plan.field(&feature.entity, &feature.field, kind).map_err(|error| vec![error.to_string()])?;
         }
         let profile_plan = plan.build();
-        let key_of = |entity: &str| policy.catalogue.profile.iter().find(|feature| &*feature.entity == entity);
-        let profile_keys =
-            profile_plan.entities().iter().filter_map(|entity| key_of(entity.name())).map(|feature| feature.key).collect();
+        let key_of =
+            |entity: &str| policy.catalogue.profile.iter().find(|feature| &*feature.entity == entity);
+        let profile_keys = profile_plan
+            .entities()
+            .iter()
+            .filter_map(|entity| key_of(entity.name()))
+            .map(|feature| feature.key)
+            .collect();
         Ok(Self { policy, profile_plan, profile_keys })
     }
 

@@ -56,9 +56,10 @@ impl Service {
             refused: status.refused.as_ref().map_or_else(Vec::new, |refusal| refusal.errors.clone()),
         };
         let written = match (record::encode(&body), self.log.reserve()) {
-            (Ok(body), Ok(ticket)) => {
-                ticket.commit(Kind::PolicyChange, self.clock.now(), body, Consequence::Policy).await.map(|_| ())
-            }
+            (Ok(body), Ok(ticket)) => ticket
+                .commit(Kind::PolicyChange, self.clock.now(), body, Consequence::Policy)
+                .await
+                .map(|_| ()),
             (Err(error), _) => return error!(%error, "a policy change could not be written as a record"),
             (_, Err(error)) => Err(error),
         };

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::domain::time::EventTime;
 
 /// Why there is no secret.
 #[derive(Debug, Error)]
@@ -20,7 +21,9 @@ pub enum SecretError {
         error: io::Error,
     },
     /// The file holds something else.
-    #[error("{0} must hold exactly {SECRET_BYTES} bytes; restore it from a backup, or delete it together with the data directory")]
+    #[error(
+        "{0} must hold exactly {SECRET_BYTES} bytes; restore it from a backup, or delete it together with the data directory"
+    )]
     Malformed(PathBuf),
 }
 
@@ -50,7 +53,9 @@ impl Secret {
             Ok(bytes) => bytes.try_into().map(Self).map_err(|_| SecretError::Malformed(file.clone())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let mut bytes = [0; SECRET_BYTES];
-                fs::File::open("/dev/urandom").and_then(|mut urandom| urandom.read_exact(&mut bytes)).map_err(failed)?;
+                fs::File::open("/dev/urandom")
+                    .and_then(|mut urandom| urandom.read_exact(&mut bytes))
+                    .map_err(failed)?;
                 let mut options = OpenOptions::new();
                 let mut new = options.write(true).create_new(true).mode(0o600).open(&file).map_err(failed)?;
                 new.write_all(&bytes).and_then(|()| new.sync_all()).map_err(failed)?;
@@ -68,6 +73,14 @@ impl Secret {
         key
     }
 
+    /// The name of a log made at `now`.
+    pub fn log_id(&self, now: EventTime) -> [u8; 16] {
+        let hash = blake3::keyed_hash(&self.0, format!("log {now}").as_bytes());
+        let mut id = [0; 16];
+        id.copy_from_slice(&hash.as_bytes()[..16]);
+        id
+    }
+
     /// An 80-bit keyed hash of a text under a name space: as many bits as a ULID has for chance.
     pub fn hash80(&self, space: &str, text: &str) -> u128 {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
@@ -77,4 +90,3 @@ impl Secret {
         u128::from_be_bytes(bytes)
     }
 }
-

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -192,7 +191,8 @@ impl Service {
     ) -> Result<(), Rejection> {
         let skew_max = self.settings.clock_skew_max;
         if occurred_at > now.plus(skew_max) {
-            let detail = format!("lies more than {} s ahead of the receiver's clock ({now})", skew_max.as_secs());
+            let detail =
+                format!("lies more than {} s ahead of the receiver's clock ({now})", skew_max.as_secs());
             return Err(Rejection::field(pointer, detail));
         }
         Ok(())
@@ -203,14 +203,25 @@ impl Service {
         let enrichment = self.enrich(&policy, &request.transaction, &mut walk).await;
         let (observation, state_sequence) = {
             let lane = self.lane.lock();
-            (observe(&self.state, &policy.policy.catalogue, &request.transaction, Mode::DryRun), lane.state_sequence)
+            (
+                observe(&self.state, &policy.policy.catalogue, &request.transaction, Mode::DryRun),
+                lane.state_sequence,
+            )
         };
         walk.times.windows = walk.stopwatch.lap_us();
         let key = RequestKey::of_request(&self.secret, request.transaction.id.as_str());
-        let decided =
-            self.conclude(policy, &request.transaction, key, enrichment, observation, state_sequence, &mut walk);
+        let decided = self.conclude(
+            policy,
+            &request.transaction,
+            key,
+            enrichment,
+            observation,
+            state_sequence,
+            &mut walk,
+        );
         walk.times.total = walk.stopwatch.total_us();
-        answer_json(&decided.answer, false, walk.times, None).map_err(|error| DecideError::Internal(error.to_string()))
+        answer_json(&decided.answer, false, walk.times, None)
+            .map_err(|error| DecideError::Internal(error.to_string()))
     }
 
     async fn decide_live(
@@ -250,7 +261,8 @@ impl Service {
             (ticket, observation, lane.state_sequence)
         };
         walk.times.windows = walk.stopwatch.lap_us();
-        let decided = self.conclude(policy, transaction, key, enrichment, observation, state_sequence, &mut walk);
+        let decided =
+            self.conclude(policy, transaction, key, enrichment, observation, state_sequence, &mut walk);
         let (answer, pending) =
             self.commit(ticket, decided, claimed, idempotency_key, fingerprint, canonical, &walk)?;
         let receipt = tokio::time::timeout(walk.remaining().max(Duration::from_millis(1)), pending).await;
@@ -263,7 +275,7 @@ impl Service {
                     .map_err(|error| DecideError::Internal(error.to_string()))
             }
             Ok(Err(error)) => self.without_record(transaction, key, &error, walk),
-            Err(_) => self.without_record(transaction, key, &LogError::Slow, walk),
+            Err(_) => self.without_record(transaction, key, &"it was not written within the deadline", walk),
         }
     }
 
@@ -287,14 +299,15 @@ impl Service {
         walk: &mut Walk,
     ) -> Decided {
         let mut times = walk.times;
-        let judgement = judge(&policy.policy, transaction, observation.windows.clone(), &enrichment, &mut |stage| {
-            let lap_us = walk.stopwatch.lap_us();
-            match stage {
-                crate::engine::judge::Stage::Model => times.model = lap_us,
-                crate::engine::judge::Stage::Explain => times.explain = lap_us,
-                crate::engine::judge::Stage::Rules => times.rules = lap_us,
-            }
-        });
+        let judgement =
+            judge(&policy.policy, transaction, observation.windows.clone(), &enrichment, &mut |stage| {
+                let lap_us = walk.stopwatch.lap_us();
+                match stage {
+                    crate::engine::judge::Stage::Model => times.model = lap_us,
+                    crate::engine::judge::Stage::Explain => times.explain = lap_us,
+                    crate::engine::judge::Stage::Rules => times.rules = lap_us,
+                }
+            });
         walk.times = times;
         let answer = Decision {
             decision_id: key.decision_id(walk.received_at).into(),
@@ -339,7 +352,7 @@ impl Service {
             features: judgement.features.numbers_or_null(),
             feature_texts: judgement.features.texts(),
             margin: judgement.margin,
-            contributions: judgement.contributions_sparse(),
+            contributions: judgement.contributions.clone(),
             bias: judgement.bias,
             hits: judgement
                 .hits
@@ -354,7 +367,8 @@ impl Service {
         let alias = (idempotency_key != &*answer.transaction_id)
             .then(|| RequestKey::of_transaction(&self.secret, &answer.transaction_id));
         let outcome = observation.is_new.then_some(answer.decision);
-        let consequence = Consequence::decision(claimed, alias, fingerprint, observation.counted.attempt, outcome);
+        let consequence =
+            Consequence::decision(claimed, alias, fingerprint, observation.counted.attempt, outcome);
         let pending = ticket.commit(Kind::Decision, walk.received_at, body, consequence);
         Ok((answer, pending))
     }
@@ -364,7 +378,7 @@ impl Service {
         &self,
         transaction: &Transaction,
         key: RequestKey,
-        error: &LogError,
+        error: &dyn std::fmt::Display,
         mut walk: Walk,
     ) -> Result<Bytes, DecideError> {
         self.metrics.count_audit_failure();
@@ -395,7 +409,8 @@ impl Service {
             versions: self.policies.live().policy.versions.clone(),
         };
         walk.times.total = walk.stopwatch.total_us();
-        answer_json(&answer, false, walk.times, None).map_err(|error| DecideError::Internal(error.to_string()))
+        answer_json(&answer, false, walk.times, None)
+            .map_err(|error| DecideError::Internal(error.to_string()))
     }
 
     /// The first answer again, from its record.
@@ -413,8 +428,10 @@ impl Service {
             error!(?position, detail, "an indexed record cannot be read");
             DecideError::Internal(format!("the record cannot be read: {detail}"))
         };
-        let stored = self.lookup.read_at(position, &mut buffer).map_err(|error| unreadable(error.to_string()))?;
-        let record: DecisionRecord = record::decode(stored.body).map_err(|error| unreadable(error.to_string()))?;
+        let stored =
+            self.lookup.read_at(position, &mut buffer).map_err(|error| unreadable(error.to_string()))?;
+        let record: DecisionRecord =
+            record::decode(stored.body).map_err(|error| unreadable(error.to_string()))?;
         let receipt = Receipt {
             sequence: stored.header.sequence,
             hash: stored.hash,

@@ -1,0 +1,421 @@
+//! One rule file: from text to rules whose fields have their types, with every problem at once.
+//!
+//! Expressions, messages and tests are still texts here; [`super::set`] compiles them against the schema.
+
+use std::ops::Range;
+
+use serde_saphyr::{DuplicateKeyPolicy, Location, MergeKeyPolicy, budget};
+
+use crate::domain::decision::Outcome;
+use crate::domain::time::EventTime;
+use crate::expr::error::line_column;
+use crate::expr::suggest::nearest;
+use crate::rules::problem::{Place, Problem};
+use crate::rules::raw::{RawDefault, RawFile, RawRollout, RawRule, RawTest, Scalar};
+
+/// Longest rule file, in bytes.
+pub const RULE_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Most rules of one set.
+pub const RULES_MAX: usize = 20_000;
+/// Most tests of one rule.
+pub const TESTS_PER_RULE_MAX: usize = 64;
+/// Longest id or reason, in bytes.
+pub const ID_BYTES_MAX: usize = 64;
+/// Longest description, in bytes.
+pub const DESCRIPTION_BYTES_MAX: usize = 2_000;
+/// Priorities lie between minus this and this.
+pub const PRIORITY_MAX: i32 = 1_000_000;
+
+/// What a rule is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Being written: checked and tested, not evaluated.
+    Draft,
+    /// Evaluated and recorded; decides nothing.
+    Shadow,
+    /// Evaluated; decides.
+    Live,
+    /// Switched off for now: checked and tested, not evaluated.
+    Paused,
+}
+
+/// A rule as its file says it.
+#[derive(Debug)]
+pub(crate) struct RuleSource {
+    pub(crate) id: Box<str>,
+    pub(crate) id_place: Place,
+    pub(crate) description: Box<str>,
+    pub(crate) owner: Option<Box<str>>,
+    pub(crate) when: Scalar,
+    pub(crate) then: Outcome,
+    pub(crate) reason: Box<str>,
+    pub(crate) message: Option<Scalar>,
+    pub(crate) state: State,
+    pub(crate) priority: i32,
+    pub(crate) rollout: Option<(f64, Scalar)>,
+    pub(crate) starts: Option<EventTime>,
+    pub(crate) ends: Option<EventTime>,
+    pub(crate) tests: Vec<TestSource>,
+}
+
+/// A test as its file says it.
+#[derive(Debug)]
+pub(crate) struct TestSource {
+    pub(crate) place: Place,
+    pub(crate) name: Option<String>,
+    pub(crate) given: Vec<(Scalar, Option<Scalar>)>,
+    pub(crate) lists: Vec<(Scalar, Vec<Scalar>)>,
+    pub(crate) expect_match: bool,
+}
+
+/// What `default:` says.
+#[derive(Debug)]
+pub(crate) struct DefaultSource {
+    pub(crate) place: Place,
+    pub(crate) then: Outcome,
+    pub(crate) reason: Box<str>,
+}
+
+/// What one file holds.
+#[derive(Debug, Default)]
+pub(crate) struct FileSource {
+    pub(crate) rules: Vec<RuleSource>,
+    pub(crate) default: Option<DefaultSource>,
+}
+
+/// A file's text with the means to point into it.
+#[derive(Clone, Copy)]
+pub(crate) struct Document<'a> {
+    /// Its name for people.
+    pub(crate) file: &'a str,
+    pub(crate) text: &'a str,
+}
+
+impl Document<'_> {
+    /// An error at a place.
+    pub(crate) fn error(&self, place: Place, rule: Option<&str>, message: impl Into<String>) -> Problem {
+        Problem::error(self.file, message).at(place, self.text).about(rule)
+    }
+
+    /// Where a scalar stands.
+    pub(crate) fn place(&self, scalar: &Scalar) -> Place {
+        let width = scalar.value.lines().next().map_or(1, |line| line.chars().count()).max(1);
+        place_of(scalar.referenced, width)
+    }
+
+    /// Where some bytes of a scalar's value stand. Block and folded scalars keep their characters in order and change only
+    /// their white space, so both texts are walked side by side; where an escape stands in between, the scalar's beginning
+    /// is as near as this comes.
+    pub(crate) fn place_within(&self, scalar: &Scalar, bytes: Range<usize>) -> Place {
+        let whole = self.place(scalar);
+        let start = scalar.defined.span().byte_offset().and_then(|start| usize::try_from(start).ok());
+        let Some(start) = start.filter(|start| self.text.is_char_boundary(*start)) else { return whole };
+        let width = scalar
+            .value
+            .get(bytes.clone())
+            .map_or(1, |part| part.lines().next().map_or(1, |line| line.chars().count()).max(1));
+        let target = bytes.start.min(scalar.value.len());
+        let mut file = self.text[start..].char_indices().peekable();
+        if file.peek().is_some_and(|(_, c)| matches!(c, '"' | '\'')) && !scalar.value.starts_with(['"', '\''])
+        {
+            file.next();
+        }
+        for (at, c) in scalar.value.char_indices() {
+            if c.is_whitespace() {
+                if at >= target {
+                    break;
+                }
+                continue;
+            }
+            while file.next_if(|(_, c)| c.is_whitespace()).is_some() {}
+            if at >= target {
+                break;
+            }
+            if file.next_if(|(_, found)| *found == c).is_none() {
+                return whole;
+            }
+        }
+        let offset = file.peek().map_or(self.text.len(), |(at, _)| start + at);
+        let (line, column) = line_column(self.text, offset);
+        Place { line, column, width }
+    }
+}
+
+fn place_of(location: Location, width: usize) -> Place {
+    let from_one = |number: u64| usize::try_from(number).unwrap_or(usize::MAX).max(1);
+    Place { line: from_one(location.line()), column: from_one(location.column()), width }
+}
+
+/// The first moment after the day `2027-06-30` (UTC).
+pub(crate) fn end_of_day(date: &str) -> Option<EventTime> {
+    start_of_day(date).map(|start| start.plus(std::time::Duration::from_secs(86_400)))
+}
+
+/// The first moment of the day `2027-06-30` (UTC).
+pub(crate) fn start_of_day(date: &str) -> Option<EventTime> {
+    if date.len() != 10 {
+        return None;
+    }
+    let day: jiff::civil::Date = date.parse().ok()?;
+    let start = day.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp();
+    EventTime::from_unix_millis(start.as_millisecond()).ok()
+}
+
+/// Reads one file. Rules without an id, condition, outcome or reason are left out; the problems go to `problems`.
+pub(crate) fn read(document: Document<'_>, problems: &mut Vec<Problem>) -> FileSource {
+    let options = serde_saphyr::options! {
+        with_snippet: false,
+        duplicate_keys: DuplicateKeyPolicy::Error,
+        merge_keys: MergeKeyPolicy::Error,
+        budget: budget! {
+            max_nodes: 4_000_000,
+            max_events: 8_000_000,
+            max_aliases: 0,
+            max_anchors: 0,
+            max_documents: 1,
+        },
+    };
+    // A file of comments only is an empty file, not a wrong one.
+    if document.text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        return FileSource::default();
+    }
+    let raw: RawFile = match serde_saphyr::from_str_with_options(document.text, options) {
+        Ok(raw) => raw,
+        Err(error) => {
+            let mut message = error.without_snippet().to_string();
+            let place = error.location().filter(|location| location.line() > 0);
+            if let Some(location) = place {
+                let suffix = format!(" at line {}, column {}", location.line(), location.column());
+                message = message
+                    .replace(&suffix, "")
+                    .replace(", set DuplicateKeyPolicy in Options if acceptable", "");
+            }
+            let problem = Problem::error(document.file, message);
+            problems.push(match place {
+                Some(location) => problem.at(place_of(location, 1), document.text),
+                None => problem,
+            });
+            return FileSource::default();
+        }
+    };
+    unknown_keys(document, None, &raw.unknown, RawFile::KEYS, problems);
+    let rules = raw
+        .rules
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|rule| {
+            Fields { document, rule: None, problems }.rule(place_of(rule.referenced, 1), rule.value)
+        })
+        .collect();
+    let default = raw.default.and_then(|default| {
+        Fields { document, rule: None, problems }.default(place_of(default.referenced, 1), default.value)
+    });
+    FileSource { rules, default }
+}
+
+fn unknown_keys(
+    document: Document<'_>,
+    rule: Option<&str>,
+    unknown: &[Scalar],
+    known: &[&str],
+    problems: &mut Vec<Problem>,
+) {
+    for key in unknown {
+        let suggestion = nearest(&key.value, known.iter().copied());
+        let hint =
+            if suggestion.is_some() { String::new() } else { format!("; known are {}", known.join(", ")) };
+        let message = format!("unknown field `{}`{hint}", key.value);
+        problems.push(document.error(document.place(key), rule, message).suggesting(suggestion));
+    }
+}
+
+/// Reads the fields of one rule and notes what is wrong with them.
+struct Fields<'a> {
+    document: Document<'a>,
+    rule: Option<String>,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Fields<'_> {
+    fn wrong(&mut self, place: Place, message: impl Into<String>) {
+        self.problems.push(self.document.error(place, self.rule.as_deref(), message));
+    }
+
+    fn required(&mut self, place: Place, name: &str, field: Option<Scalar>) -> Option<Scalar> {
+        if field.is_none() {
+            self.wrong(place, format!("`{name}` is missing"));
+        }
+        field
+    }
+
+    /// A short name: letters, digits, `-`, `_` and `.`.
+    fn code(&mut self, name: &str, field: &Scalar) -> Option<Box<str>> {
+        let text = field.value.as_str();
+        let well_formed = (1..=ID_BYTES_MAX).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+        if well_formed {
+            return Some(text.into());
+        }
+        let message = format!(
+            "`{name}` has 1 to {ID_BYTES_MAX} letters, digits, `-`, `_` or `.`, such as velocity_exceeded"
+        );
+        self.wrong(self.document.place(field), message);
+        None
+    }
+
+    fn text(&mut self, name: &str, field: &Scalar) -> Option<Box<str>> {
+        if field.value.len() <= DESCRIPTION_BYTES_MAX {
+            return Some(field.value.trim().into());
+        }
+        self.wrong(
+            self.document.place(field),
+            format!("`{name}` is longer than {DESCRIPTION_BYTES_MAX} bytes"),
+        );
+        None
+    }
+
+    fn one_of<T: Copy>(&mut self, name: &str, field: &Scalar, known: &[(&str, T)]) -> Option<T> {
+        if let Some((_, found)) = known.iter().find(|(text, _)| *text == field.value) {
+            return Some(*found);
+        }
+        let names: Vec<&str> = known.iter().map(|(text, _)| *text).collect();
+        let problem = self
+            .document
+            .error(
+                self.document.place(field),
+                self.rule.as_deref(),
+                format!("`{name}` is one of {}, not `{}`", names.join(", "), field.value),
+            )
+            .suggesting(nearest(&field.value, names));
+        self.problems.push(problem);
+        None
+    }
+
+    fn then(&mut self, field: &Scalar) -> Option<Outcome> {
+        self.one_of("then", field, &Outcome::ALL.map(|outcome| (outcome.name(), outcome)))
+    }
+
+    fn date(
+        &mut self,
+        name: &str,
+        field: Option<&Scalar>,
+        read: impl Fn(&str) -> Option<EventTime>,
+    ) -> Option<EventTime> {
+        let field = field?;
+        let date = read(&field.value);
+        if date.is_none() {
+            let message = format!("`{name}` is a date such as 2027-06-30, not `{}`", field.value);
+            self.wrong(self.document.place(field), message);
+        }
+        date
+    }
+
+    fn rule(&mut self, place: Place, raw: RawRule) -> Option<RuleSource> {
+        self.rule = raw.id.as_ref().map(|id| id.value.clone());
+        let document = self.document;
+        let rule_name = self.rule.clone();
+        unknown_keys(document, rule_name.as_deref(), &raw.unknown, RawRule::KEYS, self.problems);
+        let id = self.required(place, "id", raw.id);
+        let when = self.required(place, "when", raw.when);
+        let then = self.required(place, "then", raw.then);
+        let reason = self.required(place, "reason", raw.reason);
+        let id_place = id.as_ref().map_or(place, |id| document.place(id));
+        let id = id.and_then(|id| self.code("id", &id));
+        let then = then.and_then(|then| self.then(&then));
+        let reason = reason.and_then(|reason| self.code("reason", &reason));
+        let description =
+            raw.description.and_then(|text| self.text("description", &text)).unwrap_or_default();
+        let owner = raw.owner.and_then(|text| self.text("owner", &text));
+        let state = raw.state.map_or(Some(State::Live), |state| {
+            let states = [
+                ("draft", State::Draft),
+                ("shadow", State::Shadow),
+                ("live", State::Live),
+                ("paused", State::Paused),
+            ];
+            self.one_of("state", &state, &states)
+        });
+        let priority = raw.priority.map_or(Some(0), |field| {
+            let number = field.value.parse().ok().filter(|number: &i32| number.abs() <= PRIORITY_MAX);
+            if number.is_none() {
+                let message = format!("`priority` is a whole number from -{PRIORITY_MAX} to {PRIORITY_MAX}");
+                self.wrong(document.place(&field), message);
+            }
+            number
+        });
+        let rollout =
+            raw.rollout.and_then(|rollout| self.rollout(place_of(rollout.referenced, 1), rollout.value));
+        let starts = self.date("starts", raw.starts.as_ref(), start_of_day);
+        let ends = self.date("expires", raw.expires.as_ref(), end_of_day);
+        if let (Some(starts), Some(ends), Some(field)) = (starts, ends, &raw.expires)
+            && ends <= starts
+        {
+            self.wrong(document.place(field), "`expires` lies before `starts`");
+        }
+        let tests = raw.tests.unwrap_or_default();
+        if tests.len() > TESTS_PER_RULE_MAX {
+            self.wrong(place, format!("more than {TESTS_PER_RULE_MAX} tests"));
+        }
+        let tests = tests
+            .into_iter()
+            .take(TESTS_PER_RULE_MAX)
+            .filter_map(|test| self.test(place_of(test.referenced, 1), test.value))
+            .collect();
+        // A rule with a wrong optional field is still compiled, so that its condition's errors show in the same run.
+        Some(RuleSource {
+            id: id?,
+            id_place,
+            description,
+            owner,
+            when: when?,
+            then: then?,
+            reason: reason?,
+            message: raw.message,
+            state: state?,
+            priority: priority?,
+            rollout,
+            starts,
+            ends,
+            tests,
+        })
+    }
+
+    fn rollout(&mut self, place: Place, raw: RawRollout) -> Option<(f64, Scalar)> {
+        let rule = self.rule.clone();
+        unknown_keys(self.document, rule.as_deref(), &raw.unknown, RawRollout::KEYS, self.problems);
+        let percent = self.required(place, "rollout.percent", raw.percent);
+        let by = self.required(place, "rollout.by", raw.by);
+        let percent = percent?;
+        match percent.value.parse::<f64>().ok().filter(|number| (0.0..=100.0).contains(number)) {
+            Some(number) => Some((number, by?)),
+            None => {
+                self.wrong(self.document.place(&percent), "`percent` is a number from 0 to 100");
+                None
+            }
+        }
+    }
+
+    fn test(&mut self, place: Place, raw: RawTest) -> Option<TestSource> {
+        let rule = self.rule.clone();
+        unknown_keys(self.document, rule.as_deref(), &raw.unknown, RawTest::KEYS, self.problems);
+        let expect = self.required(place, "expect", raw.expect)?;
+        let expect_match = self.one_of("expect", &expect, &[("match", true), ("no_match", false)])?;
+        Some(TestSource {
+            place,
+            name: raw.name.map(|name| name.value),
+            given: raw.given.unwrap_or_default().0,
+            lists: raw.lists.unwrap_or_default().0,
+            expect_match,
+        })
+    }
+
+    fn default(&mut self, place: Place, raw: RawDefault) -> Option<DefaultSource> {
+        unknown_keys(self.document, None, &raw.unknown, RawDefault::KEYS, self.problems);
+        let then = self.required(place, "default.then", raw.then);
+        let reason = self.required(place, "default.reason", raw.reason);
+        let then = then.and_then(|then| self.then(&then));
+        let reason = reason.and_then(|reason| self.code("reason", &reason));
+        Some(DefaultSource { place, then: then?, reason: reason? })
+    }
+}
