@@ -6,11 +6,11 @@ use std::sync::Arc;
 use crate::domain::decision::Versions;
 use crate::domain::hash::sha256_of_parts;
 use crate::domain::value::ValueType;
-use crate::engine::settings::MissingPolicy;
+use crate::engine::settings::{MissingPolicy, OnMissing};
 use crate::feature::catalogue::Catalogue;
 use crate::feature::facts::SCORE_SLOT;
 use crate::model::manifest::{Binding, Model};
-use crate::rules::set::RuleSet;
+use crate::rules::set::{RuleSet, SourceFile};
 
 /// Where a policy is read from.
 #[derive(Clone, PartialEq, Eq, Debug)]
