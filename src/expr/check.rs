@@ -240,7 +240,7 @@ impl Checker<'_> {
                 Typed::Dynamic(slot) => {
                     Ok(Typed::Double(DoubleNode::Negate(Box::new(DoubleNode::Slot(slot)))))
                 }
-                other => Refusal::token(id, format!("`-` needs a number, not a {}", other.type_name())),
+                other => Refusal::token(id, format!("`-` needs a number, not {}", other.type_name())),
             },
             (operators::IN, [operand, list]) => self.membership(id, operand, list),
             (operators::INDEX, _) if qualified_name(expr).is_some() => self.read(expr),
@@ -353,7 +353,7 @@ impl Checker<'_> {
             Typed::Bool(_) | Typed::Time(_) | Typed::Duration(_) => {
                 return Refusal::token(
                     id,
-                    format!("`in` takes texts and numbers, not a {}", operand.type_name()),
+                    format!("`in` takes texts and numbers, not {}", operand.type_name()),
                 );
             }
         }))
@@ -420,7 +420,7 @@ fn boolean(id: u64, operator: &str, typed: Typed) -> Checking<BoolNode> {
     match typed {
         Typed::Bool(node) => Ok(node),
         Typed::Dynamic(slot) => Ok(BoolNode::Slot(slot)),
-        other => Refusal::token(id, format!("`{operator}` needs a bool, not a {}", other.type_name())),
+        other => Refusal::token(id, format!("`{operator}` needs a bool, not {}", other.type_name())),
     }
 }
 

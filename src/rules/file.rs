@@ -40,7 +40,7 @@ pub enum State {
     Paused,
 }
 
-/// A rule as its file says it.
+/// A rule as its file says it. Without settings it is only checked: a wrong field must not hide a wrong condition.
 #[derive(Debug)]
 pub(crate) struct RuleSource {
     pub(crate) id: Box<str>,
@@ -48,15 +48,21 @@ pub(crate) struct RuleSource {
     pub(crate) description: Box<str>,
     pub(crate) owner: Option<Box<str>>,
     pub(crate) when: Scalar,
-    pub(crate) then: Outcome,
-    pub(crate) reason: Box<str>,
+    pub(crate) settings: Option<Settings>,
     pub(crate) message: Option<Scalar>,
-    pub(crate) state: State,
-    pub(crate) priority: i32,
     pub(crate) rollout: Option<(f64, Scalar)>,
     pub(crate) starts: Option<EventTime>,
     pub(crate) ends: Option<EventTime>,
     pub(crate) tests: Vec<TestSource>,
+}
+
+/// The fields that a rule must have, all right.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) then: Outcome,
+    pub(crate) reason: Box<str>,
+    pub(crate) state: State,
+    pub(crate) priority: i32,
 }
 
 /// A test as its file says it.
@@ -162,7 +168,7 @@ pub(crate) fn start_of_day(date: &str) -> Option<EventTime> {
     EventTime::from_unix_millis(start.as_millisecond()).ok()
 }
 
-/// Reads one file. Rules without an id, condition, outcome or reason are left out; the problems go to `problems`.
+/// Reads one file. Rules without an id or a condition are left out; the problems go to `problems`.
 pub(crate) fn read(document: Document<'_>, problems: &mut Vec<Problem>) -> FileSource {
     let options = serde_saphyr::options! {
         with_snippet: false,
@@ -362,18 +368,20 @@ impl Fields<'_> {
             .take(TESTS_PER_RULE_MAX)
             .filter_map(|test| self.test(place_of(test.referenced, 1), test.value))
             .collect();
-        // A rule with a wrong optional field is still compiled, so that its condition's errors show in the same run.
+        let settings = match (then, reason, state, priority) {
+            (Some(then), Some(reason), Some(state), Some(priority)) => {
+                Some(Settings { then, reason, state, priority })
+            }
+            _ => None,
+        };
         Some(RuleSource {
             id: id?,
             id_place,
             description,
             owner,
             when: when?,
-            then: then?,
-            reason: reason?,
+            settings,
             message: raw.message,
-            state: state?,
-            priority: priority?,
             rollout,
             starts,
             ends,

@@ -111,8 +111,8 @@ fn facts(
         match given(document, binding.value_type, field) {
             Some(given) => facts.values.push((binding.slot, given)),
             None => {
-                let wanted = binding.value_type.map_or("scalar", ValueType::name);
-                let message = format!("`{}` is a {wanted}, and `{}` is none", name.value, field.value);
+                let wanted = binding.value_type.map_or("text", ValueType::name);
+                let message = format!("`{}` is of type {wanted}, and `{}` is not", name.value, field.value);
                 problems.push(document.error(document.place(field), Some(rule), message));
             }
         }

@@ -153,6 +153,40 @@ fn every_rule_says_why_and_is_tested_three_ways() {
 }
 
 #[test]
+fn the_tutorial_names_every_function() {
+    let text = std::fs::read_to_string(directory().join("README.md")).unwrap();
+    for (name, _, _) in crate::expr::function::FUNCTIONS {
+        assert!(text.contains(&format!("{name}(")), "{name}");
+    }
+}
+
+/// The tutorial's own rule, list and refusal are what it says they are.
+#[test]
+fn the_tutorial_works() {
+    use crate::rules::directory::SourceFile;
+    let text = std::fs::read_to_string(directory().join("README.md")).unwrap();
+    let blocks: Vec<&str> =
+        text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let file = |name: &str, text: &str| SourceFile { name: name.to_owned(), text: text.to_owned() };
+    let default = file("default.yaml", "default: {then: APPROVE, reason: no_rule_matched}\n");
+    let lists = ["partner_shops", "trusted_customers"].map(|name| file(&format!("lists/{name}.txt"), ""));
+    assert!(blocks.len() >= 3);
+    for block in blocks {
+        let files: Vec<SourceFile> =
+            [file("mine.yaml", block), default.clone()].into_iter().chain(lists.clone()).collect();
+        if let Err(problems) = RuleSet::from_files(&files, &schema().0) {
+            let shown: Vec<String> = problems.iter().map(Problem::to_string).collect();
+            panic!("{block}\n{}", shown.join("\n"));
+        }
+    }
+    let wrong = "rules:\n  - id: gift-cards-velocity\n    when: card.cuont_1h >= 4 && metadata.category == \"gift_cards\"\n    then: CHALLENGE\n    reason: gift_cards_velocity\n";
+    let problems =
+        RuleSet::from_files(&[file("mine.yaml", wrong), default], &schema().0).map(|_| ()).unwrap_err();
+    let shown = problems[0].to_string();
+    assert!(text.contains(&shown), "{shown}");
+}
+
+#[test]
 fn nothing_known_means_no_hit() {
     let set = load();
     let at = EventTime::parse_rfc3339("2026-11-01T00:00:00Z").unwrap();
@@ -184,7 +218,8 @@ fn what_the_pack_decides() {
         ("customer.amount_zscore_30d", Value::Double(0.7)),
         ("score", Value::Double(0.02)),
     ];
-    let cases: &[(&[(&str, Value<'_>)], Outcome, &str)] = &[
+    type Values<'a> = &'a [(&'a str, Value<'a>)];
+    let cases: &[(Values<'_>, Outcome, &str)] = &[
         (&[], Outcome::Approve, "no_rule_matched"),
         (&[("card.count_5m", Value::Int(6))], Outcome::Block, "velocity_exceeded"),
         (&[("customer.count_1m", Value::Int(101))], Outcome::Block, "bot_traffic"),
