@@ -10,7 +10,7 @@ use crate::domain::decision::Outcome;
 use crate::domain::time::EventTime;
 use crate::expr::error::line_column;
 use crate::expr::suggest::nearest;
-use crate::rules::problem::{Place, Problem};
+use crate::rules::problem::{PROBLEMS_COLLECTED_MAX, Place, Problem};
 use crate::rules::raw::{RawDefault, RawFile, RawRollout, RawRule, RawTest, Scalar};
 
 /// Longest rule file, in bytes.
@@ -211,6 +211,10 @@ pub(crate) fn read(document: Document<'_>, problems: &mut Vec<Problem>) -> FileS
         .unwrap_or_default()
         .into_iter()
         .filter_map(|rule| {
+            // Quoting the line of a problem walks the file: with thousands of them that would be quadratic.
+            if problems.len() >= PROBLEMS_COLLECTED_MAX {
+                return None;
+            }
             Fields { document, rule: None, problems }.rule(place_of(rule.referenced, 1), rule.value)
         })
         .collect();

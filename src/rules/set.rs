@@ -18,11 +18,9 @@ use crate::rules::file::{self, Document, RULES_MAX, RuleSource, State};
 use crate::rules::in_file_tests;
 use crate::rules::list::{List, Lists};
 use crate::rules::message::Message;
-use crate::rules::problem::{Place, Problem, Severity};
+use crate::rules::problem::{PROBLEMS_COLLECTED_MAX, PROBLEMS_MAX, Place, Problem, Severity};
 use crate::rules::rollout::Rollout;
 
-/// Most problems that one load reports; the rest are counted.
-pub const PROBLEMS_MAX: usize = 200;
 /// How the file that a set cannot do without is written.
 const DEFAULT_HOW_TO: &str = "no file says what is decided when no rule matches; write rules/default.yaml with\n\
      default:\n  then: APPROVE\n  reason: no_rule_matched";
@@ -151,8 +149,13 @@ impl RuleSet {
         let lists = read_lists(directory, &files, &mut problems);
         schema.set_lists(lists.iter().map(List::name));
 
-        let mut loading =
-            Loading { schema: &mut schema, problems: &mut problems, rules: Vec::new(), ids: HashMap::new() };
+        let mut loading = Loading {
+            schema: &mut schema,
+            problems: &mut problems,
+            rules: Vec::new(),
+            ids: HashMap::new(),
+            seen: 0,
+        };
         let mut default: Option<(file::DefaultSource, String)> = None;
         for source in files.iter().filter(|source| !source.name.starts_with("lists/")) {
             let shown = format!("{directory}/{}", source.name);
@@ -231,6 +234,11 @@ impl RuleSet {
         self.default_outcome
     }
 
+    /// The code of the reason when no live rule matches.
+    pub fn default_reason(&self) -> &str {
+        &self.default_reason
+    }
+
     /// Evaluates every live and every shadow rule that is on at the transaction's event time.
     pub fn evaluate<F: Facts + ?Sized>(&self, facts: &F, at: EventTime) -> Hits {
         let matches = |hit: &&Hit| self.rule(**hit).is_some_and(|rule| rule.hits(facts, at));
@@ -279,21 +287,24 @@ struct Loading<'a> {
     problems: &'a mut Vec<Problem>,
     rules: Vec<Rule>,
     ids: HashMap<Box<str>, String>,
+    /// Rules met so far, wrong ones included.
+    seen: usize,
 }
 
 impl Loading<'_> {
     fn add(&mut self, document: Document<'_>, source: RuleSource) {
         let place = source.id_place;
+        self.seen += 1;
+        if self.seen == RULES_MAX + 1 {
+            self.problems.push(document.error(place, None, format!("more than {RULES_MAX} rules")));
+        }
+        if self.seen > RULES_MAX || self.problems.len() >= PROBLEMS_COLLECTED_MAX {
+            return;
+        }
         let here = format!("{}:{}", document.file, place.line);
         if let Some(first) = self.ids.insert(source.id.clone(), here) {
             let message = format!("this id is taken by the rule at {first}");
             self.problems.push(document.error(place, Some(&source.id), message));
-        }
-        if self.rules.len() >= RULES_MAX {
-            if self.rules.len() == RULES_MAX {
-                self.problems.push(document.error(place, None, format!("more than {RULES_MAX} rules")));
-            }
-            return;
         }
         let message = source.message.as_ref().and_then(|text| {
             Message::compile(&text.value, self.schema)
@@ -370,7 +381,7 @@ fn capped(mut problems: Vec<Problem>) -> Vec<Problem> {
     if problems.len() > PROBLEMS_MAX {
         let left = problems.len() - PROBLEMS_MAX;
         problems.truncate(PROBLEMS_MAX);
-        problems.push(Problem::error("rules", format!("and {left} more")));
+        problems.push(Problem::error("rules", format!("and {left} or more others")));
     }
     problems
 }

@@ -400,3 +400,29 @@ fn a_directory_is_read_whole() {
     std::fs::write(dir.path().join("lists/trusted.txt"), "c_1,soon\n").unwrap();
     assert_eq!(RuleSet::load(dir.path(), &schema()).map(|_| ()).unwrap_err().len(), 1);
 }
+
+#[test]
+fn ten_thousand_rules_load_and_all_are_evaluated() {
+    fn shared<T: Send + Sync>(_: &T) {}
+    let rules: String = (0..10_000)
+        .map(|number| {
+            format!(
+                "  - {{id: r{number}, when: amount > {number} && card.count_5m >= 3, then: REVIEW, reason: a}}\n"
+            )
+        })
+        .collect();
+    let set = load(&format!("rules:\n{rules}"));
+    shared(&set);
+    let now = at("2026-11-01T00:00:00Z");
+    let payment =
+        Payment { set: &set, at: now, values: vec![(0, Value::Double(9_999.5)), (2, Value::Int(3))] };
+    assert_eq!(set.evaluate(&payment, now).len(), 10_000);
+    let too_many = refused(&format!(
+        "rules:\n{rules}{}{}",
+        rules.replace("id: r", "id: s"),
+        rules.replace("id: r", "id: t")
+    ));
+    assert_eq!(shown(&too_many).matches("more than 20000 rules").count(), 1);
+    let all_wrong = refused(&format!("rules:\n{}", rules.replace("amount", "amuont")));
+    assert!(all_wrong.len() <= 201, "{}", all_wrong.len());
+}
