@@ -242,3 +242,28 @@ fn what_the_pack_decides() {
         assert_eq!((verdict.outcome, verdict.reason), (*outcome, *reason), "{changed:?}");
     }
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
+    /// A file that somebody is in the middle of editing is refused or loads; it never brings anything down.
+    #[test]
+    fn a_damaged_file_never_panics(
+        file in proptest::sample::select(vec!["velocity.yaml", "amounts.yaml", "geography.yaml", "accounts.yaml", "default.yaml"]),
+        at in 0.0_f64..1.0,
+        cut in 0_usize..40,
+        put in "[-a-z0-9{}:|>&*!'\"# \n\t.ä]{0,12}",
+    ) {
+        use crate::rules::directory::SourceFile;
+        let mut text = std::fs::read_to_string(directory().join(file)).unwrap();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a place")]
+        let start = text.floor_char_boundary((text.len() as f64 * at) as usize);
+        let end = text.floor_char_boundary((start + cut).min(text.len())).max(start);
+        text.replace_range(start..end, &put);
+        let files = [SourceFile { name: file.to_owned(), text }];
+        if let Err(problems) = RuleSet::from_files(&files, &schema().0) {
+            for problem in problems {
+                let _ = problem.to_string();
+            }
+        }
+    }
+}
