@@ -174,6 +174,7 @@ pub(crate) fn read(document: Document<'_>, problems: &mut Vec<Problem>) -> FileS
         with_snippet: false,
         duplicate_keys: DuplicateKeyPolicy::Error,
         merge_keys: MergeKeyPolicy::Error,
+        reject_unsupported_tags: true,
         budget: budget! {
             max_nodes: 4_000_000,
             max_events: 8_000_000,
@@ -184,6 +185,11 @@ pub(crate) fn read(document: Document<'_>, problems: &mut Vec<Problem>) -> FileS
     };
     // A file of comments only is an empty file, not a wrong one.
     if document.text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        return FileSource::default();
+    }
+    let misread = misread_conditions(document);
+    if !misread.is_empty() {
+        problems.extend(misread);
         return FileSource::default();
     }
     let raw: RawFile = match serde_saphyr::from_str_with_options(document.text, options) {
@@ -197,11 +203,17 @@ pub(crate) fn read(document: Document<'_>, problems: &mut Vec<Problem>) -> FileS
                     .replace(&suffix, "")
                     .replace(", set DuplicateKeyPolicy in Options if acceptable", "");
             }
-            let problem = Problem::error(document.file, message);
-            problems.push(match place {
-                Some(location) => problem.at(place_of(location, 1), document.text),
-                None => problem,
-            });
+            if message.starts_with("budget breached: A") {
+                "anchors and aliases are not allowed in rule files".clone_into(&mut message);
+            }
+            let mut problem = Problem::error(document.file, message);
+            if let Some(location) = place {
+                problem = problem.at(place_of(location, 1), document.text);
+            }
+            if problem.source_line.as_ref().is_some_and(|line| line.contains("when:")) {
+                problem.message.push_str(HOW_TO_QUOTE);
+            }
+            problems.push(problem);
             return FileSource::default();
         }
     };
@@ -222,6 +234,30 @@ pub(crate) fn read(document: Document<'_>, problems: &mut Vec<Problem>) -> FileS
         Fields { document, rule: None, problems }.default(place_of(default.referenced, 1), default.value)
     });
     FileSource { rules, default }
+}
+
+/// What helps with most conditions that are no YAML.
+const HOW_TO_QUOTE: &str = "; put the whole condition in quotes, or on the lines below `when: |`";
+
+/// Conditions that begin with `!`, `&` or `*`. YAML takes these for a tag, an anchor or an alias and would read
+/// `when: ! (score > 0.9)` as `(score > 0.9)`: the opposite of what stands there.
+fn misread_conditions(document: Document<'_>) -> Vec<Problem> {
+    let text = document.text;
+    text.match_indices("when:")
+        .filter_map(|(at, key)| {
+            let is_key = text[..at].trim_end_matches(' ').ends_with(['\n', '-', '{', ',']) || at == 0;
+            let value = text[at + key.len()..].trim_start_matches([' ', '\t']);
+            let start = text.len() - value.len();
+            if !is_key || !value.starts_with(['!', '&', '*']) {
+                return None;
+            }
+            let (line, column) = line_column(text, start);
+            let message =
+                format!("YAML keeps `{}` at the beginning of a value for itself{HOW_TO_QUOTE}", &value[..1]);
+            Some(document.error(Place { line, column, width: 1 }, None, message))
+        })
+        .take(PROBLEMS_COLLECTED_MAX)
+        .collect()
 }
 
 fn unknown_keys(

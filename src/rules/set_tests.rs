@@ -426,3 +426,45 @@ fn ten_thousand_rules_load_and_all_are_evaluated() {
     let all_wrong = refused(&format!("rules:\n{}", rules.replace("amount", "amuont")));
     assert!(all_wrong.len() <= 201, "{}", all_wrong.len());
 }
+
+/// YAML has its own meaning for `!`, `&` and `*`; none of it may silently turn a condition around.
+#[test]
+fn conditions_that_yaml_would_misread_are_refused() {
+    let keeps = "YAML keeps `!` at the beginning of a value for itself; put the whole condition in quotes";
+    let cases = [
+        ("!tx.is_night", keeps),
+        ("! (score > 0.9)", keeps),
+        ("!has(score) || amount > 3", keeps),
+        ("!x amount > 3", keeps),
+        ("!!str amount > 3", keeps),
+        ("&a amount > 3", "YAML keeps `&`"),
+        ("*a", "YAML keeps `*`"),
+        (
+            "true ? amount > 3 : false",
+            "mapping values are not allowed in this context; put the whole condition in quotes",
+        ),
+        (
+            "'a' == 'b'",
+            "invalid trailing content after single-quoted scalar; put the whole condition in quotes",
+        ),
+    ];
+    for (when, expected) in cases {
+        let block = format!("rules:\n  - id: a\n    when: {when}\n    then: BLOCK\n    reason: a\n");
+        let first = format!("rules:\n  - when: {when}\n    id: a\n    then: BLOCK\n    reason: a\n");
+        let flow = format!("rules:\n  - {{id: a, when: {when}, then: BLOCK, reason: a}}\n");
+        for text in [block, first, flow] {
+            let shown = shown(&refused(&text));
+            assert!(shown.contains(expected) || when.contains(" : "), "{text}\n{shown}");
+        }
+    }
+    let tagged = "rules:\n  - {id: a, when: amount > 3, then: !x BLOCK, reason: a}\n";
+    assert_eq!(refused(tagged).len(), 1);
+    for when in ["'!tx.is_night'", "|\n      !tx.is_night", "(!tx.is_night)", "amount > 3 # when: !x"] {
+        assert_eq!(
+            load(&format!("rules:\n  - id: a\n    when: {when}\n    then: BLOCK\n    reason: a\n"))
+                .rules()
+                .len(),
+            1
+        );
+    }
+}
