@@ -7,7 +7,8 @@ use crate::domain::time::EventTime;
 use crate::domain::value::{Value, ValueType};
 use crate::expr::program::{Facts, Program, Scalar};
 use crate::expr::schema::{Schema, Slot};
-use crate::rules::file::{Document, TestSource};
+use crate::rules::document::Document;
+use crate::rules::file::TestSource;
 use crate::rules::problem::Problem;
 use crate::rules::raw;
 

@@ -11,6 +11,7 @@
 //! - nothing here reads a clock: the transaction's event time is an argument.
 
 pub mod directory;
+pub mod document;
 pub mod file;
 pub mod in_file_tests;
 pub mod lint;
