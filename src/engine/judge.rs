@@ -14,6 +14,8 @@ use crate::expr::schema::Slot;
 use crate::feature::extract;
 use crate::feature::facts::{SCORE_SLOT, TransactionFacts};
 use crate::feature::vector::FeatureVector;
+use crate::model::forest::probability;
+use crate::model::manifest::Thresholds;
 use crate::rules::list::Lists;
 
 /// How many of the features that raised the score are named as reasons.
@@ -184,14 +186,47 @@ fn missing_floor(policy: &Policy, missing: &[Part]) -> Option<(Outcome, Reason)>
     })
 }
 
-fn score(_bound: &BoundModel, _features: &FeatureVector, _lap: &mut dyn FnMut(Stage)) -> Option<Scored> {
-    None
+/// The score with its attributions; `None` when the model cannot score, which a checked binding rules out.
+fn score(bound: &BoundModel, features: &FeatureVector, lap: &mut dyn FnMut(Stage)) -> Option<Scored> {
+    let model = &bound.model;
+    let row = bound.binding.row(features.numbers());
+    let margin = model.forest.margin(&row).ok()?;
+    lap(Stage::Model);
+    let contributions = model.attributor.contributions(&model.forest, &row).ok()?;
+    let by_slot = bound.binding.slots().iter().zip(&contributions.features);
+    let score = probability(margin);
+    let scored = Scored {
+        score,
+        margin,
+        bias: contributions.bias,
+        contributions: by_slot
+            .filter(|(_, moved)| **moved != 0.0)
+            .map(|(slot, moved)| (*slot, *moved))
+            .collect(),
+        risk_level: match model.thresholds {
+            Thresholds { high, .. } if score >= high => RiskLevel::High,
+            Thresholds { elevated, .. } if score >= elevated => RiskLevel::Elevated,
+            Thresholds { .. } => RiskLevel::Low,
+        },
+    };
+    lap(Stage::Explain);
+    Some(scored)
 }
 
-fn add_model_reasons(
-    _policy: &Policy,
-    _features: &FeatureVector,
-    _scored: &Scored,
-    _reasons: &mut Vec<Reason>,
-) {
+/// Names the features that raised the score most.
+fn add_model_reasons(policy: &Policy, features: &FeatureVector, scored: &Scored, reasons: &mut Vec<Reason>) {
+    let mut raising: SmallVec<[(u16, f32); 64]> =
+        scored.contributions.iter().filter(|(_, moved)| *moved > 0.0).copied().collect();
+    raising.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    for (slot, moved) in raising.into_iter().take(MODEL_REASONS_MAX) {
+        let value = features.numbers()[usize::from(slot)];
+        reasons.push(Reason {
+            code: policy.catalogue.features[usize::from(slot)].name.clone(),
+            source: ReasonSource::Model,
+            rule: None,
+            message: None,
+            value: (!value.is_nan()).then_some(value),
+            contribution: Some(moved),
+        });
+    }
 }

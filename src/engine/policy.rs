@@ -95,7 +95,12 @@ impl Policy {
 
 fn bind(directory: &Path, catalogue: &Catalogue) -> Result<BoundModel, Vec<String>> {
     let model = Model::load(directory).map_err(|error| vec![error.to_string()])?;
-    let names: Vec<&str> = catalogue.features.iter().map(|feature| &*feature.name).collect();
+    let is_number = |value_type| value_type != ValueType::Text;
+    let names: Vec<Option<&str>> = catalogue
+        .features
+        .iter()
+        .map(|feature| is_number(feature.value_type).then_some(&*feature.name))
+        .collect();
     let binding = model.bind(&names).map_err(|error| vec![error.to_string()])?;
     Ok(BoundModel { model, binding })
 }

@@ -26,7 +26,6 @@ use crate::domain::time::{Clock, EventTime};
 use crate::domain::transaction::{Mode, Transaction};
 use crate::engine::judge::{Judgement, judge};
 use crate::engine::observe::{Observation, observe};
-use crate::engine::settings::Part;
 use crate::engine::state::State;
 use crate::enrich::profiles::Profiles;
 use crate::enrich::source::ProfileSource;

@@ -17,7 +17,14 @@ use crate::simulate::simulation::{Scenario, Simulated, Simulation};
 const GOLDEN: &str = "to be set";
 
 fn small() -> Parameters {
-    Parameters { customers: 1_500, merchants: 400, terminals: 600, days: 20, seed: 11, ..Parameters::default() }
+    Parameters {
+        customers: 1_500,
+        merchants: 400,
+        terminals: 600,
+        days: 20,
+        seed: 11,
+        ..Parameters::default()
+    }
 }
 
 /// One line per transaction with everything that a rule could see.
@@ -171,9 +178,24 @@ fn features() -> Vec<(&'static str, Vec<f64>)> {
     let mut windows: [Recent; 6] = Default::default();
     let mut seen_devices = HashSet::new();
     let mut columns: Vec<(&'static str, Vec<f64>)> = [
-        "amount", "small amount", "items", "night", "young account", "no account", "card count 1h", "device count 1h",
-        "ip count 1h", "merchant count 5m", "card count 24h", "ip count 24h", "new device of a known customer",
-        "data centre", "billing is not shipping", "issuer is not merchant country", "no 3-D Secure", "amount online",
+        "amount",
+        "small amount",
+        "items",
+        "night",
+        "young account",
+        "no account",
+        "card count 1h",
+        "device count 1h",
+        "ip count 1h",
+        "merchant count 5m",
+        "card count 24h",
+        "ip count 24h",
+        "new device of a known customer",
+        "data centre",
+        "billing is not shipping",
+        "issuer is not merchant country",
+        "no 3-D Secure",
+        "amount online",
     ]
     .map(|name| (name, Vec::new()))
     .into();
@@ -185,12 +207,12 @@ fn features() -> Vec<(&'static str, Vec<f64>)> {
         let ip = t.device.ip.as_ref().map(|ip| ip.as_str().to_owned());
         let customer = text(&t.customer.id);
         let is_new = customer.as_ref().zip(device.as_ref()).is_some_and(|(customer, device)| {
-            seen_devices.insert(format!("{customer} {device}"))
-                && !seen_devices.insert(customer.clone())
+            seen_devices.insert(format!("{customer} {device}")) && !seen_devices.insert(customer.clone())
         });
         let is_online = device.is_some();
         let is_data_centre = matches!(t.device.ip.as_ref().map(|ip| ip.address()), Some(IpAddr::V4(v4)) if v4.octets()[0] == 172);
-        let age_days = t.customer.account_created_at.map_or(1e6, |at| (now - at.unix_millis()) as f64 / 86_400_000.0);
+        let age_days =
+            t.customer.account_created_at.map_or(1e6, |at| (now - at.unix_millis()) as f64 / 86_400_000.0);
         let values = [
             t.amount.major(),
             -t.amount.major(),

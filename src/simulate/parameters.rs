@@ -401,8 +401,7 @@ impl Parameters {
     fn start(&self) -> Result<EventTime, ParameterError> {
         const YEAR_1990_MS: i64 = 631_152_000_000;
         const YEAR_2150_MS: i64 = 5_680_281_600_000;
-        let wrong =
-            |reason| ParameterError::Start { value: self.start.chars().take(64).collect(), reason };
+        let wrong = |reason| ParameterError::Start { value: self.start.chars().take(64).collect(), reason };
         let start = EventTime::parse_rfc3339(&self.start).map_err(wrong)?;
         in_range(
             "start (year)",
@@ -430,7 +429,10 @@ mod tests {
             ("customers: 0", Err("`customers` is 0, and must lie between 1 and 2000000")),
             ("days: 99999", Err("`days`")),
             ("colour: red", Err("colour")),
-            ("fraud: {bot_traffic: {share: 0.5}}", Err("`fraud.bot_traffic.share` is 0.5, and must lie between 0 and 0.05")),
+            (
+                "fraud: {bot_traffic: {share: 0.5}}",
+                Err("`fraud.bot_traffic.share` is 0.5, and must lie between 0 and 0.05"),
+            ),
             ("behaviour: {vpn_share: .nan}", Err("`behaviour.vpn_share` is NaN")),
             ("start: yesterday", Err("`start` is \"yesterday\": it must be an RFC 3339 timestamp")),
             ("labels: {early_warning_share: 0.9, customer_report_share: 0.9}", Err("come to 1.8 together")),

@@ -110,11 +110,8 @@ impl Traffic {
         if world.customers[number as usize].is_gamer && self.draw.chance(0.2) {
             return self.game_series(world, number, at_ms, out);
         }
-        let purchases = if self.draw.chance(self.behaviour.spree_share) {
-            self.draw.geometric(2, 3.5).min(7)
-        } else {
-            1
-        };
+        let purchases =
+            if self.draw.chance(self.behaviour.spree_share) { self.draw.geometric(2, 3.5).min(7) } else { 1 };
         let mut at_ms = at_ms;
         for _ in 0..purchases {
             let Some(planned) = self.purchase(world, number, at_ms) else { continue };
@@ -165,11 +162,8 @@ impl Traffic {
         if !self.draw.chance(online_share) {
             let town = journey.map_or(town, |journey| journey.town);
             let favourites = &world.customers[number as usize].terminal_favourites;
-            let favourite = if journey.is_none() && self.draw.chance(0.65) {
-                self.draw.one_of(favourites)
-            } else {
-                None
-            };
+            let favourite =
+                if journey.is_none() && self.draw.chance(0.65) { self.draw.one_of(favourites) } else { None };
             if let Some(terminal) = favourite.or_else(|| world.terminal_in(town, &mut self.draw)) {
                 let buyer = self.counter_buyer(world, number);
                 return Some(purchase::counter(world, terminal, &buyer, at_ms, &mut self.draw));

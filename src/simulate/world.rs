@@ -239,9 +239,8 @@ impl World {
                 }
             }
         }
-        let popularity = |merchants: &[u32]| {
-            Weighted::new(merchants.iter().map(|number| rank_weight(*number)))
-        };
+        let popularity =
+            |merchants: &[u32]| Weighted::new(merchants.iter().map(|number| rank_weight(*number)));
         self.online_popularity = popularity(&self.online);
         self.online_resale = Weighted::new(self.online.iter().map(|number| {
             let category = usize::from(self.merchants[*number as usize].category);
@@ -281,7 +280,8 @@ impl World {
             let town = draw.one_of(&self.towns_of[country]).unwrap_or(0);
             let at = near(self.towns[town as usize].at, 0.05, draw);
             // A country without merchants at counters has no terminals; the draws above are made all the same.
-            let Some(merchant) = weights[country].pick(draw).map(|position| counters[country][position]) else {
+            let Some(merchant) = weights[country].pick(draw).map(|position| counters[country][position])
+            else {
                 continue;
             };
             self.towns[town as usize].terminals.push(u32_of(self.terminals.len()));
@@ -329,7 +329,10 @@ impl World {
             terminal_favourites.extend(self.terminal_in(town, draw));
         }
         let mut customer = Customer {
-            account: Account { number: u64::from(number) + 1, created_ms: self.account_birth(parameters.days, draw) },
+            account: Account {
+                number: u64::from(number) + 1,
+                created_ms: self.account_birth(parameters.days, draw),
+            },
             town,
             at,
             address,
@@ -456,7 +459,10 @@ fn rank_weight(rank: u32) -> f64 {
 
 /// A point near another: standard deviation in degrees.
 pub(crate) fn near(at: Point, degrees: f64, draw: &mut Draw) -> Point {
-    Point { latitude: at.latitude + degrees * draw.normal(), longitude: at.longitude + degrees * draw.normal() }
+    Point {
+        latitude: at.latitude + degrees * draw.normal(),
+        longitude: at.longitude + degrees * draw.normal(),
+    }
 }
 
 /// The Bank Identification Number of an issuer: 4, then the country, the kind of card and the bank.
@@ -464,7 +470,10 @@ fn bin_of(country: u8, funding: u8, bank: u64) -> u32 {
     400_000 + u32::from(country) * 1_000 + u32::from(funding) * 100 + u32_of(usize::from(half(bank))) * 8
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "callers pass positions in tables of fewer than 256 rows")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "callers pass positions in tables of fewer than 256 rows"
+)]
 const fn byte(position: usize) -> u8 {
     position as u8
 }

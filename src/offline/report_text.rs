@@ -1,0 +1,322 @@
+//! A backtest report for people: aligned, with thousands separated, most important first.
+
+use std::fmt;
+
+use crate::domain::money::Currency;
+use crate::offline::report::{BacktestReport, MoneyRow, Quality, TruthCounts};
+
+/// Most reasons that are shown; the data has all of them.
+const REASONS_SHOWN_MAX: usize = 20;
+/// Most changes between outcomes: four outcomes, each to three others.
+const NO_VALUE: &str = "-";
+
+impl fmt::Display for BacktestReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_head(f)?;
+        self.write_decisions(f)?;
+        if let Some(quality) = &self.quality {
+            write_quality(f, quality)?;
+        }
+        self.write_money(f)?;
+        self.write_rules(f)?;
+        self.write_reasons(f)?;
+        self.write_missing(f)?;
+        self.write_comparison(f)?;
+        self.write_skipped(f)
+    }
+}
+
+impl BacktestReport {
+    fn write_head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (input, replay) = (&self.input, &self.input.replay);
+        writeln!(f, "Backtest of {}", input.file)?;
+        let mut rows = format!("{} read, {} decided", thousands(input.rows), thousands(self.truth.total()));
+        for (count, what) in [(input.rows_skipped, "skipped"), (replay.dry_runs, "dry runs left out")] {
+            if count > 0 {
+                rows = format!("{rows}, {} {what}", thousands(count));
+            }
+        }
+        entry(f, "rows", &rows)?;
+        if let (Some(first), Some(last)) = (&input.first_event, &input.last_event) {
+            entry(f, "events", &format!("{first} to {last}"))?;
+        }
+        let mut truth = format!(
+            "{} fraud ({}), {} legitimate, {} unlabelled",
+            thousands(self.truth.fraud),
+            percent(self.truth.precision(), 3),
+            thousands(self.truth.legitimate),
+            thousands(self.truth.unlabelled)
+        );
+        if let Some(file) = &input.labels_file {
+            truth = format!("{truth}, from {file}");
+        }
+        entry(f, "labels", &truth)?;
+        let known = [
+            (replay.labels_delivered, "in time to be counted"),
+            (replay.labels_pending, "not before the end"),
+            (replay.labels_unmatched, "without their transaction"),
+        ];
+        let known: Vec<String> = known
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{} {what}", thousands(*count)))
+            .collect();
+        if !known.is_empty() {
+            entry(f, "  known", &known.join(", "))?;
+        }
+        entry(f, "rules", &self.versions.rules)?;
+        entry(f, "model", self.versions.model.as_deref().unwrap_or("none"))?;
+        entry(f, "features", &self.versions.features)?;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate, never negative")]
+        let rate = self.speed.transactions_per_s.round() as u64;
+        let seconds = self.speed.elapsed_ms as f64 / 1_000.0;
+        entry(f, "speed", &format!("{} transactions/s ({seconds:.1} s)", thousands(rate)))
+    }
+
+    fn write_decisions(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::new(
+            "Decisions",
+            &["", "count", "share", "fraud", "legitimate", "unlabelled", "precision", "recall", "precision+", "recall+"],
+        );
+        for row in &self.decisions {
+            let mut cells = vec![row.outcome.name().to_owned(), thousands(row.count), percent(row.share, 3)];
+            cells.extend(truth_cells(&row.truth));
+            cells.extend([row.precision, row.recall, row.precision_from_here, row.recall_from_here].map(|it| percent(it, 1)));
+            table.row(cells);
+        }
+        table.write(f)?;
+        writeln!(f, "  precision+ and recall+ are of this outcome and every more severe one together")
+    }
+
+    fn write_money(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns =
+            ["", "total", "fraud", "blocked", "fraud blocked", "fraud stopped", "legitimate blocked"];
+        let mut table = Table::new("Money", &columns);
+        for row in &self.money {
+            let MoneyRow { total_minor, fraud_minor, blocked_minor, .. } = *row;
+            let amounts = [
+                total_minor,
+                fraud_minor,
+                blocked_minor,
+                row.fraud_blocked_minor,
+                row.fraud_stopped_minor,
+                row.legitimate_blocked_minor,
+            ];
+            let mut cells = vec![row.currency.to_owned()];
+            cells.extend(amounts.map(|minor| major(minor, row.currency)));
+            table.row(cells);
+        }
+        table.write(f)
+    }
+
+    fn write_rules(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = [
+            "", "state", "says", "hits", "decided", "fraud", "legitimate", "unlabelled", "precision", "recall",
+            "fraud value", "other value",
+        ];
+        let mut table = Table::new("Rules", &columns).left(3);
+        for row in &self.rules {
+            let mut cells = vec![
+                row.rule.clone(),
+                row.state.name().to_owned(),
+                row.outcome.name().to_owned(),
+                thousands(row.hits),
+                thousands(row.decided),
+            ];
+            cells.extend(truth_cells(&row.truth));
+            cells.extend([row.precision, row.recall].map(|it| percent(it, 1)));
+            let values = |pick: fn(&crate::offline::report::RuleValue) -> i128| {
+                let values: Vec<_> = row
+                    .value
+                    .iter()
+                    .map(|value| format!("{} {}", major(pick(value), value.currency), value.currency))
+                    .collect();
+                if values.is_empty() { NO_VALUE.to_owned() } else { values.join(" + ") }
+            };
+            cells.push(values(|value| value.fraud_minor));
+            cells.push(values(|value| value.other_minor));
+            table.row(cells);
+        }
+        table.write(f)
+    }
+
+    fn write_reasons(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::new("Reasons", &["", "count", "fraud", "legitimate", "unlabelled", "precision"]);
+        for row in self.reasons.iter().take(REASONS_SHOWN_MAX) {
+            let mut cells = vec![row.reason.clone(), thousands(row.count)];
+            cells.extend(truth_cells(&row.truth));
+            cells.push(percent(row.truth.precision(), 1));
+            table.row(cells);
+        }
+        table.write(f)?;
+        let more = self.reasons.len().saturating_sub(REASONS_SHOWN_MAX);
+        if more > 0 { writeln!(f, "  and {more} more") } else { Ok(()) }
+    }
+
+    fn write_missing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.missing.is_empty() && self.late == 0 {
+            return Ok(());
+        }
+        let mut table = Table::new("Missing", &["", "decisions"]);
+        for row in &self.missing {
+            table.row(vec![row.part.clone(), thousands(row.count)]);
+        }
+        if self.degraded > 0 {
+            table.row(vec!["anything at all".to_owned(), thousands(self.degraded)]);
+        }
+        if self.late > 0 {
+            table.row(vec!["too late for the windows".to_owned(), thousands(self.late)]);
+        }
+        table.write(f)
+    }
+
+    fn write_comparison(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(comparison) = &self.comparison else { return Ok(()) };
+        let changed = crate::offline::report::share(comparison.changed, comparison.compared);
+        writeln!(
+            f,
+            "\nAgainst {}: {} of {} decisions differ ({})",
+            comparison.against,
+            thousands(comparison.changed),
+            thousands(comparison.compared),
+            percent(changed, 3)
+        )?;
+        let mut table = Table::new("", &["", "count", "fraud", "legitimate", "unlabelled"]);
+        for row in &comparison.changes {
+            let mut cells = vec![format!("{} -> {}", row.before, row.after), thousands(row.count)];
+            cells.extend(truth_cells(&row.truth));
+            table.row(cells);
+        }
+        table.write(f)
+    }
+
+    fn write_skipped(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.input.rows_skipped == 0 {
+            return Ok(());
+        }
+        writeln!(f, "\nSkipped rows: {}", thousands(self.input.rows_skipped))?;
+        for bad in &self.input.first_skipped {
+            writeln!(f, "  {bad}")?;
+        }
+        let more = self.input.rows_skipped.saturating_sub(self.input.first_skipped.len() as u64);
+        if more > 0 { writeln!(f, "  and {} more", thousands(more)) } else { Ok(()) }
+    }
+}
+
+fn write_quality(f: &mut fmt::Formatter<'_>, quality: &Quality) -> fmt::Result {
+    let decimal = |value: Option<f64>| value.map_or_else(|| NO_VALUE.to_owned(), |value| format!("{value:.4}"));
+    writeln!(f, "\nScore, over {} labelled transactions", thousands(quality.scored))?;
+    entry(f, "AUC ROC", &decimal(quality.auc_roc))?;
+    entry(f, "average precision", &decimal(quality.average_precision))?;
+    entry(f, "recall at 0.1 % FPR", &percent(quality.recall_at_fpr_0_1_percent, 1))?;
+    entry(f, "recall at 1 % FPR", &percent(quality.recall_at_fpr_1_percent, 1))?;
+    entry(f, "card precision@100", &decimal(quality.card_precision_at_100))?;
+    entry(f, "log loss", &decimal(quality.log_loss))?;
+    entry(f, "Brier score", &decimal(quality.brier))
+}
+
+fn entry(f: &mut fmt::Formatter<'_>, name: &str, value: &str) -> fmt::Result {
+    writeln!(f, "  {name:<20} {value}")
+}
+
+fn truth_cells(truth: &TruthCounts) -> [String; 3] {
+    [truth.fraud, truth.legitimate, truth.unlabelled].map(thousands)
+}
+
+/// A table whose first columns are aligned left and whose other columns are aligned right.
+struct Table<'a> {
+    title: &'a str,
+    left: usize,
+    head: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+impl<'a> Table<'a> {
+    fn new(title: &'a str, head: &[&str]) -> Self {
+        Self { title, left: 1, head: head.iter().map(|&name| name.to_owned()).collect(), rows: Vec::new() }
+    }
+
+    fn left(mut self, left: usize) -> Self {
+        self.left = left;
+        self
+    }
+
+    fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        if !self.title.is_empty() {
+            writeln!(f, "\n{}", self.title)?;
+        }
+        let widths: Vec<usize> = (0..self.head.len())
+            .map(|column| {
+                let cells = std::iter::once(&self.head).chain(&self.rows).filter_map(|row| row.get(column));
+                cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+            })
+            .collect();
+        for row in std::iter::once(&self.head).chain(&self.rows) {
+            let mut line = String::new();
+            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+                let width = *width;
+                line.push_str("  ");
+                if column < self.left {
+                    line.push_str(&format!("{cell:<width$}"));
+                } else {
+                    line.push_str(&format!("{cell:>width$}"));
+                }
+            }
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// `1504628` as `1,504,628`.
+fn thousands(number: impl fmt::Display) -> String {
+    let digits = number.to_string();
+    let (sign, digits) = digits.strip_prefix('-').map_or(("", digits.as_str()), |digits| ("-", digits));
+    let mut grouped = String::with_capacity(digits.len() * 4 / 3 + 1);
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    format!("{sign}{grouped}")
+}
+
+fn percent(share: Option<f64>, places: usize) -> String {
+    share.map_or_else(|| NO_VALUE.to_owned(), |share| format!("{:.places$} %", share * 100.0))
+}
+
+/// Minor units as major ones, exactly.
+fn major(minor: i128, currency: &str) -> String {
+    let places = Currency::parse(currency).map_or(0, |currency| usize::from(currency.decimal_places()));
+    let digits = format!("{:0>width$}", minor.unsigned_abs(), width = places + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - places);
+    let (sign, point) = (if minor < 0 { "-" } else { "" }, if places == 0 { "" } else { "." });
+    format!("{sign}{}{point}{fraction}", thousands(whole))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(thousands(0), "0");
+        assert_eq!(thousands(999), "999");
+        assert_eq!(thousands(1_504_628), "1,504,628");
+        assert_eq!(thousands(-1_000), "-1,000");
+        assert_eq!(percent(Some(0.008_301), 3), "0.830 %");
+        assert_eq!(percent(None, 3), "-");
+        assert_eq!(major(123_456_789, "EUR"), "1,234,567.89");
+        assert_eq!(major(5, "EUR"), "0.05");
+        assert_eq!(major(1_000, "JPY"), "1,000");
+        assert_eq!(major(-1_005, "KWD"), "-1.005");
+    }
+}
