@@ -17,8 +17,10 @@ use crate::http::port::Handler;
 use crate::http::problem::{Problem, ProblemError, ProblemKind};
 use crate::http::request;
 use crate::http::server::Shared;
-use crate::http::service::{Check, DecisionService, PolicyStatus};
+use crate::http::service::DecisionService;
 use crate::http::transport::BusyGuard;
+use crate::pipeline::policy::PolicyStatus;
+use crate::pipeline::service::Check;
 
 /// The media type of a metrics text that ends with `# EOF`.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -94,14 +94,10 @@ pub struct ApiKeys {
 }
 
 impl ApiKeys {
-    /// The keys of the decision port and of the admin port, at most 64 each.
-    pub fn new(decision: Vec<ApiKey>, admin: Vec<ApiKey>) -> Result<Self, ApiKeyError> {
-        for keys in [&decision, &admin] {
-            if keys.len() > API_KEYS_MAX {
-                return Err(ApiKeyError::TooMany { actual: keys.len() });
-            }
-        }
-        Ok(Self { decision, admin })
+    /// The keys of the decision port and of the admin port, at most 64 each, as `NAME:KEY` or `KEY`. The name says in logs
+    /// whose key it is; without one it is the key's place in its list.
+    pub fn new(decision: &[String], admin: &[String]) -> Result<Self, ApiKeyError> {
+        Ok(Self { decision: parse(PortName::Decision, decision)?, admin: parse(PortName::Admin, admin)? })
     }
 
     /// Lets a request pass, with the name of its key (`None` when the port is open), or says 401 or 403.
@@ -132,6 +128,20 @@ impl ApiKeys {
     }
 }
 
+fn parse(port: PortName, texts: &[String]) -> Result<Vec<ApiKey>, ApiKeyError> {
+    if texts.len() > API_KEYS_MAX {
+        return Err(ApiKeyError::TooMany { actual: texts.len() });
+    }
+    texts
+        .iter()
+        .zip(1..)
+        .map(|(text, number)| match text.split_once(':') {
+            Some((name, key)) => ApiKey::new(name, key),
+            None => ApiKey::new(&format!("{} key {number}", port.name()), text),
+        })
+        .collect()
+}
+
 /// Compares with every key, whichever matches, so that the time taken does not say which one did.
 fn find<'a>(keys: &'a [ApiKey], hash: &blake3::Hash) -> Option<&'a str> {
     let mut found = None;
@@ -157,17 +167,11 @@ mod tests {
 
     #[test]
     fn who_may_call_what() {
-        let keys = ApiKeys::new(
-            vec![
-                ApiKey::new("gateway", "gateway-key-0123456789").unwrap(),
-                ApiKey::new("other", "other-key-0123456789").unwrap(),
-            ],
-            vec![ApiKey::new("operator", "operator-key-0123456789").unwrap()],
-        )
-        .unwrap();
+        let decision = ["gateway:gateway-key-0123456789".to_owned(), "other-key-0123456789".to_owned()];
+        let keys = ApiKeys::new(&decision, &["operator:operator-key-0123456789".to_owned()]).unwrap();
         let cases = [
             (PortName::Decision, Some("Bearer gateway-key-0123456789"), Ok(Some("gateway"))),
-            (PortName::Decision, Some("bearer  other-key-0123456789"), Ok(Some("other"))),
+            (PortName::Decision, Some("bearer  other-key-0123456789"), Ok(Some("decision key 2"))),
             (PortName::Decision, None, Err(401)),
             (PortName::Decision, Some("Bearer"), Err(401)),
             (PortName::Decision, Some("Bearer "), Err(401)),

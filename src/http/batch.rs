@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
+use crate::domain::time::{Clock, SystemClock};
 use crate::http::body::StreamPart;
 use crate::http::decision_port::draining;
 use crate::http::options::BATCH_LINES_MAX;
@@ -83,7 +84,7 @@ async fn decide_line<S: DecisionService>(
     if line.len() > shared.options.body_bytes_max {
         return Err(Problem::too_large(shared.options.body_bytes_max));
     }
-    let received = shared.clock.instant();
+    let received = SystemClock.instant();
     match catch_panic(shared.service.decide(line, None, budget, received)).await {
         Some(result) => Ok(result?),
         None => Err(Problem::new(ProblemKind::Internal, "the line failed; the log of the service says why")),

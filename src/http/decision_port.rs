@@ -8,6 +8,7 @@ use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response};
 
 use crate::domain::text::TransactionId;
+use crate::domain::time::{Clock, SystemClock};
 use crate::http::auth::PortName;
 use crate::http::batch;
 use crate::http::body::{self, ResponseBody};
@@ -17,8 +18,9 @@ use crate::http::port::Handler;
 use crate::http::problem::{Problem, ProblemKind};
 use crate::http::request::{self, JSON_TYPES, NDJSON_TYPES};
 use crate::http::server::Shared;
-use crate::http::service::{DecideError, DecisionService};
+use crate::http::service::DecisionService;
 use crate::http::transport::BusyGuard;
+use crate::pipeline::service::DecideError;
 
 /// The OpenAPI 3.1 document of both ports.
 pub const OPENAPI: &str = include_str!("openapi.json");
@@ -52,7 +54,7 @@ impl<S: DecisionService> DecisionPort<S> {
     ) -> Result<Response<ResponseBody>, Problem> {
         let shared = &self.shared;
         // Taken here, before the body is read: a client's deadline does not stop while its bytes are on their way.
-        let received = shared.clock.instant();
+        let received = SystemClock.instant();
         request::check_host(&request)?;
         if matches!(call, Call::OpenApi) {
             return Ok(json(Bytes::from_static(OPENAPI.as_bytes())));

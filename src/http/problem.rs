@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::http::body::ResponseBody;
-use crate::http::service::DecideError;
+use crate::pipeline::service::DecideError;
 use crate::wire::rejection::{FieldError, Rejection};
 
 /// Every kind of problem. The URN made of its slug is stable; clients may match on it.
@@ -362,9 +362,6 @@ impl From<DecideError> for Problem {
                 )
                 .retry_after(1)
             }
-            DecideError::TooManyRequests => {
-                Self::new(ProblemKind::TooManyRequests, error.to_string()).retry_after(1)
-            }
             DecideError::Internal(cause) => {
                 tracing::error!(%cause, "a request failed");
                 Self::new(ProblemKind::Internal, "the request failed; the log of the service says why")
@@ -387,7 +384,6 @@ mod tests {
             (DecideError::InFlight, 409, "in-flight", Some("1")),
             (DecideError::Overloaded { retry_after_s: 7 }, 503, "overloaded", Some("7")),
             (DecideError::AuditUnavailable("/secret/path".into()), 503, "audit-unavailable", Some("1")),
-            (DecideError::TooManyRequests, 429, "too-many-requests", Some("1")),
             (DecideError::Internal("secret".into()), 500, "internal", None),
         ];
         for (error, status, slug, retry_after) in cases {

@@ -9,7 +9,6 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::domain::time::Clock;
 use crate::http::admin_port::AdminPort;
 use crate::http::auth::PortName;
 use crate::http::decision_port::DecisionPort;
@@ -54,8 +53,6 @@ pub struct Shared<S> {
     pub options: ServerOptions,
     /// What decides.
     pub service: Arc<S>,
-    /// What time it is.
-    pub clock: Arc<dyn Clock>,
     /// What is counted.
     pub metrics: Arc<HttpMetrics>,
     /// Whether new decisions are refused because the server shuts down.
@@ -92,11 +89,7 @@ pub struct Server<S> {
 
 impl<S: DecisionService> Server<S> {
     /// Listens on both ports. Connections wait in the kernel until `run`.
-    pub async fn bind(
-        options: ServerOptions,
-        service: Arc<S>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, ServeError> {
+    pub async fn bind(options: ServerOptions, service: Arc<S>) -> Result<Self, ServeError> {
         let (decision_listener, decision_address) =
             listen(PortName::Decision, options.decision_address).await?;
         let (admin_listener, admin_address) = listen(PortName::Admin, options.admin_address).await?;
@@ -105,7 +98,6 @@ impl<S: DecisionService> Server<S> {
         let shared = Arc::new(Shared {
             options,
             service,
-            clock,
             metrics: Arc::default(),
             draining: AtomicBool::new(false),
             batches: Arc::new(Semaphore::new(BATCHES_IN_FLIGHT_MAX)),

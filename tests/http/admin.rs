@@ -10,7 +10,7 @@ async fn health_readiness_policy_rules_and_metrics() {
     assert_eq!(get(admin, "/healthz").await.json()["status"], "ok");
     assert_eq!(get(admin, "/readyz").await.json()["ready"], true);
     assert_eq!(get(admin, "/v1/policy").await.json()["policy"], "sha256:00");
-    assert_eq!(get(admin, "/v1/rules").await.json()["rules"][0]["hits"], 3);
+    assert_eq!(get(admin, "/v1/rules").await.json()["rules"][0]["line"], 12);
     assert_eq!(ask(admin, post("/v1/policy/reload", "", "")).await.json()["policy"], "sha256:00");
     let metrics = get(admin, "/metrics").await;
     assert!(metrics.header("content-type").unwrap().starts_with("application/openmetrics-text"));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tollgate::http::auth::{ApiKey, ApiKeys};
+use tollgate::http::auth::ApiKeys;
 use tollgate::http::options::ServerOptions;
 
 use crate::steered::{Running, Steered};
@@ -58,8 +58,8 @@ async fn worker_threads_serve_as_well() {
 
 #[tokio::test]
 async fn keys_guard_both_ports() {
-    let key = |name: &str| ApiKey::new(name, &format!("{name}-0123456789abcdef")).unwrap();
-    let keys = ApiKeys::new(vec![key("gateway")], vec![key("operator")]).unwrap();
+    let key = |name: &str| [format!("{name}:{name}-0123456789abcdef")];
+    let keys = ApiKeys::new(&key("gateway"), &key("operator")).unwrap();
     let running = Running::start_with(ServerOptions { keys, ..Running::options() }, Steered::default()).await;
     let (decision, admin) = (running.decision, running.admin);
     for (address, path, key, status) in [

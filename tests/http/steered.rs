@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
-use tollgate::domain::time::SystemClock;
+use tollgate::domain::decision::{Outcome, Versions};
 use tollgate::http::options::ServerOptions;
 use tollgate::http::server::{DrainReport, Server};
-use tollgate::http::service::{
-    Check, DecideError, DecisionService, PolicyStatus, Readiness, Refusal, RulesStatus,
-};
+use tollgate::http::service::{DecisionService, RuleStatus, RulesStatus};
+use tollgate::pipeline::policy::{PolicyStatus, Refusal};
+use tollgate::pipeline::service::{Check, DecideError, Readiness};
+use tollgate::rules::file::State;
 use tollgate::wire::label;
 use tollgate::wire::rejection::Rejection;
 use tollgate::wire::transaction::parse_slice;
@@ -38,8 +39,8 @@ impl Steered {
             "decision_id": "dec_01JD", "transaction_id": id, "decision": "BLOCK", "reason": "velocity_exceeded",
             "reasons": [{"code": "velocity_exceeded", "source": "rule", "rule": "card-velocity-5m",
                 "message": format!("key {key:?}, budget {budget:?}")}],
-            "score": 0.934, "risk_level": "high", "challenge": null, "degraded": false, "missing": [],
-            "replayed": false, "versions": {"rules": "sha256:00"}, "latency_us": {"total": 212, "parse": 4},
+            "score": 0.934, "risk_level": "high", "challenge": {"type": "three_ds"}, "degraded": false, "missing": [],
+            "replayed": false, "versions": {"rules": "sha256:01", "model": null, "features": "sha256:02"}, "latency_us": {"total": 212, "parse": 4},
             "audit": {"log": "l", "sequence": 88123, "hash": "blake3:00"},
         })
     }
@@ -78,7 +79,11 @@ impl DecisionService for Steered {
 
     async fn label(&self, body: &[u8]) -> Result<Bytes, DecideError> {
         let label = label::parse_slice(body)?;
-        Ok(bytes(&serde_json::to_value(label::LabelJson(&label)).unwrap()))
+        let mut answer = serde_json::to_value(label::LabelJson(&label)).unwrap();
+        answer["transaction_known"] = true.into();
+        answer["replayed"] = false.into();
+        answer["audit"] = json!({"log": "l", "sequence": 1, "hash": "blake3:00"});
+        Ok(bytes(&answer))
     }
 
     fn decision_by_id(&self, decision_id: &str) -> Result<Option<Bytes>, DecideError> {
@@ -100,18 +105,38 @@ impl DecisionService for Steered {
 
     fn policy_status(&self) -> PolicyStatus {
         let errors = vec!["rules/velocity.yaml:12: unknown field \"amont\"".to_owned()];
+        let at = "2026-10-20T12:00:00.000Z".to_owned();
+        let refusal = Refusal { at: at.clone(), cause: "api", errors };
+        let versions = Versions { rules: "sha256:01".into(), model: None, features: "sha256:02".into() };
         PolicyStatus {
             policy: "sha256:00".into(),
-            refused: self.refuses_policy.then_some(Refusal { errors }),
+            versions,
+            live_since: at,
+            cause: "start",
+            refused: self.refuses_policy.then_some(refusal),
+            reloads: 0,
+            refusals: 1,
         }
     }
 
-    async fn reload(&self, _cause: &'static str) -> PolicyStatus {
+    async fn reload(self: &Arc<Self>, _cause: &'static str) -> PolicyStatus {
         self.policy_status()
     }
 
     fn rules_status(&self) -> RulesStatus {
-        RulesStatus { rules: vec![json!({"id": "card-velocity-5m", "hits": 3})] }
+        let rule = RuleStatus {
+            id: "card-velocity-5m".into(),
+            description: "Card testing".into(),
+            owner: None,
+            when: "card.attempts_5m >= 6".into(),
+            then: Outcome::Block,
+            reason: "velocity_exceeded".into(),
+            state: State::Live,
+            priority: 0,
+            file: "rules/velocity.yaml".into(),
+            line: 12,
+        };
+        RulesStatus { version: "sha256:01".into(), rules: vec![rule] }
     }
 
     fn metrics_text(&self) -> String {
@@ -149,7 +174,7 @@ impl Running {
 
     pub(crate) async fn start_with(options: ServerOptions, service: Steered) -> Self {
         let service = Arc::new(service);
-        let server = Server::bind(options, Arc::clone(&service), Arc::new(SystemClock)).await.unwrap();
+        let server = Server::bind(options, Arc::clone(&service)).await.unwrap();
         let (decision, admin) = (server.decision_address(), server.admin_address());
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(server.run(async {
