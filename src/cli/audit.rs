@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use serde_json::json;
 
 use crate::audit::reader::{LogReader, Record};
-use crate::audit::verify::verify;
+use crate::audit::verify::{VerifyOptions, verify};
 use crate::cli::args::{AuditArgs, AuditCommand, AuditExportArgs, AuditShowArgs};
 use crate::cli::progress;
 use crate::pipeline::start::LOG_DIRECTORY;
@@ -23,18 +23,32 @@ pub fn run(command: &AuditCommand) -> anyhow::Result<()> {
 
 fn verify_log(args: &AuditArgs) -> anyhow::Result<()> {
     let bar = progress::bytes("verify", 0);
-    let report = verify(&args.data.join(LOG_DIRECTORY), |done, total| {
-        bar.set_length(total);
-        bar.set_position(done);
+    let report = verify(&args.data.join(LOG_DIRECTORY), VerifyOptions::default(), &|progress| {
+        bar.set_length(progress.bytes_total);
+        bar.set_position(progress.bytes_done);
     })?;
     bar.finish_and_clear();
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
-        println!("{report}");
+        for problem in &report.problems {
+            println!("{problem}");
+        }
+        let kinds: Vec<String> =
+            report.by_kind.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        println!(
+            "{} records ({}) in {} segments, {} bytes",
+            report.records,
+            kinds.join(", "),
+            report.segments,
+            report.bytes
+        );
+        if let Some(head) = report.head_hash {
+            println!("head: record {}, blake3:{head}", report.last_sequence.unwrap_or(0));
+        }
     }
-    if !report.problems.is_empty() {
-        bail!("the log does not prove: {} problems", report.problems.len());
+    if !report.is_good() {
+        bail!("the log is not intact: {} problems", report.problems_total);
     }
     Ok(())
 }
@@ -56,7 +70,8 @@ fn each(
 }
 
 fn as_json(record: &Record<'_>) -> anyhow::Result<serde_json::Value> {
-    let body: serde_json::Value = serde_json::from_slice(record.body).context("a record's body is no JSON")?;
+    let body: serde_json::Value =
+        serde_json::from_slice(record.body).context("a record's body is no JSON")?;
     Ok(json!({
         "sequence": record.header.sequence, "kind": record.header.kind.name(),
         "recorded_at": record.header.recorded_at.to_string(), "hash": format!("blake3:{}", record.hash), "body": body,

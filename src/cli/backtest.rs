@@ -48,7 +48,11 @@ pub fn run(args: &BacktestArgs) -> anyhow::Result<()> {
             if rows.is_multiple_of(ROWS_PER_TICK) {
                 progress::tick(&bar, &replay.source().progress());
             }
-            if written.is_err() || interrupt.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if written.is_err() || interrupt.is_set() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         },
         || clock.instant().duration_since(started),
     );

@@ -30,7 +30,13 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
                 }
                 let model = policy.model.as_ref().map_or_else(
                     || "no model".to_owned(),
-                    |bound| format!("model {} over {} features", bound.model.name, bound.model.feature_names.len()),
+                    |bound| {
+                        format!(
+                            "model {} over {} features",
+                            bound.model.name,
+                            bound.model.feature_names.len()
+                        )
+                    },
                 );
                 println!(
                     "sound: {} features, {model}, {} rules, {tests} tests passed, {} warnings",

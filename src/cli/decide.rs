@@ -76,7 +76,9 @@ fn print(args: &DecideArgs, policy: &Policy, request: &DecisionRequest, judgemen
     for reason in &judgement.reasons {
         let rule = reason.rule.as_deref().map_or_else(String::new, |rule| format!(" [{rule}]"));
         let message = reason.message.as_deref().map_or_else(String::new, |message| format!(" {message}"));
-        let moved = reason.contribution.map_or_else(String::new, |moved| format!(" moved the log-odds by {moved:+.3}"));
+        let moved = reason
+            .contribution
+            .map_or_else(String::new, |moved| format!(" moved the log-odds by {moved:+.3}"));
         let value = reason.value.map_or_else(String::new, |value| format!(" = {value}"));
         println!("    {}{value}{rule}{message}{moved}", reason.code);
     }

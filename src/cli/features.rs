@@ -26,7 +26,7 @@ pub fn run(args: &FeaturesArgs) -> anyhow::Result<()> {
     };
     let read = ReadOptions { mapping: mapping.as_ref(), skip_bad_rows: args.input.skip_bad_rows };
     let reader = TransactionReader::open(&args.input.input, read)?;
-    let id_type = if reader.id_is_integer() { ColumnType::Integer } else { ColumnType::Text };
+    let id_type = if reader.id_is_integer() { ColumnType::Int64 } else { ColumnType::Text };
     let id = Column { name: reader.id_column().to_owned(), column_type: id_type };
     drop(reader);
     let features = catalogue.features.iter();
@@ -46,13 +46,21 @@ pub fn run(args: &FeaturesArgs) -> anyhow::Result<()> {
     let done = replay(&session, &options, |decided, replay| {
         rows += 1;
         let vector = &decided.judgement.features;
-        let values: Vec<Value<'_>> =
-            catalogue.types.iter().enumerate().map(|(slot, value_type)| vector.get(slot, *value_type)).collect();
+        let values: Vec<Value<'_>> = catalogue
+            .types
+            .iter()
+            .enumerate()
+            .map(|(slot, value_type)| vector.get(slot, *value_type))
+            .collect();
         written = table.write_row(decided.transaction.id.as_str(), &values);
         if rows.is_multiple_of(ROWS_PER_TICK) {
             progress::tick(&bar, &replay.source().progress());
         }
-        if written.is_err() || interrupt.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if written.is_err() || interrupt.is_set() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     });
     bar.finish_and_clear();
     written.with_context(|| format!("{}", args.output.display()))?;

@@ -31,7 +31,8 @@ fn inspect(args: &ModelInspectArgs) -> anyhow::Result<()> {
 
 fn score(args: &ModelScoreArgs) -> anyhow::Result<()> {
     let model = Model::load_either(&args.model)?;
-    let input = File::open(&args.input).with_context(|| format!("{}: cannot be opened", args.input.display()))?;
+    let input =
+        File::open(&args.input).with_context(|| format!("{}: cannot be opened", args.input.display()))?;
     let output = policy::create(&args.output)?;
     let rows = score_csv(&model, BufReader::new(input), output, args.contributions)
         .with_context(|| format!("{}", args.input.display()))?;

@@ -34,8 +34,11 @@ async fn import(args: &ProfilesImportArgs) -> anyhow::Result<()> {
         Some(url) => {
             let target = RedisTarget::parse(url).context("--redis")?;
             let shown = target.to_string();
-            let redis =
-                RedisProfiles::start(target, Arc::new(ProfileCounters::default()), &tokio::runtime::Handle::current());
+            let redis = RedisProfiles::start(
+                target,
+                Arc::new(ProfileCounters::default()),
+                &tokio::runtime::Handle::current(),
+            );
             if !redis.wait_until_up(CONNECT_WAIT).await {
                 bail!("{shown} cannot be reached within {} s", CONNECT_WAIT.as_secs());
             }
@@ -43,7 +46,8 @@ async fn import(args: &ProfilesImportArgs) -> anyhow::Result<()> {
         }
     };
     let bar = progress::things("profiles", None);
-    let imported = import_ndjson(policy::open(&args.file)?, &store, |progress| bar.set_position(progress.lines)).await;
+    let imported =
+        import_ndjson(policy::open(&args.file)?, &store, |progress| bar.set_position(progress.lines)).await;
     bar.finish_and_clear();
     let imported = imported.with_context(|| format!("{}", args.file.display()))?;
     println!("{} profiles stored", imported.stored);

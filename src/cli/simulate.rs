@@ -56,10 +56,15 @@ pub fn run(args: &SimulateArgs) -> anyhow::Result<()> {
     }
     bar.finish_and_clear();
     for file in [Some(output), labels, truth].into_iter().flatten() {
-        file.into_inner().map_err(std::io::IntoInnerError::into_error).context("a file could not be written")?;
+        file.into_inner()
+            .map_err(std::io::IntoInnerError::into_error)
+            .context("a file could not be written")?;
     }
     if args.json {
-        println!("{}", json!({"transactions": transactions, "frauds": frauds, "labels": labelled, "parameters": parameters}));
+        println!(
+            "{}",
+            json!({"transactions": transactions, "frauds": frauds, "labels": labelled, "parameters": parameters})
+        );
     } else {
         println!("{transactions} transactions, {frauds} of them fraud, {labelled} labels");
     }
@@ -78,7 +83,8 @@ fn parameters(args: &SimulateArgs) -> anyhow::Result<Parameters> {
     let mut parameters = match &args.parameters {
         None => Parameters::default(),
         Some(file) => {
-            let text = std::fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("{}: cannot be read", file.display()))?;
             Parameters::from_yaml(&text).with_context(|| format!("{}", file.display()))?
         }
     };

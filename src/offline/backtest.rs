@@ -58,7 +58,8 @@ pub fn replay(
                 let judgement = session.decide(&transaction, Mode::Live);
                 let is_measured = options.from.is_none_or(|from| transaction.occurred_at >= from);
                 if is_measured
-                    && each(Decided { transaction: &transaction, judgement: &judgement, truth }, &replay).is_break()
+                    && each(Decided { transaction: &transaction, judgement: &judgement, truth }, &replay)
+                        .is_break()
                 {
                     break;
                 }
