@@ -52,7 +52,7 @@ pub struct PolicyArgs {
     /// Directory of the rules [default: rules].
     #[arg(long, value_name = "DIR")]
     pub rules: Option<PathBuf>,
-    /// Directory of the model [default: models/default]; "" decides by rules alone.
+    /// Directory of the model [default: models/default]; "none" decides by rules alone.
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
     /// Feature catalogue [default: models/features.yaml].

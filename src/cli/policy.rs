@@ -8,6 +8,9 @@ use crate::cli::args::PolicyArgs;
 use crate::config::file::Config;
 use crate::engine::policy::{Policy, PolicyFiles};
 
+/// What stands for no model at all.
+const NO_MODEL: &str = "none";
+
 /// The settings: of the named file, else of `tollgate.toml` here, else the defaults.
 pub fn settings(named: Option<&Path>) -> anyhow::Result<Config> {
     let here = Path::new("tollgate.toml");
@@ -33,7 +36,7 @@ pub fn files(args: &PolicyArgs, config: &Config) -> PolicyFiles {
         .unwrap_or_else(|| config.paths.features.clone());
     PolicyFiles {
         rules: args.rules.clone().unwrap_or_else(|| config.paths.rules.clone()),
-        model: (!model.as_os_str().is_empty()).then_some(model),
+        model: (!matches!(model.to_str(), Some("" | NO_MODEL))).then_some(model),
         features,
     }
 }

@@ -111,7 +111,7 @@ pub fn judge(
     if enrichment.is_incomplete() {
         missing.push(Part::EnrichProfile);
     }
-    if scored.is_none() {
+    if policy.model.is_some() && scored.is_none() {
         missing.push(Part::Model);
     }
 

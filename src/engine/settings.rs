@@ -37,7 +37,7 @@ impl OnMissing {
 pub struct MissingPolicy {
     /// The enrichment store did not answer in time.
     pub enrich: OnMissing,
-    /// No model could score.
+    /// The model could not score. A policy without a model misses nothing.
     pub model: OnMissing,
 }
 
