@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use parking_lot::Mutex;
 
 use crate::domain::label::Verdict;
-use crate::window::event::{BuildKeyHasher, Key};
+use crate::window::event::Key;
 
 /// Most transactions remembered, unless a ledger is made smaller. One that is repeated after so many others counts again.
 pub const TRANSACTIONS_MAX: usize = 4_000_000;
@@ -27,7 +27,7 @@ pub struct Ledger {
 
 #[derive(Debug, Default)]
 struct Inner {
-    counted: HashMap<Key, Counted, BuildKeyHasher>,
+    counted: HashMap<Key, Counted>,
     order: VecDeque<Key>,
     forgotten: u64,
 }

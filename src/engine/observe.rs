@@ -4,7 +4,7 @@ use crate::domain::transaction::{Mode, Transaction};
 use crate::engine::state::{Counted, State};
 use crate::feature::catalogue::Catalogue;
 use crate::feature::vector::FeatureVector;
-use crate::window::store::Presence;
+use crate::window::event::Presence;
 
 /// What `observe` saw.
 #[derive(Clone, Debug)]

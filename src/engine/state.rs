@@ -9,11 +9,11 @@ use crate::engine::ledger::Ledger;
 use crate::feature::catalogue::Catalogue;
 use crate::feature::extract;
 use crate::window::event::{Attempt, Key, KeyHasher};
-use crate::window::layout::{Layout, Stream};
+use crate::window::layout::{Layout, OutcomeStream};
 use crate::window::store::WindowStore;
 
 /// What `KeyHasher` counts transactions under; entities have the numbers below.
-const TRANSACTION_KIND: usize = u8::MAX as usize;
+const TRANSACTION_KIND: u8 = u8::MAX;
 
 /// The state.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl State {
     /// What the state knows a transaction by.
     pub fn counted(&self, catalogue: &Catalogue, transaction: &Transaction) -> Counted {
         Counted {
-            transaction: self.hasher.key(TRANSACTION_KIND, &[transaction.id.as_str()]),
+            transaction: self.hasher.key(TRANSACTION_KIND, [transaction.id.as_str()]),
             attempt: extract::attempt(catalogue, &self.hasher, transaction),
         }
     }
@@ -67,8 +67,8 @@ impl State {
     /// Counts what was answered, for the streams `approved` and `declined`. To be called once for each attempt that counted.
     pub fn record_outcome(&self, attempt: &Attempt, outcome: Outcome) {
         match outcome {
-            Outcome::Approve => self.windows.record_outcome(Stream::Approved, attempt),
-            Outcome::Block => self.windows.record_outcome(Stream::Declined, attempt),
+            Outcome::Approve => self.windows.record_outcome(OutcomeStream::Approved, attempt),
+            Outcome::Block => self.windows.record_outcome(OutcomeStream::Declined, attempt),
             Outcome::Review | Outcome::Challenge => {}
         }
     }

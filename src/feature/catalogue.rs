@@ -20,7 +20,7 @@ use crate::feature::file::{
 };
 use crate::feature::naming::window_feature;
 use crate::window::layout::{EntityLayout, Layout, Stream};
-use crate::window::plan::{Measure, Plan, Read, Since};
+use crate::window::plan::{Measure, Plan, SinceRead, WindowRead};
 
 /// Most features of a catalogue.
 pub const FEATURES_MAX: usize = 4_096;
@@ -143,7 +143,8 @@ struct Compiler {
     features: Vec<Feature>,
     by_name: HashMap<Box<str>, usize>,
     entities: Vec<EntityDraft>,
-    reads: Vec<Read>,
+    window_reads: Vec<WindowRead>,
+    since_reads: Vec<SinceRead>,
     profile: Vec<ProfileFeature>,
     derived: Vec<DerivedFeature>,
 }
@@ -171,7 +172,8 @@ impl Compiler {
             features: Vec::new(),
             by_name: HashMap::new(),
             entities: Vec::new(),
-            reads: Vec::new(),
+            window_reads: Vec::new(),
+            since_reads: Vec::new(),
             profile: Vec::new(),
             derived: Vec::new(),
         })
@@ -256,6 +258,15 @@ impl Compiler {
             self.reject(at, format!("there is no entity `{name}` under `entities`{hint}"));
         }
         found
+    }
+
+    /// An entity's number in the store.
+    fn position(&mut self, at: Location, entity: usize) -> Option<u8> {
+        let position = u8::try_from(entity).ok();
+        if position.is_none() {
+            self.reject(at, "there are too many entities");
+        }
+        position
     }
 
     /// Gives a feature its slot.
@@ -353,10 +364,11 @@ impl Compiler {
             Measure::Count | Measure::Distinct { .. } | Measure::FraudCount => ValueType::Int,
             _ => ValueType::Double,
         };
-        if let Some(output) = self.add_feature(at, name, value_type) {
+        let position = self.position(at, entity);
+        if let (Some(position), Some(output)) = (position, self.add_feature(at, name, value_type)) {
             let draft = &mut self.entities[entity];
             draft.longest_window = draft.longest_window.max(window);
-            self.reads.push(Read::window(entity, stream, measure, window, output));
+            self.window_reads.push(WindowRead { entity: position, stream, measure, window, output });
         }
     }
 
@@ -453,11 +465,11 @@ impl Compiler {
         let written = &entry.value;
         let at = written.name.referenced;
         let name = written.name.value.as_str();
-        let since = [
-            (&written.impossible_travel, Since::SpeedKmh),
-            (&written.distance_km, Since::DistanceKm),
-            (&written.since_last, Since::LastSeconds),
-            (&written.since_first, Since::FirstSeconds),
+        let since: [(&Option<String>, fn(u8, usize) -> SinceRead); 4] = [
+            (&written.impossible_travel, |entity, output| SinceRead::SpeedKmh { entity, output }),
+            (&written.distance_km, |entity, output| SinceRead::DistanceKm { entity, output }),
+            (&written.since_last, |entity, output| SinceRead::SecondsSinceLast { entity, output }),
+            (&written.since_first, |entity, output| SinceRead::SecondsSinceFirst { entity, output }),
         ];
         let ways = since.iter().filter(|(entity, _)| entity.is_some()).count()
             + usize::from(written.zscore.is_some())
@@ -471,11 +483,13 @@ impl Compiler {
         if written.zscore.is_none() && (written.entity.is_some() || written.window.is_some()) {
             return self.reject(at, "`entity` and `window` are only for zscore");
         }
-        for (entity, since) in since {
+        for (entity, read) in since {
             if let Some(entity) = entity {
-                let Some(entity) = self.entity(at, entity) else { return };
+                let Some(position) = self.entity(at, entity).and_then(|entity| self.position(at, entity)) else {
+                    return;
+                };
                 if let Some(output) = self.add_feature(at, name, ValueType::Double) {
-                    self.reads.push(Read::since(entity, since, output));
+                    self.since_reads.push(read(position, output));
                 }
             }
         }
@@ -532,7 +546,7 @@ impl Compiler {
                 })
                 .collect(),
         });
-        let plan = Plan::compile(&layout, &self.reads, self.features.len());
+        let plan = Plan::compile(&layout, &self.window_reads, &self.since_reads, self.features.len());
         let plan = match plan {
             Ok(plan) if self.errors.is_empty() => plan,
             Ok(_) => return Err(self.errors),

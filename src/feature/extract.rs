@@ -15,7 +15,7 @@ use crate::window::event::{Attempt, KeyHasher};
 pub fn attempt(catalogue: &Catalogue, hasher: &KeyHasher, transaction: &Transaction) -> Attempt {
     let mut keys = SmallVec::new();
     let mut attributes = SmallVec::new();
-    for (number, entity) in catalogue.entities.iter().enumerate() {
+    for (number, entity) in (0..=u8::MAX).zip(&catalogue.entities) {
         let mut parts: SmallVec<[&str; 4]> = SmallVec::new();
         for field in &entity.key {
             if let Value::Text(text) = field.of(transaction) {
@@ -25,7 +25,7 @@ pub fn attempt(catalogue: &Catalogue, hasher: &KeyHasher, transaction: &Transact
         let is_whole = !parts.is_empty() && parts.len() == entity.key.len();
         keys.push(is_whole.then(|| hasher.key(number, &parts)));
         for field in &entity.attributes {
-            attributes.push(hasher.attribute(field.of(transaction)));
+            attributes.push(attribute(hasher, field.of(transaction)));
         }
     }
     Attempt {
@@ -34,6 +34,16 @@ pub fn attempt(catalogue: &Catalogue, hasher: &KeyHasher, transaction: &Transact
         location: transaction.location,
         keys,
         attributes,
+    }
+}
+
+/// The hash of an attribute's value; 0 when it is missing. Values of one field are all of one type, so their texts tell them
+/// apart.
+fn attribute(hasher: &KeyHasher, value: Value<'_>) -> u64 {
+    match value {
+        Value::Missing => 0,
+        Value::Text(text) => hasher.attribute([text]),
+        other => hasher.attribute([other.to_string()]),
     }
 }
 

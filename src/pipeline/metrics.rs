@@ -276,8 +276,9 @@ impl Service {
 
     fn take_gauges(&self) {
         let gauges = &self.metrics.gauges;
-        for stats in self.state.windows.stats() {
-            let entity = vec![("entity", stats.entity.to_string())];
+        let windows = &self.state.windows;
+        for (layout, stats) in windows.layout().entities.iter().zip(windows.stats()) {
+            let entity = vec![("entity", layout.name.to_string())];
             gauges.window_keys.get_or_create(&entity).set(count(stats.keys));
             gauges.window_events.get_or_create(&entity).set(count(stats.events));
             for (family, value) in [
