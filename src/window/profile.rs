@@ -68,9 +68,8 @@ impl Profile {
 
     /// Events held, of all streams.
     pub(crate) fn events(&self) -> u64 {
-        let outcomes = [&self.approved, &self.declined];
-        let outcomes: usize =
-            outcomes.into_iter().flatten().map(|log: &Box<Log<Event>>| log.events().len()).sum();
+        let outcomes = [self.approved.as_deref(), self.declined.as_deref()];
+        let outcomes: usize = outcomes.into_iter().flatten().map(|log| log.events().len()).sum();
         let labels = self.labels.as_ref().map_or(0, |log| log.events().len());
         (self.attempts.events().len() + outcomes + labels) as u64
     }
