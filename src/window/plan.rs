@@ -1,200 +1,463 @@
-//! What one policy reads.
+//! What one policy reads, checked against a layout and put into the order in which one pass over a key's events answers it.
+//! Several plans may read one store over time, each compiled with the layout of that store.
 
 use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::window::layout::{ENTITIES_MAX, Layout, Stream};
+use crate::window::layout::{Layout, LayoutError, Stream, millis};
 
-/// One aggregate over a window.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// Most reads of one plan.
+pub const READS_MAX: usize = 8_192;
+
+/// A number over the events of one window.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Measure {
-    /// How many.
+    /// How many events, in any currency.
     Count,
-    /// Their total.
+    /// The total amount, in major units.
     Sum,
-    /// Their mean.
+    /// The mean amount, in major units.
     Mean,
-    /// Their population standard deviation.
+    /// The standard deviation (population) of the amount, in major units.
     Stddev,
-    /// The smallest.
+    /// The smallest amount, in major units.
     Min,
-    /// The largest.
+    /// The largest amount, in major units.
     Max,
-    /// How far the present amount is from the mean of the earlier ones, in their standard deviations.
+    /// How many standard deviations the present amount lies above the mean of the earlier events.
     ZScore,
-    /// How many different values.
+    /// How many different values of an attribute; attempts only.
     Distinct {
-        /// Of which attribute of the entity.
+        /// Its position in `EntityLayout::attributes`.
         attribute: u8,
     },
-    /// How many labels say fraud.
+    /// How many labels say fraud; labels only.
     FraudCount,
-    /// Which share of the labels say fraud.
+    /// The share of labels that say fraud, 0 to 1; labels only.
     FraudRate,
 }
 
-/// Something since an earlier attempt.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Since {
-    /// Seconds since the last attempt.
-    LastSeconds,
-    /// Seconds since the first one.
-    FirstSeconds,
-    /// Kilometres an hour since the last located one.
-    SpeedKmh,
-    /// Kilometres from the last located one.
-    DistanceKm,
+impl Measure {
+    fn is_on(self, stream: Stream) -> bool {
+        match self {
+            Self::Count => true,
+            Self::Distinct { .. } => stream == Stream::Attempts,
+            Self::FraudCount | Self::FraudRate => stream == Stream::Labels,
+            _ => stream != Stream::Labels,
+        }
+    }
+
+    const fn is_over_amounts(self) -> bool {
+        matches!(self, Self::Sum | Self::Mean | Self::Stddev | Self::Min | Self::Max | Self::ZScore)
+    }
 }
 
-/// What is read.
+/// One aggregate to read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Subject {
-    /// An aggregate.
-    Window(Stream, Measure, Duration),
-    /// Something since an earlier attempt.
-    Since(Since),
-}
-
-/// One value to be read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Read {
-    /// Of which entity.
-    pub entity: usize,
-    /// What.
-    pub subject: Subject,
-    /// Into which output.
+pub struct WindowRead {
+    /// The entity's position in the layout.
+    pub entity: u8,
+    /// What is counted.
+    pub stream: Stream,
+    /// Which number.
+    pub measure: Measure,
+    /// The window, 1 ms up to the entity's longest.
+    pub window: Duration,
+    /// Where in the output the number goes.
     pub output: usize,
 }
 
-impl Read {
-    /// An aggregate over a window.
-    pub const fn window(
-        entity: usize,
-        stream: Stream,
-        measure: Measure,
-        window: Duration,
+/// One number about the attempts before the present one, at most the entity's `ttl` back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SinceRead {
+    /// Seconds since the last earlier attempt, at least 0.
+    SecondsSinceLast {
+        /// The entity's position in the layout.
+        entity: u8,
+        /// Where in the output the number goes.
         output: usize,
-    ) -> Self {
-        Self { entity, subject: Subject::Window(stream, measure, window), output }
-    }
+    },
+    /// Seconds since the key was first seen, at least 0, however long ago; 0 when it is first seen now.
+    SecondsSinceFirst {
+        /// The entity's position in the layout.
+        entity: u8,
+        /// Where in the output the number goes.
+        output: usize,
+    },
+    /// Speed in km/h since the last located attempt (impossible travel), over at least one second.
+    SpeedKmh {
+        /// The entity's position in the layout.
+        entity: u8,
+        /// Where in the output the number goes.
+        output: usize,
+    },
+    /// Great-circle distance in km from the last located attempt.
+    DistanceKm {
+        /// The entity's position in the layout.
+        entity: u8,
+        /// Where in the output the number goes.
+        output: usize,
+    },
+}
 
-    /// Something since an earlier attempt.
-    pub const fn since(entity: usize, since: Since, output: usize) -> Self {
-        Self { entity, subject: Subject::Since(since), output }
+impl SinceRead {
+    const fn place(self) -> (u8, usize) {
+        match self {
+            Self::SecondsSinceLast { entity, output }
+            | Self::SecondsSinceFirst { entity, output }
+            | Self::SpeedKmh { entity, output }
+            | Self::DistanceKm { entity, output } => (entity, output),
+        }
     }
 }
 
-/// Why a plan does not fit its layout.
+/// Why reads do not fit a layout.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum PlanError {
-    /// Too many entities.
-    #[error("the layout has {0} entities; a store has at most {ENTITIES_MAX}")]
-    TooManyEntities(usize),
-    /// A read of an entity or into an output that does not exist.
-    #[error("read number {0} names an entity or an output that does not exist")]
-    OutOfRange(usize),
-    /// A read of an attribute that the layout does not record.
-    #[error("read number {0} counts different values of an attribute that is not recorded")]
-    UnknownAttribute(usize),
-    /// A window that the layout does not keep events for.
-    #[error("read number {0} has a window that is longer than the longest of its entity")]
-    TooLong(usize),
+    /// The layout itself is out of bounds.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// Above `READS_MAX`.
+    #[error("{0} aggregates; at most {READS_MAX} can be read")]
+    TooManyReads(usize),
+    /// No such entity.
+    #[error("output {output}: there is no entity {entity}; the layout has {entities}")]
+    UnknownEntity {
+        /// The output of the read.
+        output: usize,
+        /// The entity asked for.
+        entity: u8,
+        /// How many there are.
+        entities: usize,
+    },
+    /// No such attribute.
+    #[error("output {output}: entity {entity} has no attribute {attribute}; the layout has {attributes}")]
+    UnknownAttribute {
+        /// The output of the read.
+        output: usize,
+        /// The entity's name.
+        entity: Box<str>,
+        /// The attribute asked for.
+        attribute: u8,
+        /// How many there are.
+        attributes: usize,
+    },
+    /// Not 1 ms up to the entity's longest window.
+    #[error("output {output}: entity {entity}: a window of {window:?}; give 1 ms to {longest:?}")]
+    Window {
+        /// The output of the read.
+        output: usize,
+        /// The entity's name.
+        entity: Box<str>,
+        /// The window asked for.
+        window: Duration,
+        /// The longest that the layout keeps events for.
+        longest: Duration,
+    },
+    /// A measure that the stream does not have.
+    #[error("output {output}: {measure:?} cannot be taken over {}", stream.name())]
+    MeasureNotOnStream {
+        /// The output of the read.
+        output: usize,
+        /// The measure.
+        measure: Measure,
+        /// The stream.
+        stream: Stream,
+    },
+    /// Past the end of the outputs.
+    #[error("output {output} does not exist; there are {outputs}")]
+    OutputOutOfRange {
+        /// The output of the read.
+        output: usize,
+        /// How many there are.
+        outputs: usize,
+    },
+    /// Two reads for one output.
+    #[error("output {0} is written by two aggregates")]
+    OutputTwice(usize),
 }
 
-/// All reads of one policy.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// What one policy reads from a store.
+#[derive(Clone, Debug)]
 pub struct Plan {
-    pub(super) entities: Box<[EntityReads]>,
+    outputs: usize,
+    /// One for each entity of the layout.
+    entities: Box<[EntityPlan]>,
 }
 
 /// The reads of one entity.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct EntityReads {
-    /// By stream; only streams that are read.
-    pub(super) streams: Vec<StreamReads>,
-    /// Since earlier attempts.
-    pub(super) since: Vec<SinceRead>,
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EntityPlan {
+    /// Each stream at most once.
+    pub(crate) streams: Vec<StreamPlan>,
+    pub(crate) since: Vec<SinceRead>,
+    /// Whether any of `since` needs the last located attempt.
+    pub(crate) located: bool,
+    outputs: Vec<usize>,
 }
 
-/// The reads of one stream.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct StreamReads {
-    pub(super) stream: Stream,
-    /// The attributes whose different values are counted.
-    pub(super) attributes: Vec<u8>,
-    /// The windows, shortest first.
-    pub(super) windows: Vec<WindowReads>,
+/// The reads of one stream of one entity.
+#[derive(Clone, Debug)]
+pub(crate) struct StreamPlan {
+    pub(crate) stream: Stream,
+    /// Ascending by length, no length twice.
+    pub(crate) windows: Vec<WindowPlan>,
+    /// The attributes that distinct counts are taken over, the one with the longest window first.
+    pub(crate) attributes: Vec<u8>,
 }
 
 /// The reads of one window.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct WindowReads {
-    pub(super) length_ms: i64,
-    pub(super) reads: Vec<(Measure, usize)>,
+#[derive(Clone, Debug)]
+pub(crate) struct WindowPlan {
+    pub(crate) window_ms: i64,
+    /// Whether this or a longer window takes a measure over amounts.
+    pub(crate) amounts: bool,
+    /// How many of `StreamPlan::attributes` are counted in this or a longer window.
+    pub(crate) attributes: usize,
+    pub(crate) reads: Vec<OutputRead>,
 }
 
-/// One read since an earlier attempt.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct SinceRead {
-    pub(super) since: Since,
-    pub(super) output: usize,
-}
-
-/// A length of time in milliseconds.
-pub(super) fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+/// One number of one window.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OutputRead {
+    /// For `Distinct`, the attribute is the position in `StreamPlan::attributes`.
+    pub(crate) measure: Measure,
+    pub(crate) output: usize,
 }
 
 impl Plan {
-    /// Compiles reads for stores of `layout`; `outputs` is how many values they fill.
-    pub fn compile(layout: &Layout, reads: &[Read], outputs: usize) -> Result<Self, PlanError> {
-        if layout.entities.len() > ENTITIES_MAX {
-            return Err(PlanError::TooManyEntities(layout.entities.len()));
+    /// Checks the reads against the layout and orders them. `outputs` is the length of the slice that the numbers go to; outputs
+    /// that no read names are left alone.
+    pub fn compile(
+        layout: &Layout,
+        windows: &[WindowRead],
+        since: &[SinceRead],
+        outputs: usize,
+    ) -> Result<Self, PlanError> {
+        layout.check()?;
+        let reads = windows.len() + since.len();
+        if reads > READS_MAX {
+            return Err(PlanError::TooManyReads(reads));
         }
-        let mut entities = vec![EntityReads::default(); layout.entities.len()];
-        for (number, read) in reads.iter().enumerate() {
-            let Some(entity) = layout.entities.get(read.entity).filter(|_| read.output < outputs) else {
-                return Err(PlanError::OutOfRange(number));
-            };
-            match read.subject {
-                Subject::Since(since) => {
-                    entities[read.entity].since.push(SinceRead { since, output: read.output });
-                }
-                Subject::Window(_, _, window) if window > entity.longest_window => {
-                    return Err(PlanError::TooLong(number));
-                }
-                Subject::Window(_, Measure::Distinct { attribute }, _)
-                    if usize::from(attribute) >= entity.attributes.len() =>
-                {
-                    return Err(PlanError::UnknownAttribute(number));
-                }
-                Subject::Window(stream, measure, window) => {
-                    entities[read.entity].add(stream, measure, millis(window), read.output);
+        let mut entities = vec![EntityPlan::default(); layout.entities.len()];
+        let places = windows.iter().map(|read| (read.entity, read.output));
+        for (entity, output) in places.chain(since.iter().map(|read| read.place())) {
+            if output >= outputs {
+                return Err(PlanError::OutputOutOfRange { output, outputs });
+            }
+            let plan = entities.get_mut(usize::from(entity)).ok_or(PlanError::UnknownEntity {
+                output,
+                entity,
+                entities: layout.entities.len(),
+            })?;
+            plan.outputs.push(output);
+        }
+        let mut written: Vec<usize> = entities.iter().flat_map(|plan| plan.outputs.iter().copied()).collect();
+        written.sort_unstable();
+        if let Some(pair) = written.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(PlanError::OutputTwice(pair[0]));
+        }
+        for read in windows {
+            check(layout, read)?;
+        }
+        for (entity, plan) in entities.iter_mut().enumerate() {
+            for stream in [Stream::Attempts, Stream::Approved, Stream::Declined, Stream::Labels] {
+                let of_stream: Vec<&WindowRead> = windows
+                    .iter()
+                    .filter(|read| usize::from(read.entity) == entity && read.stream == stream)
+                    .collect();
+                if !of_stream.is_empty() {
+                    plan.streams.push(StreamPlan::new(stream, &of_stream));
                 }
             }
+            plan.since = since.iter().copied().filter(|read| usize::from(read.place().0) == entity).collect();
+            plan.located = plan
+                .since
+                .iter()
+                .any(|read| matches!(read, SinceRead::SpeedKmh { .. } | SinceRead::DistanceKm { .. }));
         }
-        Ok(Self { entities: entities.into() })
+        Ok(Self { outputs, entities: entities.into() })
+    }
+
+    /// The length of the slice that the numbers go to.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// The reads of all entities, by position in the layout.
+    pub(crate) fn entities(&self) -> &[EntityPlan] {
+        &self.entities
     }
 }
 
-impl EntityReads {
-    fn add(&mut self, stream: Stream, measure: Measure, length_ms: i64, output: usize) {
-        let position = self.streams.iter().position(|reads| reads.stream == stream).unwrap_or_else(|| {
-            self.streams.push(StreamReads { stream, attributes: Vec::new(), windows: Vec::new() });
-            self.streams.len() - 1
-        });
-        let reads = &mut self.streams[position];
-        if let Measure::Distinct { attribute } = measure
-            && !reads.attributes.contains(&attribute)
-        {
-            reads.attributes.push(attribute);
+impl EntityPlan {
+    /// Whether nothing is read.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.outputs.is_empty()
+    }
+
+    /// Writes NaN to every output.
+    pub(crate) fn write_missing(&self, out: &mut [f64]) {
+        for &output in &self.outputs {
+            write(out, output, f64::NAN);
         }
-        match reads.windows.binary_search_by_key(&length_ms, |window| window.length_ms) {
-            Ok(found) => reads.windows[found].reads.push((measure, output)),
-            Err(place) => {
-                reads.windows.insert(place, WindowReads { length_ms, reads: vec![(measure, output)] });
+    }
+}
+
+impl StreamPlan {
+    fn new(stream: Stream, reads: &[&WindowRead]) -> Self {
+        let mut lengths: Vec<i64> = reads.iter().map(|read| millis(read.window)).collect();
+        lengths.sort_unstable();
+        lengths.dedup();
+        let mut longest_by_attribute: Vec<(i64, u8)> = Vec::new();
+        for read in reads {
+            let Measure::Distinct { attribute } = read.measure else { continue };
+            let length = millis(read.window);
+            match longest_by_attribute.iter_mut().find(|(_, known)| *known == attribute) {
+                Some((longest, _)) => *longest = length.max(*longest),
+                None => longest_by_attribute.push((length, attribute)),
             }
         }
+        longest_by_attribute.sort_unstable_by(|a, b| b.cmp(a));
+        let attributes: Vec<u8> = longest_by_attribute.iter().map(|&(_, attribute)| attribute).collect();
+        let longest_amounts = reads
+            .iter()
+            .filter(|read| read.measure.is_over_amounts())
+            .map(|read| millis(read.window))
+            .max()
+            .unwrap_or(0);
+        let windows = lengths
+            .iter()
+            .map(|&window_ms| WindowPlan {
+                window_ms,
+                amounts: window_ms <= longest_amounts,
+                attributes: longest_by_attribute.partition_point(|&(longest, _)| longest >= window_ms),
+                reads: reads
+                    .iter()
+                    .filter(|read| millis(read.window) == window_ms)
+                    .map(|read| OutputRead {
+                        measure: by_slot(read.measure, &attributes),
+                        output: read.output,
+                    })
+                    .collect(),
+            })
+            .collect();
+        Self { stream, windows, attributes }
+    }
+}
+
+/// Names the attribute by its position among those that the stream counts. There are at most 256, as an attribute is a u8.
+#[expect(clippy::cast_possible_truncation, reason = "no more positions than attributes")]
+fn by_slot(measure: Measure, attributes: &[u8]) -> Measure {
+    match measure {
+        Measure::Distinct { attribute } => Measure::Distinct {
+            attribute: attributes.iter().position(|&known| known == attribute).unwrap_or(0) as u8,
+        },
+        other => other,
+    }
+}
+
+/// Checks a read whose entity is known to exist.
+fn check(layout: &Layout, read: &WindowRead) -> Result<(), PlanError> {
+    let &WindowRead { entity, stream, measure, window, output } = read;
+    let Some(entity) = layout.entities.get(usize::from(entity)) else {
+        return Err(PlanError::UnknownEntity { output, entity, entities: layout.entities.len() });
+    };
+    if window > entity.longest_window || window < Duration::from_millis(1) {
+        let (entity, longest) = (entity.name.clone(), entity.longest_window);
+        return Err(PlanError::Window { output, entity, window, longest });
+    }
+    if !measure.is_on(stream) {
+        return Err(PlanError::MeasureNotOnStream { output, measure, stream });
+    }
+    if let Measure::Distinct { attribute } = measure
+        && usize::from(attribute) >= entity.attributes.len()
+    {
+        let (entity, attributes) = (entity.name.clone(), entity.attributes.len());
+        return Err(PlanError::UnknownAttribute { output, entity, attribute, attributes });
+    }
+    Ok(())
+}
+
+/// Writes one output. One past the end of a slice that is shorter than the plan's `outputs` is let go.
+pub(crate) fn write(out: &mut [f64], output: usize, number: f64) {
+    if let Some(place) = out.get_mut(output) {
+        *place = number;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::window::layout::EntityLayout;
+
+    fn layout() -> Layout {
+        let card = EntityLayout {
+            name: "card".into(),
+            keys_max: 10,
+            ttl: Duration::from_secs(100),
+            longest_window: Duration::from_secs(60),
+            attributes: Box::new(["device.ip".into(), "device.id".into()]),
+        };
+        Layout { entities: Box::new([card]) }
+    }
+
+    fn read(stream: Stream, measure: Measure, seconds: u64, output: usize) -> WindowRead {
+        WindowRead { entity: 0, stream, measure, window: Duration::from_secs(seconds), output }
+    }
+
+    #[test]
+    fn reads_that_do_not_fit_are_refused() {
+        use Measure::{Count, Distinct, FraudRate, Sum};
+        use Stream::{Approved, Attempts, Labels};
+        let refused = |reads: &[WindowRead]| Plan::compile(&layout(), reads, &[], 2).unwrap_err().to_string();
+        let cases = [
+            (read(Attempts, Count, 61, 0), "output 0: entity card: a window of 61s; give 1 ms to 60s"),
+            (read(Attempts, Count, 0, 0), "output 0: entity card: a window of 0ns; give 1 ms to 60s"),
+            (read(Attempts, Count, 60, 2), "output 2 does not exist; there are 2"),
+            (
+                read(Attempts, Distinct { attribute: 2 }, 60, 1),
+                "output 1: entity card has no attribute 2; the layout has 2",
+            ),
+            (read(Labels, Sum, 60, 1), "output 1: Sum cannot be taken over labels"),
+            (read(Attempts, FraudRate, 60, 1), "output 1: FraudRate cannot be taken over attempts"),
+            (
+                read(Approved, Distinct { attribute: 0 }, 60, 1),
+                "output 1: Distinct { attribute: 0 } cannot be taken over approved",
+            ),
+            (
+                WindowRead { entity: 1, ..read(Attempts, Count, 60, 1) },
+                "output 1: there is no entity 1; the layout has 1",
+            ),
+        ];
+        for (read, expected) in cases {
+            assert_eq!(refused(&[read]), expected);
+        }
+        let twice = [read(Attempts, Count, 60, 1), read(Attempts, Count, 30, 1)];
+        assert_eq!(refused(&twice), "output 1 is written by two aggregates");
+    }
+
+    #[test]
+    fn each_window_says_what_is_still_needed() {
+        let (ip, id) = (Measure::Distinct { attribute: 0 }, Measure::Distinct { attribute: 1 });
+        let reads = [
+            read(Stream::Attempts, Measure::Count, 60, 0),
+            read(Stream::Attempts, ip, 10, 1),
+            read(Stream::Attempts, Measure::Sum, 20, 2),
+            read(Stream::Attempts, id, 30, 3),
+            read(Stream::Attempts, Measure::Count, 10, 4),
+        ];
+        let plan = Plan::compile(&layout(), &reads, &[], 5).unwrap();
+        let stream = &plan.entities()[0].streams[0];
+        assert_eq!(stream.attributes, [1, 0]);
+        let shown: Vec<_> = stream
+            .windows
+            .iter()
+            .map(|window| (window.window_ms, window.amounts, window.attributes, window.reads.len()))
+            .collect();
+        let expected =
+            [(10_000, true, 2, 2), (20_000, true, 1, 1), (30_000, false, 1, 1), (60_000, false, 0, 1)];
+        assert_eq!(shown, expected);
     }
 }

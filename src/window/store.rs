@@ -1,53 +1,40 @@
-//! The store: every entity's keys in shards, each behind its own short lock.
+//! The store: all entities, each in shards with a lock of their own. Usable from many threads.
+//!
+//! A visit to a key is one short lock; no two are held together, nothing is awaited or written under one.
+//!
+//! Keys are bounded per shard: an entity has `shards` of them, a power of two near `keys_max / 1024` and at most 64, each for
+//! `keys_max / shards` keys. So eviction is exactly least-recently-active within a shard, and over all keys when `keys_max` is
+//! below 2,048. With at least 1,024 keys to a shard they fill evenly to within some 10 %: the first key goes
+//! a little before the entity as a whole holds `keys_max`, and it never holds more.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use lru::LruCache;
 use parking_lot::Mutex;
 
 use crate::domain::time::EventTime;
-use crate::window::event::{Attempt, BuildKeyHasher, Key};
-use crate::window::layout::{EntityLayout, Layout, Stream};
-use crate::window::plan::{Plan, millis};
-use crate::window::profile::{Event, Inserted, Present, Profile};
+use crate::window::aggregate::Present;
+use crate::window::event::{Attempt, Event, Key, LabelEvent, Presence};
+use crate::window::layout::{EntityLayout, Layout, OutcomeStream};
+use crate::window::plan::{EntityPlan, Plan};
+use crate::window::profile::{Change, Profile, Spans};
+use crate::window::shard::Shard;
+use crate::window::stats::EntityStats;
 
-/// Most shards of one entity.
 const SHARDS_MAX: usize = 64;
-/// An entity has one shard for so many keys.
-const KEYS_PER_SHARD: usize = 1_024;
+const KEYS_PER_SHARD_MIN: usize = 1_024;
 
-/// Whether reading an attempt also counts it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Presence {
-    /// Read as if it were counted, and count it: one step for each key, so that parallel attempts cannot miss each other.
-    Add,
-    /// Read as if it were counted; change nothing, not even which key was seen last.
-    Virtual,
-    /// It was counted earlier: read as of its time without counting it twice, and add nothing.
-    Counted,
+/// What happened to one attempt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Observed {
+    /// Entities that the attempt had a key of.
+    pub keys: u32,
+    /// Those of them to which it was added; 0 unless `Presence::Add`.
+    pub added: u32,
+    /// Those of them for which it came too late: what was read may be too low, and it is not added.
+    pub late: u32,
 }
 
-/// How full one entity is, and what had to go.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct EntityStats {
-    /// The entity.
-    pub entity: Box<str>,
-    /// Keys held.
-    pub keys: u64,
-    /// Events held, over all streams.
-    pub events: u64,
-    /// Keys evicted because there were too many.
-    pub evicted_keys: u64,
-    /// Those of them whose last attempt was within the longest window of the newest attempt of the entity.
-    pub evicted_active_keys: u64,
-    /// Attempts that came too late to be counted.
-    pub late_events: u64,
-    /// Events dropped because one key had too many.
-    pub truncated_events: u64,
-}
-
-/// Windows for every entity of a layout. Shared between threads.
+/// All windows of all entities.
 #[derive(Debug)]
 pub struct WindowStore {
     layout: Arc<Layout>,
@@ -56,169 +43,161 @@ pub struct WindowStore {
 
 #[derive(Debug)]
 struct EntityStore {
-    shards: Box<[Mutex<LruCache<Key, Profile, BuildKeyHasher>>]>,
-    keys_per_shard: usize,
-    longest_window_ms: i64,
-    ttl_ms: i64,
-    attributes: std::ops::Range<usize>,
-    newest_ms: AtomicI64,
-    counters: Counters,
-}
-
-#[derive(Debug, Default)]
-struct Counters {
-    events: AtomicI64,
-    evicted: AtomicU64,
-    evicted_active: AtomicU64,
-    late: AtomicU64,
-    truncated: AtomicU64,
+    /// A power of two of them.
+    shards: Box<[Mutex<Shard>]>,
+    spans: Spans,
+    attribute_offset: usize,
+    attributes: usize,
 }
 
 impl WindowStore {
-    /// An empty store.
+    /// An empty store. Nothing is allocated for keys before they come.
     pub fn new(layout: Arc<Layout>) -> Self {
         let entities = layout
             .entities
             .iter()
             .enumerate()
-            .map(|(number, entity)| EntityStore::new(entity, layout.attribute_offset(number)))
+            .map(|(position, entity)| EntityStore::new(entity, layout.attribute_offset(position)))
             .collect();
         Self { layout, entities }
     }
 
-    /// Writes what `plan` reads for an attempt into `out`, as of the attempt's time and with the attempt counted once. Outputs
-    /// of entities that the attempt does not have are left as they are.
-    pub fn observe(&self, plan: &Plan, attempt: &Attempt, presence: Presence, out: &mut [f64]) {
-        for ((entity, reads), key) in self.entities.iter().zip(&plan.entities).zip(&attempt.keys) {
-            let Some(key) = key else { continue };
-            let mut present = entity.present(attempt);
-            let mut shard = entity.shard(*key).lock();
-            if presence == Presence::Add {
-                let profile = entity.held(&mut shard, *key);
-                profile.read(reads, &present, entity.ttl_ms, out);
-                entity.add(profile, attempt, &present);
-            } else {
-                let unseen = Profile::default();
-                let profile = shard.peek(key).unwrap_or(&unseen);
-                present.is_stored = presence == Presence::Counted
-                    && profile.holds(present.at, present.minor, present.currency);
-                profile.read(reads, &present, entity.ttl_ms, out);
-            }
-        }
+    /// What this store remembers.
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
     }
 
-    /// Counts an attempt without reading.
+    /// Reads `plan` as of the attempt and, with `Presence::Add`, adds it: at each key in one step that no other can
+    /// come between. Numbers go to `out` at the outputs of the plan, NaN for what is missing; a slice shorter than
+    /// `plan.outputs()` gets those it has room for. The plan must have been compiled with this store's layout.
+    pub fn observe(&self, plan: &Plan, attempt: &Attempt, presence: Presence, out: &mut [f64]) -> Observed {
+        let event = attempt.event();
+        let nothing = EntityPlan::default();
+        let mut observed = Observed::default();
+        for (position, entity) in self.entities.iter().enumerate() {
+            let plan = plan.entities().get(position).unwrap_or(&nothing);
+            let Some(key) = attempt.key(position) else {
+                plan.write_missing(out);
+                continue;
+            };
+            observed.keys += 1;
+            let (added, late) = entity.observe(plan, key, event, attempt, presence, out);
+            observed.added += u32::from(added);
+            observed.late += u32::from(late);
+        }
+        for plan in plan.entities().iter().skip(self.entities.len()) {
+            plan.write_missing(out);
+        }
+        observed
+    }
+
+    /// Adds an attempt without reading: what `observe` with `Presence::Add` changes, and nothing else. For rebuilding from
+    /// the log.
     pub fn add(&self, attempt: &Attempt) {
-        for (entity, key) in self.entities.iter().zip(&attempt.keys) {
-            if let Some(key) = key {
-                let mut shard = entity.shard(*key).lock();
-                let profile = entity.held(&mut shard, *key);
-                entity.add(profile, attempt, &entity.present(attempt));
+        let event = attempt.event();
+        for (position, entity) in self.entities.iter().enumerate() {
+            if let Some(key) = attempt.key(position) {
+                let present = entity.present(event, attempt);
+                entity.change(key, event.at, |profile| {
+                    profile.add_attempt(&present, attempt.located(), entity.spans)
+                });
             }
         }
     }
 
-    /// Counts what was answered, in `Approved` or `Declined`, at the attempt's time.
-    pub fn record_outcome(&self, stream: Stream, attempt: &Attempt) {
-        for (entity, key) in self.entities.iter().zip(&attempt.keys) {
-            if let Some(key) = key {
-                let event = Event::new(attempt.at, attempt.amount.minor(), attempt.amount.currency(), &[]);
-                let mut shard = entity.shard(*key).lock();
-                let inserted =
-                    entity.held(&mut shard, *key).add_outcome(stream, event, entity.longest_window_ms);
-                entity.count(inserted);
+    /// Records how an attempt ended, at its event time. The attempt must be the one that was observed, as its own outcome is
+    /// passed over when it is repeated.
+    pub fn record_outcome(&self, stream: OutcomeStream, attempt: &Attempt) {
+        let event = attempt.event();
+        for (position, entity) in self.entities.iter().enumerate() {
+            if let Some(key) = attempt.key(position) {
+                entity.change(key, event.at, |profile| profile.add_outcome(stream, event, entity.spans));
             }
         }
     }
 
-    /// Counts a label at its time, for everyone who took part in the labelled transaction.
+    /// Records a label at every key of its transaction (by position of the entity), at the time that it became known.
     pub fn record_label(&self, keys: &[Option<Key>], at: EventTime, fraud: bool) {
+        let label = LabelEvent { at: at.unix_millis(), fraud };
         for (entity, key) in self.entities.iter().zip(keys) {
-            if let Some(key) = key {
-                let mut shard = entity.shard(*key).lock();
-                let inserted = entity.held(&mut shard, *key).add_label(at, fraud, entity.longest_window_ms);
-                entity.count(inserted);
+            if let Some(key) = *key {
+                entity.change(key, label.at, |profile| profile.add_label(label, entity.spans));
             }
         }
     }
 
-    /// How full each entity is.
-    pub fn stats(&self) -> Vec<EntityStats> {
-        let named = self.layout.entities.iter().zip(&self.entities);
-        named
-            .map(|(layout, entity)| EntityStats {
-                entity: layout.name.clone(),
-                keys: entity.shards.iter().map(|shard| shard.lock().len() as u64).sum(),
-                events: u64::try_from(entity.counters.events.load(Ordering::Relaxed)).unwrap_or(0),
-                evicted_keys: entity.counters.evicted.load(Ordering::Relaxed),
-                evicted_active_keys: entity.counters.evicted_active.load(Ordering::Relaxed),
-                late_events: entity.counters.late.load(Ordering::Relaxed),
-                truncated_events: entity.counters.truncated.load(Ordering::Relaxed),
-            })
-            .collect()
+    /// The numbers of each entity, by position in the layout. Shards are read one after the other, so with writers at
+    /// work the numbers are those of slightly different moments.
+    pub fn stats(&self) -> Box<[EntityStats]> {
+        self.entities.iter().map(EntityStore::stats).collect()
     }
 }
 
 impl EntityStore {
-    fn new(layout: &EntityLayout, attribute_offset: usize) -> Self {
-        let shards = (layout.keys_max / KEYS_PER_SHARD).clamp(1, SHARDS_MAX);
+    fn new(entity: &EntityLayout, attribute_offset: usize) -> Self {
+        let wanted = (entity.keys_max / KEYS_PER_SHARD_MIN).clamp(1, SHARDS_MAX);
+        let shards = 1_usize << wanted.ilog2();
         Self {
-            shards: (0..shards)
-                .map(|_| Mutex::new(LruCache::unbounded_with_hasher(BuildKeyHasher::default())))
-                .collect(),
-            keys_per_shard: (layout.keys_max / shards).max(1),
-            longest_window_ms: millis(layout.longest_window),
-            ttl_ms: millis(layout.ttl),
-            attributes: attribute_offset..attribute_offset + layout.attributes.len(),
-            newest_ms: AtomicI64::new(0),
-            counters: Counters::default(),
+            shards: (0..shards).map(|_| Mutex::new(Shard::new(entity.keys_max / shards))).collect(),
+            spans: Spans::new(entity),
+            attribute_offset,
+            attributes: entity.attributes.len(),
         }
     }
 
-    fn shard(&self, key: Key) -> &Mutex<LruCache<Key, Profile, BuildKeyHasher>> {
-        &self.shards[key.shard(self.shards.len())]
+    fn shard(&self, key: Key) -> &Mutex<Shard> {
+        &self.shards[key.shard_bits() & (self.shards.len() - 1)]
     }
 
-    fn present<'a>(&self, attempt: &'a Attempt) -> Present<'a> {
-        Present {
-            at: attempt.at,
-            minor: attempt.amount.minor(),
-            currency: attempt.amount.currency(),
-            location: attempt.location,
-            attributes: attempt.attributes.get(self.attributes.clone()).unwrap_or(&[]),
-            is_stored: false,
-        }
+    fn present<'a>(&self, event: Event, attempt: &'a Attempt) -> Present<'a> {
+        Present { event, attributes: attempt.attributes(self.attribute_offset, self.attributes) }
     }
 
-    /// The key's profile, made if need be, now the one seen last. The one seen least recently goes when there are too many.
-    fn held<'s>(&self, shard: &'s mut LruCache<Key, Profile, BuildKeyHasher>, key: Key) -> &'s mut Profile {
-        if shard.len() >= self.keys_per_shard
-            && !shard.contains(&key)
-            && let Some((_, evicted)) = shard.pop_lru()
-        {
-            self.counters.evicted.fetch_add(1, Ordering::Relaxed);
-            self.counters.events.fetch_sub(i64::try_from(evicted.events()).unwrap_or(0), Ordering::Relaxed);
-            let newest_ms = self.newest_ms.load(Ordering::Relaxed);
-            if evicted.newest_at().is_some_and(|at| newest_ms - at.unix_millis() < self.longest_window_ms) {
-                self.counters.evicted_active.fetch_add(1, Ordering::Relaxed);
+    fn change(&self, key: Key, at: i64, change: impl FnOnce(&mut Profile) -> Change) -> Change {
+        self.shard(key).lock().change(key, at, self.attributes, self.spans, change)
+    }
+
+    /// Whether the attempt was added, and whether it is late.
+    fn observe(
+        &self,
+        plan: &EntityPlan,
+        key: Key,
+        event: Event,
+        attempt: &Attempt,
+        presence: Presence,
+        out: &mut [f64],
+    ) -> (bool, bool) {
+        let present = self.present(event, attempt);
+        let location = attempt.located();
+        let read = |profile: &Profile, held: bool, out: &mut [f64]| {
+            if !plan.is_empty() {
+                profile.read(&present, location, held, plan, self.spans, out);
             }
+        };
+        if presence == Presence::Add {
+            let change = self.change(key, event.at, |profile| {
+                read(profile, false, out);
+                profile.add_attempt(&present, location, self.spans)
+            });
+            return (change.added > 0, change.late > 0);
         }
-        shard.get_or_insert_mut(key, Profile::default)
+        let held = presence == Presence::Counted;
+        let shard = self.shard(key).lock();
+        if let Some(profile) = shard.peek(key) {
+            read(profile, held, out);
+            (false, profile.is_late(event.at, self.spans))
+        } else {
+            drop(shard);
+            read(&Profile::new(0), held, out);
+            (false, false)
+        }
     }
 
-    fn add(&self, profile: &mut Profile, attempt: &Attempt, present: &Present<'_>) {
-        let event = Event::new(present.at, present.minor, present.currency, present.attributes);
-        self.newest_ms.fetch_max(attempt.at.unix_millis(), Ordering::Relaxed);
-        self.count(profile.add_attempt(event, attempt.location, self.longest_window_ms));
-    }
-
-    fn count(&self, inserted: Inserted) {
-        self.counters.events.fetch_add(inserted.events_change, Ordering::Relaxed);
-        if inserted.is_late {
-            self.counters.late.fetch_add(1, Ordering::Relaxed);
+    fn stats(&self) -> EntityStats {
+        let mut stats = EntityStats::default();
+        for shard in &self.shards {
+            stats.merge(shard.lock().stats());
         }
-        if inserted.truncated > 0 {
-            self.counters.truncated.fetch_add(inserted.truncated, Ordering::Relaxed);
-        }
+        stats
     }
 }

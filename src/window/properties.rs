@@ -1,0 +1,238 @@
+//! Random histories, in which the store must say what the oracle says, bit for bit: out of order, late, at equal times and on
+//! the boundaries of windows, in several currencies, with missing keys, places and attributes, dry runs and repeats.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use smallvec::SmallVec;
+
+use crate::domain::money::{Currency, Money};
+use crate::domain::time::EventTime;
+use crate::domain::transaction::Location;
+use crate::window::event::{Attempt, KeyHasher, Presence};
+use crate::window::layout::{EntityLayout, Layout, OutcomeStream, Stream};
+use crate::window::oracle::Oracle;
+use crate::window::plan::{Measure, Plan, SinceRead, WindowRead};
+use crate::window::store::WindowStore;
+
+const WINDOWS_MS: [u64; 4] = [50, 200, 500, 1_000];
+/// The last entity has a key of its own for each transaction, so that no two transactions are twins.
+const ENTITIES: u8 = 4;
+
+fn layout() -> Arc<Layout> {
+    let entity = |name: &str, ttl_ms, longest_ms, attributes: &[&str]| EntityLayout {
+        name: name.into(),
+        keys_max: 10_000,
+        ttl: Duration::from_millis(ttl_ms),
+        longest_window: Duration::from_millis(longest_ms),
+        attributes: attributes.iter().map(|&name| name.into()).collect(),
+    };
+    Arc::new(Layout {
+        entities: Box::new([
+            entity("card", 1_500, 1_000, &["ip", "device"]),
+            entity("device", 300, 500, &[]),
+            entity("customer", 1_000_000, 200, &["ip", "card", "merchant"]),
+            entity("transaction", 1, 50, &[]),
+        ]),
+    })
+}
+
+/// Every measure over every stream and window of every entity.
+fn all_reads(layout: &Layout) -> (Vec<WindowRead>, Vec<SinceRead>, usize) {
+    let (mut windows, mut since, mut output) = (Vec::new(), Vec::new(), 0);
+    let over_amounts = [
+        Measure::Count,
+        Measure::Sum,
+        Measure::Mean,
+        Measure::Stddev,
+        Measure::Min,
+        Measure::Max,
+        Measure::ZScore,
+    ];
+    for (entity, layout) in (0..).zip(&layout.entities) {
+        let mut add = |stream, measure| {
+            for window in WINDOWS_MS.map(Duration::from_millis) {
+                if window <= layout.longest_window {
+                    windows.push(WindowRead { entity, stream, measure, window, output });
+                    output += 1;
+                }
+            }
+        };
+        for stream in [Stream::Attempts, Stream::Approved, Stream::Declined] {
+            over_amounts.into_iter().for_each(|measure| add(stream, measure));
+        }
+        for measure in [Measure::Count, Measure::FraudCount, Measure::FraudRate] {
+            add(Stream::Labels, measure);
+        }
+        for attribute in (0..).take(layout.attributes.len()) {
+            add(Stream::Attempts, Measure::Distinct { attribute });
+        }
+        since.extend([
+            SinceRead::SecondsSinceLast { entity, output },
+            SinceRead::SecondsSinceFirst { entity, output: output + 1 },
+            SinceRead::SpeedKmh { entity, output: output + 2 },
+            SinceRead::DistanceKm { entity, output: output + 3 },
+        ]);
+        output += 4;
+    }
+    (windows, since, output)
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Observe { drawn: Drawn, presence: Presence },
+    Repeat { of: usize },
+    Outcome { stream: OutcomeStream, of: usize },
+    Label { of: usize, later_ms: i64, fraud: bool },
+}
+
+/// What is random in an attempt.
+#[derive(Clone, Debug)]
+struct Drawn {
+    /// Against a clock that moves with each step.
+    offset_ms: i64,
+    minor: i64,
+    currency: usize,
+    place: Option<(i8, i8)>,
+    keys: [Option<u8>; 3],
+    attributes: [u64; 5],
+}
+
+fn drawn() -> impl Strategy<Value = Drawn> {
+    // Steps of 50 ms, so that equal times and boundaries are common, and some that are not.
+    let offset_ms = prop_oneof![
+        6 => (-3_i64..=2).prop_map(|steps| steps * 50),
+        3 => (-30_i64..=2).prop_map(|steps| steps * 50),
+        1 => -2_500_i64..=700,
+    ];
+    let minor = prop_oneof![5 => 0_i64..5, 3 => 0_i64..100_000, 1 => Just(1_000_000_000_000_000)];
+    let key = || prop_oneof![1 => Just(None), 6 => (0_u8..2).prop_map(Some)];
+    let place = prop::option::of((-89_i8..=89, -120_i8..=120));
+    let attributes = prop::array::uniform5(0_u64..4);
+    (offset_ms, minor, 0_usize..3, place, [key(), key(), key()], attributes).prop_map(
+        |(offset_ms, minor, currency, place, keys, attributes)| Drawn {
+            offset_ms,
+            minor,
+            currency,
+            place,
+            keys,
+            attributes,
+        },
+    )
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let outcome = prop_oneof![Just(OutcomeStream::Approved), Just(OutcomeStream::Declined)];
+    prop_oneof![
+        8 => drawn().prop_map(|drawn| Step::Observe { drawn, presence: Presence::Add }),
+        1 => drawn().prop_map(|drawn| Step::Observe { drawn, presence: Presence::Virtual }),
+        2 => (0_usize..30).prop_map(|of| Step::Repeat { of }),
+        4 => (outcome, 0_usize..6).prop_map(|(stream, of)| Step::Outcome { stream, of }),
+        2 => (0_usize..20, -4_i64..40, any::<bool>())
+            .prop_map(|(of, steps, fraud)| Step::Label { of, later_ms: steps * 50, fraud }),
+    ]
+}
+
+fn attempt(hasher: &KeyHasher, clock_ms: i64, transaction: usize, drawn: &Drawn) -> Attempt {
+    let currencies = ["EUR", "JPY", "KWD"].map(|code| Currency::parse(code).unwrap());
+    let mut keys: SmallVec<[_; 16]> =
+        (0..).zip(drawn.keys).map(|(entity, key)| key.map(|key| hasher.key(entity, [[key]]))).collect();
+    keys.push(Some(hasher.key(3, [transaction.to_le_bytes()])));
+    Attempt {
+        at: EventTime::from_unix_millis(clock_ms + drawn.offset_ms).unwrap(),
+        amount: Money::from_minor(drawn.minor, currencies[drawn.currency]).unwrap(),
+        location: drawn.place.map(|(latitude, longitude)| Location {
+            latitude: f64::from(latitude),
+            longitude: f64::from(longitude),
+        }),
+        keys,
+        attributes: drawn.attributes.iter().copied().collect(),
+    }
+}
+
+fn assert_same_bits(step: &str, actual: &[f64], expected: &[f64], names: &[String]) {
+    for ((actual, expected), name) in actual.iter().zip(expected).zip(names) {
+        let is_same = actual.to_bits() == expected.to_bits() || (actual.is_nan() && expected.is_nan());
+        assert!(is_same, "{step}: {name}: the store says {actual}, the oracle {expected}");
+    }
+}
+
+/// Runs one history through store and oracle.
+fn run(steps: &[Step]) {
+    let layout = layout();
+    assert_eq!(layout.entities.len(), usize::from(ENTITIES));
+    let (windows, since, outputs) = all_reads(&layout);
+    let names: Vec<String> = {
+        let mut names = vec![String::new(); outputs];
+        for read in &windows {
+            names[read.output] = format!("{read:?}");
+        }
+        names.iter_mut().filter(|name| name.is_empty()).for_each(|name| "since".clone_into(name));
+        names
+    };
+    let plan = Plan::compile(&layout, &windows, &since, outputs).unwrap();
+    let store = WindowStore::new(Arc::clone(&layout));
+    // Fed by `add` alone: it must hold the same at the end.
+    let rebuilt = WindowStore::new(Arc::clone(&layout));
+    let mut oracle = Oracle::new(Arc::clone(&layout));
+    let hasher = KeyHasher::new([1; 16]);
+    let mut added: Vec<(usize, Attempt)> = Vec::new();
+    let mut has_outcome: Vec<bool> = Vec::new();
+    for (number, step) in steps.iter().enumerate() {
+        let clock_ms = 1_000_000 + 20 * number as i64;
+        let back = |of: usize| added.len().checked_sub(1 + of % added.len().max(1));
+        let (transaction, attempt, presence) = match step {
+            Step::Observe { drawn, presence } => {
+                (number, attempt(&hasher, clock_ms, number, drawn), *presence)
+            }
+            Step::Repeat { of } => {
+                let Some(of) = back(*of) else { continue };
+                (added[of].0, added[of].1.clone(), Presence::Counted)
+            }
+            Step::Outcome { stream, of } => {
+                let Some(of) = back(*of) else { continue };
+                if !std::mem::replace(&mut has_outcome[of], true) {
+                    let (transaction, attempt) = &added[of];
+                    store.record_outcome(*stream, attempt);
+                    rebuilt.record_outcome(*stream, attempt);
+                    oracle.record_outcome(*stream, *transaction, attempt);
+                }
+                continue;
+            }
+            Step::Label { of, later_ms, fraud } => {
+                let Some(of) = back(*of) else { continue };
+                let at = EventTime::from_unix_millis(clock_ms + later_ms).unwrap();
+                store.record_label(&added[of].1.keys, at, *fraud);
+                rebuilt.record_label(&added[of].1.keys, at, *fraud);
+                oracle.record_label(&added[of].1.keys, at, *fraud);
+                continue;
+            }
+        };
+        let mut actual = vec![-1.0; outputs];
+        store.observe(&plan, &attempt, presence, &mut actual);
+        let expected = oracle.observe((&windows, &since), transaction, &attempt, presence, outputs);
+        assert_same_bits(&format!("step {number}, {presence:?}"), &actual, &expected, &names);
+        if presence == Presence::Add {
+            rebuilt.add(&attempt);
+            added.push((transaction, attempt));
+            has_outcome.push(false);
+        }
+    }
+    assert_eq!(store.stats(), rebuilt.stats());
+    for (_, attempt) in added.iter().rev().take(20) {
+        let [mut one, mut other] = [vec![-1.0; outputs], vec![-1.0; outputs]];
+        store.observe(&plan, attempt, Presence::Counted, &mut one);
+        rebuilt.observe(&plan, attempt, Presence::Counted, &mut other);
+        assert_same_bits("rebuilt", &one, &other, &names);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_store_says_what_the_oracle_says(steps in prop::collection::vec(step(), 1..160)) {
+        run(&steps);
+    }
+}

@@ -1,0 +1,316 @@
+//! Single facts about the store that random histories reach seldom or not at all: known numbers, twins, bounds, eviction,
+//! dry runs and threads.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crate::domain::money::{Currency, Money};
+use crate::domain::time::EventTime;
+use crate::domain::transaction::Location;
+use crate::window::event::{Attempt, KeyHasher, Presence};
+use crate::window::layout::{EVENTS_PER_KEY_MAX, EntityLayout, Layout, OutcomeStream, Stream};
+use crate::window::plan::{Measure, Plan, SinceRead, WindowRead};
+use crate::window::stats::EntityStats;
+use crate::window::store::{Observed, WindowStore};
+
+const HOUR_S: i64 = 3_600;
+
+/// One entity, `card`, with windows up to an hour and a time to live of two days.
+fn layout(keys_max: usize) -> Arc<Layout> {
+    let card = EntityLayout {
+        name: "card".into(),
+        keys_max,
+        ttl: Duration::from_secs(2 * 86_400),
+        longest_window: Duration::from_secs(3_600),
+        attributes: Box::new(["device.ip".into()]),
+    };
+    Arc::new(Layout { entities: Box::new([card]) })
+}
+
+fn store(keys_max: usize) -> WindowStore {
+    WindowStore::new(layout(keys_max))
+}
+
+fn hourly(stream: Stream, measure: Measure) -> WindowRead {
+    WindowRead { entity: 0, stream, measure, window: Duration::from_secs(3_600), output: 0 }
+}
+
+fn plan_of(read: WindowRead) -> Plan {
+    Plan::compile(&layout(1), &[read], &[], 1).unwrap()
+}
+
+fn plan_since(read: SinceRead) -> Plan {
+    Plan::compile(&layout(1), &[], &[read], 1).unwrap()
+}
+
+fn count() -> Plan {
+    plan_of(hourly(Stream::Attempts, Measure::Count))
+}
+
+fn time(seconds: i64) -> EventTime {
+    EventTime::from_unix_millis(1_000_000_000 + seconds * 1_000).unwrap()
+}
+
+fn attempt(card: u32, seconds: i64) -> Attempt {
+    Attempt {
+        at: time(seconds),
+        amount: Money::from_minor(1_000, Currency::parse("EUR").unwrap()).unwrap(),
+        location: None,
+        keys: [Some(KeyHasher::new([0; 16]).key(0, [card.to_le_bytes()]))].into_iter().collect(),
+        attributes: [7].into_iter().collect(),
+    }
+}
+
+fn read(store: &WindowStore, plan: &Plan, attempt: &Attempt, presence: Presence) -> f64 {
+    let mut out = [-1.0];
+    store.observe(plan, attempt, presence, &mut out);
+    out[0]
+}
+
+fn stats(store: &WindowStore) -> EntityStats {
+    store.stats()[0]
+}
+
+/// Equal, or both missing.
+fn is_same(actual: f64, expected: f64) -> bool {
+    actual.to_bits() == expected.to_bits() || (actual.is_nan() && expected.is_nan())
+}
+
+#[test]
+fn the_window_is_open_at_its_far_end_and_closed_at_its_near_end() {
+    let cases = [(0, 2.0), (1, 2.0), (HOUR_S - 1, 2.0), (HOUR_S, 1.0), (HOUR_S + 1, 1.0), (-1, 1.0)];
+    for (seconds, expected) in cases {
+        let store = store(10);
+        store.add(&attempt(1, 0));
+        let actual = read(&store, &count(), &attempt(1, seconds), Presence::Add);
+        assert!(is_same(actual, expected), "{seconds} s later: {actual}");
+    }
+}
+
+#[test]
+fn a_key_never_seen_and_no_key() {
+    let missing = f64::NAN;
+    let window = |stream, measure| plan_of(hourly(stream, measure));
+    let cases = [
+        ("count", window(Stream::Attempts, Measure::Count), 1.0),
+        ("mean", window(Stream::Attempts, Measure::Mean), 10.0),
+        ("stddev", window(Stream::Attempts, Measure::Stddev), 0.0),
+        ("zscore", window(Stream::Attempts, Measure::ZScore), missing),
+        ("distinct", window(Stream::Attempts, Measure::Distinct { attribute: 0 }), 1.0),
+        ("approved count", window(Stream::Approved, Measure::Count), 0.0),
+        ("approved sum", window(Stream::Approved, Measure::Sum), 0.0),
+        ("approved mean", window(Stream::Approved, Measure::Mean), missing),
+        ("approved max", window(Stream::Approved, Measure::Max), missing),
+        ("labels", window(Stream::Labels, Measure::Count), 0.0),
+        ("fraud", window(Stream::Labels, Measure::FraudCount), 0.0),
+        ("fraud rate", window(Stream::Labels, Measure::FraudRate), missing),
+        ("since last", plan_since(SinceRead::SecondsSinceLast { entity: 0, output: 0 }), missing),
+        ("since first", plan_since(SinceRead::SecondsSinceFirst { entity: 0, output: 0 }), 0.0),
+        ("speed", plan_since(SinceRead::SpeedKmh { entity: 0, output: 0 }), missing),
+    ];
+    let mut keyless = attempt(1, 0);
+    keyless.keys.clear();
+    for (name, plan, expected) in cases {
+        for presence in [Presence::Virtual, Presence::Counted, Presence::Add] {
+            let store = store(10);
+            let actual = read(&store, &plan, &attempt(1, 0), presence);
+            assert!(is_same(actual, expected), "{name}, {presence:?}: {actual}");
+            assert!(read(&store, &plan, &keyless, presence).is_nan(), "{name}, {presence:?} without a key");
+        }
+    }
+}
+
+#[test]
+fn the_last_attempt_and_the_speed_from_there() {
+    let berlin = Location { latitude: 52.52, longitude: 13.405 };
+    let paris = Location { latitude: 48.8566, longitude: 2.3522 };
+    let km = berlin.distance_km(paris);
+    let day_s = 86_400;
+    // Seconds since Berlin, where now, then: seconds since last, km, km/h.
+    let cases = [
+        (7_200, Some(paris), [7_200.0, km, km * 3_600_000.0 / 7_200_000.0]),
+        (0, Some(paris), [0.0, km, km * 3_600_000.0 / 1_000.0]),
+        (7_200, None, [7_200.0, f64::NAN, f64::NAN]),
+        (2 * day_s, Some(berlin), [172_800.0, 0.0, 0.0]),
+        (2 * day_s + 1, Some(paris), [f64::NAN; 3]),
+        (-1, Some(paris), [f64::NAN; 3]),
+    ];
+    let entity = 0;
+    let reads = [
+        SinceRead::SecondsSinceLast { entity, output: 0 },
+        SinceRead::DistanceKm { entity, output: 1 },
+        SinceRead::SpeedKmh { entity, output: 2 },
+    ];
+    let plan = Plan::compile(&layout(1), &[], &reads, 3).unwrap();
+    for (seconds, location, expected) in cases {
+        let store = store(10);
+        store.add(&Attempt { location: Some(berlin), ..attempt(1, 0) });
+        let mut actual = [0.0; 3];
+        store.observe(&plan, &Attempt { location, ..attempt(1, seconds) }, Presence::Add, &mut actual);
+        let all_same = actual.iter().zip(expected).all(|(&actual, expected)| is_same(actual, expected));
+        assert!(all_same, "{seconds} s later: {actual:?}, not {expected:?}");
+    }
+}
+
+#[test]
+fn the_last_attempt_is_known_after_its_event_is_gone() {
+    let store = store(10);
+    let since = plan_since(SinceRead::SecondsSinceLast { entity: 0, output: 0 });
+    store.add(&attempt(1, 0));
+    store.add(&attempt(1, 20 * HOUR_S));
+    assert_eq!(stats(&store).events, 1);
+    // This one is not late, yet nothing in the log is before it.
+    let between = attempt(1, 19 * HOUR_S);
+    assert!(is_same(read(&store, &since, &between, Presence::Virtual), 19.0 * 3_600.0));
+}
+
+#[test]
+fn a_late_attempt_is_read_but_not_added() {
+    let store = store(10);
+    store.add(&attempt(1, 10 * HOUR_S));
+    let observe = |seconds| {
+        let mut out = [0.0];
+        (store.observe(&count(), &attempt(1, seconds), Presence::Add, &mut out), out[0])
+    };
+    let on_time = Observed { keys: 1, added: 1, late: 0 };
+    assert_eq!(observe(9 * HOUR_S), (on_time, 1.0));
+    let late = Observed { keys: 1, added: 0, late: 1 };
+    assert_eq!(observe(9 * HOUR_S - 1), (late, 1.0));
+    assert_eq!(observe(9 * HOUR_S - 1), (late, 1.0));
+    // A late outcome and a late label are not added either.
+    store.record_outcome(OutcomeStream::Approved, &attempt(1, 9 * HOUR_S - 1));
+    store.record_label(&attempt(1, 0).keys, time(0), true);
+    assert_eq!((stats(&store).late_events, stats(&store).events), (4, 2));
+}
+
+#[test]
+fn a_repeat_counts_once_even_among_twins() {
+    let store = store(10);
+    for _ in 0..3 {
+        store.add(&attempt(1, 0));
+    }
+    store.record_outcome(OutcomeStream::Approved, &attempt(1, 0));
+    let approved = plan_of(hourly(Stream::Approved, Measure::Count));
+    let since = plan_since(SinceRead::SecondsSinceLast { entity: 0, output: 0 });
+    let other = attempt(1, 1);
+    for (name, plan, repeated, fresh) in [
+        ("attempts", &count(), 3.0, 4.0),
+        ("approved", &approved, 0.0, 1.0),
+        ("since last", &since, 0.0, 1.0),
+    ] {
+        let actual = read(&store, plan, &attempt(1, 0), Presence::Counted);
+        assert!(is_same(actual, repeated), "{name}: {actual}");
+        // What was never added is counted as in a dry run.
+        let actual = read(&store, plan, &other, Presence::Counted);
+        assert!(is_same(actual, fresh), "{name}: {actual}");
+    }
+    assert_eq!(stats(&store).events, 4);
+}
+
+#[test]
+fn above_the_bound_counts_are_lower_bounds_and_that_is_counted() {
+    let store = store(10);
+    let pushed = EVENTS_PER_KEY_MAX + 5;
+    for _ in 0..pushed {
+        store.add(&attempt(1, 0));
+    }
+    let held = EVENTS_PER_KEY_MAX as u64;
+    assert_eq!(
+        stats(&store),
+        EntityStats { keys: 1, events: held, truncated_events: 5, ..Default::default() }
+    );
+    let actual = read(&store, &count(), &attempt(1, 1), Presence::Virtual);
+    assert!(is_same(actual, EVENTS_PER_KEY_MAX as f64 + 1.0), "{actual}");
+}
+
+#[test]
+fn the_least_recently_active_key_goes_first() {
+    type Touch = fn(&WindowStore);
+    let cases: [(&str, Touch, [f64; 2]); 6] = [
+        ("nothing", |_| {}, [1.0, 2.0]),
+        ("add", |store| store.add(&attempt(1, 2)), [3.0, 1.0]),
+        ("label", |store| store.record_label(&attempt(1, 0).keys, time(2), false), [2.0, 1.0]),
+        ("outcome", |store| store.record_outcome(OutcomeStream::Declined, &attempt(1, 0)), [2.0, 1.0]),
+        ("dry run", |store| _ = read(store, &count(), &attempt(1, 2), Presence::Virtual), [1.0, 2.0]),
+        ("repeat", |store| _ = read(store, &count(), &attempt(1, 0), Presence::Counted), [1.0, 2.0]),
+    ];
+    for (name, touch, expected) in cases {
+        let store = store(2);
+        store.add(&attempt(1, 0));
+        store.add(&attempt(2, 1));
+        touch(&store);
+        store.add(&attempt(3, 3));
+        let counts = [1, 2].map(|card| read(&store, &count(), &attempt(card, 4), Presence::Virtual));
+        let all_same = counts.iter().zip(expected).all(|(&actual, expected)| is_same(actual, expected));
+        assert!(all_same, "{name}: {counts:?}, not {expected:?}");
+        assert_eq!((stats(&store).keys, stats(&store).evicted_keys), (2, 1), "{name}");
+    }
+}
+
+#[test]
+fn evicting_an_active_key_leaves_a_trace() {
+    let cases = [(1, 1), (HOUR_S - 1, 1), (HOUR_S, 0), (HOUR_S + 1, 0)];
+    for (seconds, expected) in cases {
+        let store = store(1);
+        store.add(&attempt(1, 0));
+        store.add(&attempt(2, seconds));
+        let EntityStats { keys, events, evicted_keys, evicted_active_keys, .. } = stats(&store);
+        assert_eq!((keys, events, evicted_keys, evicted_active_keys), (1, 1, 1, expected), "{seconds} s");
+    }
+}
+
+#[test]
+fn a_flood_of_keys_stays_within_the_bound() {
+    for keys_max in [1, 3, 1_000, 5_000] {
+        let store = store(keys_max);
+        for card in 0..12_000 {
+            store.add(&attempt(card, 0));
+        }
+        let stats = stats(&store);
+        assert!(stats.keys <= keys_max as u64 && stats.keys * 10 >= keys_max as u64 * 7, "{stats:?}");
+        assert_eq!((stats.keys + stats.evicted_keys, stats.events), (12_000, stats.keys));
+    }
+}
+
+#[test]
+fn each_of_many_threads_sees_a_different_count() {
+    const THREADS: usize = 8;
+    const ATTEMPTS: usize = 500;
+    let (store, count) = (store(10), count());
+    let mut seen: Vec<f64> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let add = |_| {
+                        let dry = read(&store, &count, &attempt(1, 0), Presence::Virtual);
+                        let seen = read(&store, &count, &attempt(1, 0), Presence::Add);
+                        assert!(seen >= dry);
+                        store.record_label(&attempt(1, 0).keys, time(0), true);
+                        seen
+                    };
+                    (0..ATTEMPTS).map(add).collect::<Vec<f64>>()
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    seen.sort_unstable_by(f64::total_cmp);
+    let expected: Vec<f64> = (1..=THREADS * ATTEMPTS).map(|count| count as f64).collect();
+    assert_eq!(seen, expected);
+    assert_eq!(stats(&store).events, 2 * (THREADS * ATTEMPTS) as u64);
+}
+
+#[test]
+fn what_does_not_fit_the_layout_does_no_harm() {
+    let store = store(10);
+    let mut odd = attempt(1, 0);
+    odd.keys.push(odd.keys[0]);
+    odd.attributes.clear();
+    odd.location = Some(Location { latitude: f64::NAN, longitude: 0.0 });
+    assert_eq!(store.observe(&count(), &odd, Presence::Add, &mut []).added, 1);
+    let distinct = plan_of(hourly(Stream::Attempts, Measure::Distinct { attribute: 0 }));
+    assert!(is_same(read(&store, &distinct, &attempt(1, 1), Presence::Virtual), 1.0));
+    let empty = WindowStore::new(Arc::new(Layout { entities: Box::new([]) }));
+    assert!(read(&empty, &count(), &odd, Presence::Add).is_nan());
+}
