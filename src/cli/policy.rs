@@ -62,3 +62,28 @@ pub fn create(file: &PathBuf) -> anyhow::Result<std::io::BufWriter<std::fs::File
     let made = std::fs::File::create(file).with_context(|| format!("{}: cannot be made", file.display()))?;
     Ok(std::io::BufWriter::with_capacity(1 << 20, made))
 }
+
+/// The policy of `tollgate features`: as `load`, but where the catalogue is not the shipped one, rules and model that ask for
+/// features that it lacks are left out, since the features do not depend on them but through `approved` and `declined`.
+pub fn load_for_features(args: &PolicyArgs) -> anyhow::Result<Policy> {
+    let config = settings(args.config.as_deref())?;
+    let files = files(args, &config);
+    let missing = config.on_missing.policy();
+    let errors = match Policy::load(&files, missing) {
+        Ok(policy) => return Ok(policy),
+        Err(errors) => errors,
+    };
+    if args.features.is_none() || args.rules.is_some() {
+        bail!("the policy is not sound:\n  {}", errors.join("\n  "));
+    }
+    match Policy::features_only(&files.features, missing) {
+        Ok(policy) => {
+            tracing::warn!(
+                "the rules or the model do not fit this catalogue, so every transaction counts as approved; name others with \
+                 --rules and --model"
+            );
+            Ok(policy)
+        }
+        Err(errors) => bail!("the catalogue is not sound:\n  {}", errors.join("\n  ")),
+    }
+}

@@ -31,3 +31,11 @@ fn styled(what: &'static str, total: u64, template: &str) -> ProgressBar {
     bar.enable_steady_tick(Duration::from_millis(250));
     bar
 }
+
+/// Shows how far reading has come.
+pub fn tick(bar: &ProgressBar, progress: &crate::offline::input::Progress) {
+    if let Some(total) = progress.total {
+        bar.set_length(total);
+    }
+    bar.set_position(progress.done);
+}

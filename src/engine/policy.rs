@@ -6,10 +6,11 @@ use std::sync::Arc;
 use crate::domain::decision::Versions;
 use crate::domain::hash::sha256_of_parts;
 use crate::domain::value::ValueType;
-use crate::engine::settings::MissingPolicy;
+use crate::engine::settings::{MissingPolicy, OnMissing};
 use crate::feature::catalogue::Catalogue;
 use crate::feature::facts::SCORE_SLOT;
 use crate::model::manifest::{Binding, Model};
+use crate::rules::directory::SourceFile;
 use crate::rules::set::RuleSet;
 
 /// Where a policy is read from.
@@ -71,6 +72,20 @@ impl Policy {
             (Ok(model), Ok(rules)) => Ok(Self::new(Arc::new(catalogue), model, rules, missing)),
             (model, rules) => Err([model.err(), rules.err()].into_iter().flatten().flatten().collect()),
         }
+    }
+
+    /// A catalogue alone: no model, and rules that approve everything. For training sets of a catalogue that nothing else fits.
+    pub fn features_only(features: &Path, missing: MissingPolicy) -> Result<Self, Vec<String>> {
+        let catalogue = Catalogue::load(features)
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        let default = SourceFile {
+            name: "default.yaml".to_owned(),
+            text: "default: {then: APPROVE, reason: no_rule_matched}\n".to_owned(),
+        };
+        let rules = RuleSet::from_files(&[default], &catalogue.schema)
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        let no_model_needed = MissingPolicy { model: OnMissing::Continue, ..missing };
+        Ok(Self::new(Arc::new(catalogue), None, rules, no_model_needed))
     }
 
     fn new(

@@ -1,13 +1,16 @@
-//! The cases of the CEL specification that fall inside the profile: those that compile. Every one of them must pass.
+//! The cases of the CEL specification that fall inside the profile (those that compile): every one of them must pass. And
+//! expressions whose results came from another implementation.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::Value as Json;
 
+use crate::domain::time::EventTime;
 use crate::domain::value::{Value, ValueType};
 use crate::expr::program::{Facts, Program, Scalar};
 use crate::expr::schema::{Schema, Slot};
+use crate::expr::temporal;
 
 struct Bound(Vec<Json>);
 
@@ -48,9 +51,7 @@ fn passes(expected: &Json, actual: &Scalar<'_>) -> bool {
         }
         (Some("string"), Scalar::Text(actual)) => text == actual,
         (Some("timestamp"), Scalar::Time(time)) => text.parse::<jiff::Timestamp>().ok() == Some(*time),
-        (Some("duration"), Scalar::Duration(duration)) => {
-            crate::expr::temporal::parse_duration(text) == Some(*duration)
-        }
+        (Some("duration"), Scalar::Duration(duration)) => temporal::parse_duration(text) == Some(*duration),
         _ => false,
     }
 }
@@ -122,4 +123,72 @@ fn cases_of_the_specification() {
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     assert!(inside >= 400, "only {inside} cases are in the profile");
+}
+
+struct Fixed;
+
+const FIXED: [(&str, ValueType, Option<&str>); 15] = [
+    ("i1", ValueType::Int, Some("6")),
+    ("i0", ValueType::Int, Some("0")),
+    ("imax", ValueType::Int, Some("9223372036854775807")),
+    ("mi", ValueType::Int, None),
+    ("d1", ValueType::Double, Some("120.5")),
+    ("d0", ValueType::Double, Some("0.0")),
+    ("md", ValueType::Double, None),
+    ("s1", ValueType::Text, Some("c_7")),
+    ("s0", ValueType::Text, Some("")),
+    ("ms", ValueType::Text, None),
+    ("b1", ValueType::Bool, Some("true")),
+    ("b0", ValueType::Bool, Some("false")),
+    ("mb", ValueType::Bool, None),
+    ("t1", ValueType::Time, Some("2026-07-01T23:30:00.250Z")),
+    ("mt", ValueType::Time, None),
+];
+
+impl Facts for Fixed {
+    fn value(&self, slot: Slot) -> Value<'_> {
+        let Some((_, value_type, Some(text))) = FIXED.get(slot.0 as usize) else { return Value::Missing };
+        match value_type {
+            ValueType::Int => Value::Int(text.parse().unwrap()),
+            ValueType::Double => Value::Double(text.parse().unwrap()),
+            ValueType::Bool => Value::Bool(text.parse().unwrap()),
+            ValueType::Time => Value::Time(EventTime::parse_rfc3339(text).unwrap()),
+            ValueType::Text | ValueType::Duration => Value::Text(text),
+        }
+    }
+
+    fn in_list(&self, _: usize, _: Value<'_>) -> bool {
+        false
+    }
+}
+
+#[test]
+fn another_implementation_agrees() {
+    let mut schema = Schema::new(Slot(1_000));
+    for (slot, (name, value_type, _)) in (0..).zip(FIXED) {
+        schema.add(name, value_type, Slot(slot), true).unwrap();
+    }
+    let cases = include_str!("testdata/cel_cpp.tsv");
+    let mut count = 0;
+    for case in cases.lines().filter(|line| !line.starts_with('#')) {
+        let (source, expected) = case.split_once('\t').unwrap();
+        let program =
+            Program::compile(source, &mut schema).unwrap_or_else(|error| panic!("{}", error.render(source)));
+        let actual = match program.eval(&Fixed) {
+            Scalar::Missing => "missing".to_owned(),
+            Scalar::Bool(flag) => format!("bool {flag}"),
+            Scalar::Int(number) => format!("int {number}"),
+            Scalar::Double(number) => {
+                let same =
+                    expected.strip_prefix("double ").and_then(|text| text.parse().ok()) == Some(number);
+                if same { expected.to_owned() } else { format!("double {number:?}") }
+            }
+            Scalar::Text(text) => format!("string {text}"),
+            Scalar::Time(time) => format!("timestamp {}", temporal::time_text(time)),
+            Scalar::Duration(duration) => format!("duration {}", temporal::duration_text(duration)),
+        };
+        assert_eq!(actual, expected, "{source}");
+        count += 1;
+    }
+    assert_eq!(count, 700);
 }

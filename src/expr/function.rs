@@ -115,7 +115,7 @@ impl Checker<'_> {
             }
             Typed::Int(node) => Ok(Typed::Bool(BoolNode::IntInList(Box::new(node), number))),
             other => {
-                Refusal::token(id, format!("in_list() takes a string or an int, not a {}", other.type_name()))
+                Refusal::token(id, format!("in_list() takes a string or an int, not {}", other.type_name()))
             }
         }
     }
@@ -133,7 +133,7 @@ impl Checker<'_> {
             Typed::Text(node) => node,
             Typed::Dynamic(slot) => TextNode::Slot(slot),
             other => {
-                let message = format!("{name}() is for a string, not for a {}", other.type_name());
+                let message = format!("{name}() is for a string, not for {}", other.type_name());
                 return Err(Refusal::new(at(), message));
             }
         };
@@ -173,10 +173,9 @@ impl Checker<'_> {
                     Typed::Dynamic(slot) => {
                         Ok(Typed::Bool(BoolNode::Text(test, Box::new((text, TextNode::Slot(slot))))))
                     }
-                    other => Err(Refusal::new(
-                        at(),
-                        format!("{name}() takes a string, not a {}", other.type_name()),
-                    )),
+                    other => {
+                        Err(Refusal::new(at(), format!("{name}() takes a string, not {}", other.type_name())))
+                    }
                 }
             }
             _ => Err(Refusal::new(at(), format!("{name}() does not take {} arguments", arguments.len()))),
@@ -251,7 +250,7 @@ fn calendar(
         }
         (other, _) => Err(Refusal::new(
             at(),
-            format!("{name}() is for a timestamp, with at most a time zone, not for a {}", other.type_name()),
+            format!("{name}() is for a timestamp, with at most a time zone, not for {}", other.type_name()),
         )),
     }
 }
@@ -275,7 +274,7 @@ fn numeric(id: u64, name: &str, operand: Typed) -> Checking<Typed> {
         (_, other) => Refusal::token(
             id,
             format!(
-                "{name}() takes a {}, not a {}",
+                "{name}() takes a {}, not {}",
                 if name == "abs" { "number" } else { "double" },
                 other.type_name()
             ),
@@ -336,6 +335,6 @@ fn convert(id: u64, place: u64, name: &str, operand: Typed) -> Checking<Typed> {
             Typed::Duration(DurationNode::FromText(Box::new(TextNode::Slot(slot))))
         }
 
-        (_, other) => return Refusal::token(id, format!("{name}() does not take a {}", other.type_name())),
+        (_, other) => return Refusal::token(id, format!("{name}() does not take {}", other.type_name())),
     })
 }

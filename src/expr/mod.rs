@@ -14,6 +14,7 @@ pub mod check;
 pub mod error;
 pub mod function;
 pub mod node;
+pub mod operator;
 pub mod program;
 pub mod schema;
 pub mod suggest;

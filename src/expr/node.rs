@@ -349,7 +349,7 @@ impl TextNode {
             }
             Self::FromInt(operand) => operand.eval(facts).map(|number| Cow::Owned(number.to_string())),
             Self::FromDouble(operand) => operand.eval(facts).map(|number| Cow::Owned(double_text(number))),
-            Self::FromTime(operand) => operand.eval(facts).map(|time| Cow::Owned(time.to_string())),
+            Self::FromTime(operand) => operand.eval(facts).map(|time| Cow::Owned(temporal::time_text(time))),
             Self::FromDuration(operand) => {
                 operand.eval(facts).map(|duration| Cow::Owned(temporal::duration_text(duration)))
             }
@@ -392,9 +392,7 @@ impl DurationNode {
             Self::Const(duration) => Some(*duration),
             Self::Choice(choice) => choice.pick(facts)?.eval(facts),
             Self::FromText(operand) => temporal::parse_duration(&operand.eval(facts)?),
-            Self::Between(sides) => {
-                temporal::duration_in_range(sides.0.eval(facts)?.duration_since(sides.1.eval(facts)?))
-            }
+            Self::Between(sides) => temporal::difference(sides.0.eval(facts)?, sides.1.eval(facts)?),
             Self::Plus(sides) => {
                 sides.0.eval(facts)?.checked_add(sides.1.eval(facts)?).and_then(temporal::duration_in_range)
             }
@@ -447,18 +445,19 @@ fn parse_double(text: &str) -> Option<f64> {
     })
 }
 
-/// A double as CEL writes it: whole numbers without a point, very large and very small ones with an exponent.
+/// A double as CEL's implementations write it: the shortest digits that read back as the same number, with an exponent
+/// of at least two digits below 10^-4 and from 10^6 on.
 fn double_text(number: f64) -> String {
     let magnitude = number.abs();
-    if magnitude != 0.0 && number.is_finite() && !(1e-5..1e21).contains(&magnitude) {
-        let text = format!("{number:e}");
-        return match text.split_once('e') {
-            Some((digits, exponent)) if exponent.starts_with('-') => {
-                format!("{digits}e-{:0>2}", &exponent[1..])
-            }
-            Some((digits, exponent)) => format!("{digits}e+{exponent:0>2}"),
-            None => text,
-        };
+    if !number.is_finite() || magnitude == 0.0 || (1e-4..1e6).contains(&magnitude) {
+        return number.to_string();
     }
-    number.to_string()
+    let text = format!("{number:e}");
+    match text.split_once('e') {
+        Some((digits, exponent)) => match exponent.strip_prefix('-') {
+            Some(exponent) => format!("{digits}e-{exponent:0>2}"),
+            None => format!("{digits}e+{exponent:0>2}"),
+        },
+        None => text,
+    }
 }

@@ -211,7 +211,7 @@ fn refusals_point_at_the_place_and_suggest() {
             "1:15: `*` does not mix int and double; write double(…) around the int",
             "^",
         ),
-        ("amount && true", "1:8: `&&` needs a bool, not a double", "^^"),
+        ("amount && true", "1:8: `&&` needs a bool, not double", "^^"),
         ("card == 'x'", "1:1: `card` is a group of names, not a value", "^^^^"),
         ("amount = 3", "1:8: one `=` is no operator; write `==` to compare", "^"),
         ("amount > 3 and score > 1", "1:12: unknown name `and`; write `&&`", "^^^"),

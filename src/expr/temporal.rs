@@ -5,8 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 
 /// 0001-01-01T00:00:00Z, in seconds since 1970.
 const SECONDS_MIN: i64 = -62_135_596_800;
-/// 9999-12-31T23:59:59Z, in seconds since 1970.
-const SECONDS_MAX: i64 = 253_402_300_799;
+/// 9999-12-30T22:00:00Z, in seconds since 1970: the calendar library ends there, 26 hours before CEL does. No transaction
+/// comes near: `EventTime` ends at the same moment.
+const SECONDS_MAX: i64 = 253_402_207_200;
 /// CEL's longest duration: about 10,000 years.
 const DURATION_SECONDS_MAX: i64 = 315_576_000_000;
 /// Longest text that is tried as a timestamp or duration, in bytes.
@@ -37,7 +38,7 @@ pub enum Part {
     Milliseconds,
 }
 
-/// The moment, if it lies in the years 1 to 9999.
+/// The moment, if it lies between the years 1 and 9999, whose last 26 hours are left out.
 pub fn in_range(time: Timestamp) -> Option<Timestamp> {
     (SECONDS_MIN..=SECONDS_MAX).contains(&time.as_second()).then_some(time).filter(|time| {
         // Before 1970 jiff counts nanoseconds downwards: the first second has none below it.
@@ -48,6 +49,12 @@ pub fn in_range(time: Timestamp) -> Option<Timestamp> {
 /// The duration, if it is within CEL's range.
 pub fn duration_in_range(duration: SignedDuration) -> Option<SignedDuration> {
     (duration.abs() <= SignedDuration::from_secs(DURATION_SECONDS_MAX)).then_some(duration)
+}
+
+/// From `earlier` to `later`. `None` beyond 2^63 nanoseconds (292 years), where CEL's implementations overflow too.
+pub fn difference(later: Timestamp, earlier: Timestamp) -> Option<SignedDuration> {
+    let difference = later.duration_since(earlier);
+    i64::try_from(difference.as_nanos()).ok().map(|_| difference)
 }
 
 /// Reads RFC 3339 with an offset.
@@ -111,15 +118,28 @@ fn scaled(number: &str, per_unit: i128) -> Option<i128> {
     whole.checked_mul(per_unit)?.checked_add(tenths.checked_mul(per_unit)? / scale)
 }
 
-/// As CEL writes a duration: seconds with as many decimals as it needs, `90s`, `-1.5s`.
+/// As CEL writes a duration: seconds with no, three, six or nine decimals, `90s`, `-1.500s`.
 pub fn duration_text(duration: SignedDuration) -> String {
     let sign = if duration.is_negative() { "-" } else { "" };
-    let (seconds, nanos) = (duration.as_secs().unsigned_abs(), duration.subsec_nanos().unsigned_abs());
-    if nanos == 0 {
-        return format!("{sign}{seconds}s");
+    let seconds = duration.as_secs().unsigned_abs();
+    format!("{sign}{seconds}{}s", fraction_text(duration.subsec_nanos().unsigned_abs()))
+}
+
+/// As CEL writes a moment: RFC 3339 in UTC with no, three, six or nine decimals.
+pub fn time_text(time: Timestamp) -> String {
+    let local = TimeZone::UTC.to_datetime(time);
+    let fraction = fraction_text(local.subsec_nanosecond().unsigned_abs());
+    format!("{}{fraction}Z", local.strftime("%Y-%m-%dT%H:%M:%S"))
+}
+
+/// The point and the decimals, or nothing.
+fn fraction_text(nanos: u32) -> String {
+    match nanos {
+        0 => String::new(),
+        _ if nanos.is_multiple_of(1_000_000) => format!(".{:03}", nanos / 1_000_000),
+        _ if nanos.is_multiple_of(1_000) => format!(".{:06}", nanos / 1_000),
+        _ => format!(".{nanos:09}"),
     }
-    let fraction = format!("{nanos:09}");
-    format!("{sign}{seconds}.{}s", fraction.trim_end_matches('0'))
 }
 
 /// A time zone by its IANA name (`Europe/Berlin`), as `UTC`, or as a fixed offset (`+02:00`, `-05:30`, `02:00`).
@@ -184,8 +204,8 @@ mod tests {
         let cases = [
             ("90s", Some("90s")),
             ("1h30m", Some("5400s")),
-            ("-1.5s", Some("-1.5s")),
-            ("250ms", Some("0.25s")),
+            ("-1.5s", Some("-1.500s")),
+            ("250ms", Some("0.250s")),
             ("1ns", Some("0.000000001s")),
             ("0", Some("0s")),
             ("315576000000s", Some("315576000000s")),
@@ -199,6 +219,21 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(parse_duration(text).map(duration_text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn moments_out() {
+        for text in [
+            "2026-07-01T23:30:00Z",
+            "0001-01-01T00:00:00Z",
+            "1969-12-31T23:59:59.250Z",
+            "2026-07-01T23:30:00.000001Z",
+        ] {
+            assert_eq!(parse_timestamp(text).map(time_text).as_deref(), Some(text));
+        }
+        for text in ["0000-12-31T23:59:59Z", "9999-12-31T23:59:59Z", "2026-07-01T23:30:00", "2026-07-01"] {
+            assert_eq!(parse_timestamp(text), None, "{text}");
         }
     }
 

@@ -95,7 +95,9 @@ impl ParquetTable {
                 column.push(i64::from(*flag));
                 true
             }
-            (Values::Int64(column), Value::Double(number)) if number.fract() == 0.0 && number.abs() < 9e18 => {
+            (Values::Int64(column), Value::Double(number))
+                if number.fract() == 0.0 && number.abs() < 9e18 =>
+            {
                 column.push(*number as i64);
                 true
             }

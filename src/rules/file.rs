@@ -2,15 +2,14 @@
 //!
 //! Expressions, messages and tests are still texts here; [`super::set`] compiles them against the schema.
 
-use std::ops::Range;
-
-use serde_saphyr::{DuplicateKeyPolicy, Location, MergeKeyPolicy, budget};
+use serde_saphyr::{DuplicateKeyPolicy, MergeKeyPolicy, budget};
 
 use crate::domain::decision::Outcome;
 use crate::domain::time::EventTime;
 use crate::expr::error::line_column;
 use crate::expr::suggest::nearest;
-use crate::rules::problem::{Place, Problem};
+use crate::rules::document::{Document, place_of};
+use crate::rules::problem::{PROBLEMS_COLLECTED_MAX, Place, Problem};
 use crate::rules::raw::{RawDefault, RawFile, RawRollout, RawRule, RawTest, Scalar};
 
 /// Longest rule file, in bytes.
@@ -40,7 +39,7 @@ pub enum State {
     Paused,
 }
 
-/// A rule as its file says it.
+/// A rule as its file says it. Without settings it is only checked: a wrong field must not hide a wrong condition.
 #[derive(Debug)]
 pub(crate) struct RuleSource {
     pub(crate) id: Box<str>,
@@ -48,15 +47,21 @@ pub(crate) struct RuleSource {
     pub(crate) description: Box<str>,
     pub(crate) owner: Option<Box<str>>,
     pub(crate) when: Scalar,
-    pub(crate) then: Outcome,
-    pub(crate) reason: Box<str>,
+    pub(crate) settings: Option<Settings>,
     pub(crate) message: Option<Scalar>,
-    pub(crate) state: State,
-    pub(crate) priority: i32,
     pub(crate) rollout: Option<(f64, Scalar)>,
     pub(crate) starts: Option<EventTime>,
     pub(crate) ends: Option<EventTime>,
     pub(crate) tests: Vec<TestSource>,
+}
+
+/// The fields that a rule must have, all right.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) then: Outcome,
+    pub(crate) reason: Box<str>,
+    pub(crate) state: State,
+    pub(crate) priority: i32,
 }
 
 /// A test as its file says it.
@@ -84,69 +89,6 @@ pub(crate) struct FileSource {
     pub(crate) default: Option<DefaultSource>,
 }
 
-/// A file's text with the means to point into it.
-#[derive(Clone, Copy)]
-pub(crate) struct Document<'a> {
-    /// Its name for people.
-    pub(crate) file: &'a str,
-    pub(crate) text: &'a str,
-}
-
-impl Document<'_> {
-    /// An error at a place.
-    pub(crate) fn error(&self, place: Place, rule: Option<&str>, message: impl Into<String>) -> Problem {
-        Problem::error(self.file, message).at(place, self.text).about(rule)
-    }
-
-    /// Where a scalar stands.
-    pub(crate) fn place(&self, scalar: &Scalar) -> Place {
-        let width = scalar.value.lines().next().map_or(1, |line| line.chars().count()).max(1);
-        place_of(scalar.referenced, width)
-    }
-
-    /// Where some bytes of a scalar's value stand. Block and folded scalars keep their characters in order and change only
-    /// their white space, so both texts are walked side by side; where an escape stands in between, the scalar's beginning
-    /// is as near as this comes.
-    pub(crate) fn place_within(&self, scalar: &Scalar, bytes: Range<usize>) -> Place {
-        let whole = self.place(scalar);
-        let start = scalar.defined.span().byte_offset().and_then(|start| usize::try_from(start).ok());
-        let Some(start) = start.filter(|start| self.text.is_char_boundary(*start)) else { return whole };
-        let width = scalar
-            .value
-            .get(bytes.clone())
-            .map_or(1, |part| part.lines().next().map_or(1, |line| line.chars().count()).max(1));
-        let target = bytes.start.min(scalar.value.len());
-        let mut file = self.text[start..].char_indices().peekable();
-        if file.peek().is_some_and(|(_, c)| matches!(c, '"' | '\'')) && !scalar.value.starts_with(['"', '\''])
-        {
-            file.next();
-        }
-        for (at, c) in scalar.value.char_indices() {
-            if c.is_whitespace() {
-                if at >= target {
-                    break;
-                }
-                continue;
-            }
-            while file.next_if(|(_, c)| c.is_whitespace()).is_some() {}
-            if at >= target {
-                break;
-            }
-            if file.next_if(|(_, found)| *found == c).is_none() {
-                return whole;
-            }
-        }
-        let offset = file.peek().map_or(self.text.len(), |(at, _)| start + at);
-        let (line, column) = line_column(self.text, offset);
-        Place { line, column, width }
-    }
-}
-
-fn place_of(location: Location, width: usize) -> Place {
-    let from_one = |number: u64| usize::try_from(number).unwrap_or(usize::MAX).max(1);
-    Place { line: from_one(location.line()), column: from_one(location.column()), width }
-}
-
 /// The first moment after the day `2027-06-30` (UTC).
 pub(crate) fn end_of_day(date: &str) -> Option<EventTime> {
     start_of_day(date).map(|start| start.plus(std::time::Duration::from_secs(86_400)))
@@ -162,12 +104,13 @@ pub(crate) fn start_of_day(date: &str) -> Option<EventTime> {
     EventTime::from_unix_millis(start.as_millisecond()).ok()
 }
 
-/// Reads one file. Rules without an id, condition, outcome or reason are left out; the problems go to `problems`.
+/// Reads one file. Rules without an id or a condition are left out; the problems go to `problems`.
 pub(crate) fn read(document: Document<'_>, problems: &mut Vec<Problem>) -> FileSource {
     let options = serde_saphyr::options! {
         with_snippet: false,
         duplicate_keys: DuplicateKeyPolicy::Error,
         merge_keys: MergeKeyPolicy::Error,
+        reject_unsupported_tags: true,
         budget: budget! {
             max_nodes: 4_000_000,
             max_events: 8_000_000,
@@ -178,6 +121,11 @@ pub(crate) fn read(document: Document<'_>, problems: &mut Vec<Problem>) -> FileS
     };
     // A file of comments only is an empty file, not a wrong one.
     if document.text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        return FileSource::default();
+    }
+    let misread = misread_conditions(document);
+    if !misread.is_empty() {
+        problems.extend(misread);
         return FileSource::default();
     }
     let raw: RawFile = match serde_saphyr::from_str_with_options(document.text, options) {
@@ -191,11 +139,17 @@ pub(crate) fn read(document: Document<'_>, problems: &mut Vec<Problem>) -> FileS
                     .replace(&suffix, "")
                     .replace(", set DuplicateKeyPolicy in Options if acceptable", "");
             }
-            let problem = Problem::error(document.file, message);
-            problems.push(match place {
-                Some(location) => problem.at(place_of(location, 1), document.text),
-                None => problem,
-            });
+            if message.starts_with("budget breached: A") {
+                "anchors and aliases are not allowed in rule files".clone_into(&mut message);
+            }
+            let mut problem = Problem::error(document.file, message);
+            if let Some(location) = place {
+                problem = problem.at(place_of(location, 1), document.text);
+            }
+            if problem.source_line.as_ref().is_some_and(|line| line.contains("when:")) {
+                problem.message.push_str(HOW_TO_QUOTE);
+            }
+            problems.push(problem);
             return FileSource::default();
         }
     };
@@ -205,6 +159,10 @@ pub(crate) fn read(document: Document<'_>, problems: &mut Vec<Problem>) -> FileS
         .unwrap_or_default()
         .into_iter()
         .filter_map(|rule| {
+            // Quoting the line of a problem walks the file: with thousands of them that would be quadratic.
+            if problems.len() >= PROBLEMS_COLLECTED_MAX {
+                return None;
+            }
             Fields { document, rule: None, problems }.rule(place_of(rule.referenced, 1), rule.value)
         })
         .collect();
@@ -212,6 +170,30 @@ pub(crate) fn read(document: Document<'_>, problems: &mut Vec<Problem>) -> FileS
         Fields { document, rule: None, problems }.default(place_of(default.referenced, 1), default.value)
     });
     FileSource { rules, default }
+}
+
+/// What helps with most conditions that are no YAML.
+const HOW_TO_QUOTE: &str = "; put the whole condition in quotes, or on the lines below `when: |`";
+
+/// Conditions that begin with `!`, `&` or `*`. YAML takes these for a tag, an anchor or an alias and would read
+/// `when: ! (score > 0.9)` as `(score > 0.9)`: the opposite of what stands there.
+fn misread_conditions(document: Document<'_>) -> Vec<Problem> {
+    let text = document.text;
+    text.match_indices("when:")
+        .filter_map(|(at, key)| {
+            let is_key = text[..at].trim_end_matches(' ').ends_with(['\n', '-', '{', ',']) || at == 0;
+            let value = text[at + key.len()..].trim_start_matches([' ', '\t']);
+            let start = text.len() - value.len();
+            if !is_key || !value.starts_with(['!', '&', '*']) {
+                return None;
+            }
+            let (line, column) = line_column(text, start);
+            let message =
+                format!("YAML keeps `{}` at the beginning of a value for itself{HOW_TO_QUOTE}", &value[..1]);
+            Some(document.error(Place { line, column, width: 1 }, None, message))
+        })
+        .take(PROBLEMS_COLLECTED_MAX)
+        .collect()
 }
 
 fn unknown_keys(
@@ -362,18 +344,20 @@ impl Fields<'_> {
             .take(TESTS_PER_RULE_MAX)
             .filter_map(|test| self.test(place_of(test.referenced, 1), test.value))
             .collect();
-        // A rule with a wrong optional field is still compiled, so that its condition's errors show in the same run.
+        let settings = match (then, reason, state, priority) {
+            (Some(then), Some(reason), Some(state), Some(priority)) => {
+                Some(Settings { then, reason, state, priority })
+            }
+            _ => None,
+        };
         Some(RuleSource {
             id: id?,
             id_place,
             description,
             owner,
             when: when?,
-            then: then?,
-            reason: reason?,
+            settings,
             message: raw.message,
-            state: state?,
-            priority: priority?,
             rollout,
             starts,
             ends,

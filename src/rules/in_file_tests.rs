@@ -7,7 +7,8 @@ use crate::domain::time::EventTime;
 use crate::domain::value::{Value, ValueType};
 use crate::expr::program::{Facts, Program, Scalar};
 use crate::expr::schema::{Schema, Slot};
-use crate::rules::file::{Document, TestSource};
+use crate::rules::document::Document;
+use crate::rules::file::TestSource;
 use crate::rules::problem::Problem;
 use crate::rules::raw;
 
@@ -111,8 +112,8 @@ fn facts(
         match given(document, binding.value_type, field) {
             Some(given) => facts.values.push((binding.slot, given)),
             None => {
-                let wanted = binding.value_type.map_or("scalar", ValueType::name);
-                let message = format!("`{}` is a {wanted}, and `{}` is none", name.value, field.value);
+                let wanted = binding.value_type.map_or("text", ValueType::name);
+                let message = format!("`{}` is of type {wanted}, and `{}` is not", name.value, field.value);
                 problems.push(document.error(document.place(field), Some(rule), message));
             }
         }

@@ -1,6 +1,6 @@
 //! Rules: files, lists, evaluation, and the decision that follows from what matched.
 //!
-//! A [`set::RuleSet`] is read as a whole ([`file`], [`list`]), type-checked, its in-file tests run ([`in_file_tests`]), and
+//! A [`set::RuleSet`] is read as a whole ([`directory`], [`mod@file`], [`list`]), type-checked, its in-file tests run ([`in_file_tests`]), and
 //! only then exists: a set that exists is a set that works. What must hold:
 //!
 //! - a wrong set is refused with *every* [`problem`] at once, each with file, line, column and, for a misspelt name, a
@@ -10,6 +10,8 @@
 //! - what is decided when nothing matched stands in a file, not in code;
 //! - nothing here reads a clock: the transaction's event time is an argument.
 
+pub mod directory;
+pub mod document;
 pub mod file;
 pub mod in_file_tests;
 pub mod lint;

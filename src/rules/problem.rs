@@ -51,6 +51,10 @@ pub struct Problem {
     pub source_line: Option<String>,
 }
 
+/// Problems after which a load looks no further: whoever wrote so many has enough to begin with.
+pub const PROBLEMS_COLLECTED_MAX: usize = 1_000;
+/// Most problems that one load reports; the rest are counted.
+pub const PROBLEMS_MAX: usize = 200;
 /// Longest source line that a problem quotes, in characters.
 const SOURCE_LINE_CHARS_MAX: usize = 240;
 

@@ -2,7 +2,8 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::fmt::Write as _;
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
@@ -12,29 +13,18 @@ use crate::domain::time::EventTime;
 use crate::domain::value::Value;
 use crate::expr::program::{Facts, Program};
 use crate::expr::schema::{Schema, Slot};
-use crate::rules::file::{self, Document, RULE_FILE_BYTES_MAX, RULES_MAX, RuleSource, State};
+use crate::rules::directory::{SourceFile, read_directory};
+use crate::rules::document::Document;
+use crate::rules::file::{self, RULES_MAX, RuleSource, State};
 use crate::rules::in_file_tests;
-use crate::rules::list::{LIST_FILE_BYTES_MAX, LISTS_MAX, List, Lists};
+use crate::rules::list::{List, Lists};
 use crate::rules::message::Message;
-use crate::rules::problem::{Place, Problem, Severity};
+use crate::rules::problem::{PROBLEMS_COLLECTED_MAX, PROBLEMS_MAX, Place, Problem, Severity};
 use crate::rules::rollout::Rollout;
 
-/// Most rule files of one set.
-pub const RULE_FILES_MAX: usize = 256;
-/// Most problems that one load reports; the rest are counted.
-pub const PROBLEMS_MAX: usize = 200;
 /// How the file that a set cannot do without is written.
 const DEFAULT_HOW_TO: &str = "no file says what is decided when no rule matches; write rules/default.yaml with\n\
      default:\n  then: APPROVE\n  reason: no_rule_matched";
-
-/// One file of a rules directory, by its name in the directory (`velocity.yaml`, `lists/blocked_cards.txt`).
-#[derive(Clone, Debug)]
-pub struct SourceFile {
-    /// The name, with `/` between parts.
-    pub name: String,
-    /// The text.
-    pub text: String,
-}
 
 /// One compiled rule.
 #[derive(Debug)]
@@ -160,8 +150,13 @@ impl RuleSet {
         let lists = read_lists(directory, &files, &mut problems);
         schema.set_lists(lists.iter().map(List::name));
 
-        let mut loading =
-            Loading { schema: &mut schema, problems: &mut problems, rules: Vec::new(), ids: HashMap::new() };
+        let mut loading = Loading {
+            schema: &mut schema,
+            problems: &mut problems,
+            rules: Vec::new(),
+            ids: HashMap::new(),
+            seen: 0,
+        };
         let mut default: Option<(file::DefaultSource, String)> = None;
         for source in files.iter().filter(|source| !source.name.starts_with("lists/")) {
             let shown = format!("{directory}/{}", source.name);
@@ -240,6 +235,11 @@ impl RuleSet {
         self.default_outcome
     }
 
+    /// The code of the reason when no live rule matches.
+    pub fn default_reason(&self) -> &str {
+        &self.default_reason
+    }
+
     /// Evaluates every live and every shadow rule that is on at the transaction's event time.
     pub fn evaluate<F: Facts + ?Sized>(&self, facts: &F, at: EventTime) -> Hits {
         let matches = |hit: &&Hit| self.rule(**hit).is_some_and(|rule| rule.hits(facts, at));
@@ -288,21 +288,24 @@ struct Loading<'a> {
     problems: &'a mut Vec<Problem>,
     rules: Vec<Rule>,
     ids: HashMap<Box<str>, String>,
+    /// Rules met so far, wrong ones included.
+    seen: usize,
 }
 
 impl Loading<'_> {
     fn add(&mut self, document: Document<'_>, source: RuleSource) {
         let place = source.id_place;
+        self.seen += 1;
+        if self.seen == RULES_MAX + 1 {
+            self.problems.push(document.error(place, None, format!("more than {RULES_MAX} rules")));
+        }
+        if self.seen > RULES_MAX || self.problems.len() >= PROBLEMS_COLLECTED_MAX {
+            return;
+        }
         let here = format!("{}:{}", document.file, place.line);
         if let Some(first) = self.ids.insert(source.id.clone(), here) {
             let message = format!("this id is taken by the rule at {first}");
             self.problems.push(document.error(place, Some(&source.id), message));
-        }
-        if self.rules.len() >= RULES_MAX {
-            if self.rules.len() == RULES_MAX {
-                self.problems.push(document.error(place, None, format!("more than {RULES_MAX} rules")));
-            }
-            return;
         }
         let message = source.message.as_ref().and_then(|text| {
             Message::compile(&text.value, self.schema)
@@ -333,15 +336,16 @@ impl Loading<'_> {
             }
         };
         in_file_tests::run(document, &source.id, &program, &source.tests, self.schema, self.problems);
+        let Some(settings) = source.settings else { return };
         self.rules.push(Rule {
             id: source.id,
             description: source.description,
             owner: source.owner,
             when: source.when.value.trim().into(),
-            then: source.then,
-            reason: source.reason,
-            state: source.state,
-            priority: source.priority,
+            then: settings.then,
+            reason: settings.reason,
+            state: settings.state,
+            priority: settings.priority,
             rollout,
             starts: source.starts,
             ends: source.ends,
@@ -374,11 +378,11 @@ fn read_lists(directory: &str, files: &[&SourceFile], problems: &mut Vec<Problem
 }
 
 fn capped(mut problems: Vec<Problem>) -> Vec<Problem> {
-    problems.sort_by_key(|problem| problem.severity);
+    problems.sort_by(|a, b| (a.severity, &a.file, a.place).cmp(&(b.severity, &b.file, b.place)));
     if problems.len() > PROBLEMS_MAX {
         let left = problems.len() - PROBLEMS_MAX;
         problems.truncate(PROBLEMS_MAX);
-        problems.push(Problem::error("rules", format!("and {left} more")));
+        problems.push(Problem::error("rules", format!("and {left} or more others")));
     }
     problems
 }
@@ -393,87 +397,9 @@ fn content_hash(files: &[&SourceFile]) -> String {
             hasher.update(part.as_bytes());
         }
     }
-    let mut text = String::from("sha256:");
-    for byte in hasher.finalize() {
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
-}
-
-/// The rule files and lists of a directory, in no order.
-fn read_directory(dir: &Path, shown: &str) -> Result<Vec<SourceFile>, Vec<Problem>> {
-    let mut problems = Vec::new();
-    let mut files = Vec::new();
-    let wanted = |path: &Path, extensions: &[&str]| {
-        path.extension()
-            .and_then(|extension| extension.to_str())
-            .is_some_and(|extension| extensions.contains(&extension))
-            && !path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with('.'))
-    };
-    match entries(dir) {
-        Err(error) => {
-            return Err(vec![Problem::error(
-                shown,
-                format!("cannot be read as a directory of rules: {error}"),
-            )]);
-        }
-        Ok(paths) => {
-            let paths: Vec<PathBuf> =
-                paths.into_iter().filter(|path| wanted(path, &["yaml", "yml"])).collect();
-            if paths.len() > RULE_FILES_MAX {
-                problems.push(Problem::error(shown, format!("holds more than {RULE_FILES_MAX} rule files")));
-            }
-            for path in paths.iter().take(RULE_FILES_MAX) {
-                read_file(path, shown, "", RULE_FILE_BYTES_MAX, &mut files, &mut problems);
-            }
-        }
-    }
-    // A directory without lists is fine.
-    let lists: Vec<PathBuf> = entries(&dir.join("lists"))
-        .unwrap_or_default()
-        .into_iter()
-        .filter(|path| wanted(path, &["txt"]))
-        .collect();
-    if lists.len() > LISTS_MAX {
-        problems.push(Problem::error(format!("{shown}/lists"), format!("holds more than {LISTS_MAX} lists")));
-    }
-    for path in lists.iter().take(LISTS_MAX) {
-        read_file(path, shown, "lists/", LIST_FILE_BYTES_MAX, &mut files, &mut problems);
-    }
-    if problems.is_empty() { Ok(files) } else { Err(problems) }
-}
-
-fn entries(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut paths: Vec<PathBuf> =
-        std::fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
-    paths.sort();
-    Ok(paths)
-}
-
-fn read_file(
-    path: &Path,
-    shown: &str,
-    prefix: &str,
-    bytes_max: u64,
-    files: &mut Vec<SourceFile>,
-    problems: &mut Vec<Problem>,
-) {
-    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-        problems
-            .push(Problem::error(format!("{shown}/{}", path.display()), "has a name that is no UTF-8 text"));
-        return;
-    };
-    let name = format!("{prefix}{name}");
-    match std::fs::metadata(path) {
-        Ok(metadata) if metadata.len() > bytes_max => {
-            let message = format!("is {} bytes long; at most {bytes_max} are allowed", metadata.len());
-            problems.push(Problem::error(format!("{shown}/{name}"), message));
-        }
-        _ => match std::fs::read_to_string(path) {
-            Ok(text) => files.push(SourceFile { name, text }),
-            Err(error) => {
-                problems.push(Problem::error(format!("{shown}/{name}"), format!("cannot be read: {error}")))
-            }
-        },
-    }
+    hasher.finalize().iter().fold(String::from("sha256:"), |mut text, byte| {
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

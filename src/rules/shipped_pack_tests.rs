@@ -153,6 +153,40 @@ fn every_rule_says_why_and_is_tested_three_ways() {
 }
 
 #[test]
+fn the_tutorial_names_every_function() {
+    let text = std::fs::read_to_string(directory().join("README.md")).unwrap();
+    for (name, _, _) in crate::expr::function::FUNCTIONS {
+        assert!(text.contains(&format!("{name}(")), "{name}");
+    }
+}
+
+/// The tutorial's own rule, list and refusal are what it says they are.
+#[test]
+fn the_tutorial_works() {
+    use crate::rules::directory::SourceFile;
+    let text = std::fs::read_to_string(directory().join("README.md")).unwrap();
+    let blocks: Vec<&str> =
+        text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let file = |name: &str, text: &str| SourceFile { name: name.to_owned(), text: text.to_owned() };
+    let default = file("default.yaml", "default: {then: APPROVE, reason: no_rule_matched}\n");
+    let lists = ["partner_shops", "trusted_customers"].map(|name| file(&format!("lists/{name}.txt"), ""));
+    assert!(blocks.len() >= 3);
+    for block in blocks {
+        let files: Vec<SourceFile> =
+            [file("mine.yaml", block), default.clone()].into_iter().chain(lists.clone()).collect();
+        if let Err(problems) = RuleSet::from_files(&files, &schema().0) {
+            let shown: Vec<String> = problems.iter().map(Problem::to_string).collect();
+            panic!("{block}\n{}", shown.join("\n"));
+        }
+    }
+    let wrong = "rules:\n  - id: gift-cards-velocity\n    when: card.cuont_1h >= 4 && metadata.category == \"gift_cards\"\n    then: CHALLENGE\n    reason: gift_cards_velocity\n";
+    let problems =
+        RuleSet::from_files(&[file("mine.yaml", wrong), default], &schema().0).map(|_| ()).unwrap_err();
+    let shown = problems[0].to_string();
+    assert!(text.contains(&shown), "{shown}");
+}
+
+#[test]
 fn nothing_known_means_no_hit() {
     let set = load();
     let at = EventTime::parse_rfc3339("2026-11-01T00:00:00Z").unwrap();
@@ -184,7 +218,8 @@ fn what_the_pack_decides() {
         ("customer.amount_zscore_30d", Value::Double(0.7)),
         ("score", Value::Double(0.02)),
     ];
-    let cases: &[(&[(&str, Value<'_>)], Outcome, &str)] = &[
+    type Values<'a> = &'a [(&'a str, Value<'a>)];
+    let cases: &[(Values<'_>, Outcome, &str)] = &[
         (&[], Outcome::Approve, "no_rule_matched"),
         (&[("card.count_5m", Value::Int(6))], Outcome::Block, "velocity_exceeded"),
         (&[("customer.count_1m", Value::Int(101))], Outcome::Block, "bot_traffic"),
@@ -205,5 +240,30 @@ fn what_the_pack_decides() {
         let facts = Given(values);
         let verdict = set.decide(&set.evaluate(&facts, at));
         assert_eq!((verdict.outcome, verdict.reason), (*outcome, *reason), "{changed:?}");
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
+    /// A file that somebody is in the middle of editing is refused or loads; it never brings anything down.
+    #[test]
+    fn a_damaged_file_never_panics(
+        file in proptest::sample::select(vec!["velocity.yaml", "amounts.yaml", "geography.yaml", "accounts.yaml", "default.yaml"]),
+        at in 0.0_f64..1.0,
+        cut in 0_usize..40,
+        put in "[-a-z0-9{}:|>&*!'\"# \n\t.ä]{0,12}",
+    ) {
+        use crate::rules::directory::SourceFile;
+        let mut text = std::fs::read_to_string(directory().join(file)).unwrap();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a place")]
+        let start = text.floor_char_boundary((text.len() as f64 * at) as usize);
+        let end = text.floor_char_boundary((start + cut).min(text.len())).max(start);
+        text.replace_range(start..end, &put);
+        let files = [SourceFile { name: file.to_owned(), text }];
+        if let Err(problems) = RuleSet::from_files(&files, &schema().0) {
+            for problem in problems {
+                let _ = problem.to_string();
+            }
+        }
     }
 }
