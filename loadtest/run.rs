@@ -26,6 +26,19 @@ const LEAD: Duration = Duration::from_millis(50);
 /// A thread needs little.
 const STACK_BYTES: usize = 256 * 1024;
 
+/// `tollgate load`: runs, and prints the report.
+pub(crate) fn main(options: LoadOptions) -> anyhow::Result<()> {
+    let json = options.json;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+    let report = runtime.block_on(run(options))?;
+    if json {
+        println!("{}", report.to_json()?);
+    } else {
+        print!("{report}");
+    }
+    Ok(())
+}
+
 /// Runs until all requests are answered or given up, or until Ctrl-C.
 pub(crate) async fn run(options: LoadOptions) -> anyhow::Result<LoadReport> {
     let measured = requests(options.rate, options.duration);
