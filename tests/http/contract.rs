@@ -8,14 +8,14 @@ use crate::steered::{Running, Steered};
 use crate::wire::{Answer, ask, get, post, transaction};
 
 /// The OpenAPI document, as something to check answers with.
-struct Contract(Value);
+pub(crate) struct Contract(pub(crate) Value);
 
 impl Contract {
-    async fn of(address: SocketAddr) -> Self {
+    pub(crate) async fn of(address: SocketAddr) -> Self {
         Self(get(address, "/openapi.json").await.json())
     }
 
-    fn validator(&self, pointer: &str) -> jsonschema::Validator {
+    pub(crate) fn validator(&self, pointer: &str) -> jsonschema::Validator {
         // A schema of its own that points into the document, so that references inside it find their way.
         let mut schema = self.0.clone();
         let fields = schema.as_object_mut().unwrap();
@@ -25,7 +25,7 @@ impl Contract {
     }
 
     /// Panics unless the document describes this answer to this request.
-    fn check(&self, method: &str, path: &str, answer: &Answer) {
+    pub(crate) fn check(&self, method: &str, path: &str, answer: &Answer) {
         let operation = &self.0["paths"][path][method];
         assert!(operation.is_object(), "{method} {path} is not described");
         let mut response = &operation["responses"][answer.status.to_string()];
@@ -39,7 +39,7 @@ impl Contract {
         self.check_value(pointer, &answer.json());
     }
 
-    fn check_value(&self, pointer: &str, value: &Value) {
+    pub(crate) fn check_value(&self, pointer: &str, value: &Value) {
         let errors: Vec<_> = self
             .validator(pointer)
             .iter_errors(value)

@@ -6,5 +6,6 @@ mod contract;
 mod drain;
 mod hostile;
 mod limits;
+mod real;
 mod steered;
 mod wire;

@@ -145,10 +145,10 @@ impl DecisionService for Steered {
 }
 
 /// A server with short limits, and its steered service.
-pub(crate) struct Running {
+pub(crate) struct Running<S = Steered> {
     pub(crate) decision: SocketAddr,
     pub(crate) admin: SocketAddr,
-    pub(crate) service: Arc<Steered>,
+    pub(crate) service: Arc<S>,
     stop: Option<oneshot::Sender<()>>,
     server: JoinHandle<DrainReport>,
 }
@@ -173,7 +173,12 @@ impl Running {
     }
 
     pub(crate) async fn start_with(options: ServerOptions, service: Steered) -> Self {
-        let service = Arc::new(service);
+        Self::serve(options, Arc::new(service)).await
+    }
+}
+
+impl<S: DecisionService> Running<S> {
+    pub(crate) async fn serve(options: ServerOptions, service: Arc<S>) -> Self {
         let server = Server::bind(options, Arc::clone(&service)).await.unwrap();
         let (decision, admin) = (server.decision_address(), server.admin_address());
         let (stop, stopped) = oneshot::channel::<()>();

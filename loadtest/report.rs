@@ -1,0 +1,274 @@
+//! What a run came to, for people and for programs, and whether the generator can be believed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Instant;
+
+use hdrhistogram::{CreationError, Histogram};
+use serde::Serialize;
+
+use crate::load::options::LoadOptions;
+
+/// Latencies are held to three digits, up to this.
+const LATENCY_US_MAX: u64 = 600_000_000;
+/// A generator that is later than this at the 99th percentile, in microseconds, is worth a word.
+const LAG_US_MAX: u64 = 1_000;
+/// So is one whose lag makes up more than this share of the measured 99th percentile.
+const LAG_SHARE_MAX: f64 = 0.25;
+/// Fewer requests than this share of what was asked for is not the rate that was asked for.
+const RATE_SHARE_MIN: f64 = 0.99;
+/// More requests than this share waited for a free connection.
+const WAITED_SHARE_MAX: f64 = 0.01;
+
+/// Everything that was measured, by one thread or by all.
+#[derive(Clone, Debug)]
+pub(crate) struct Measured {
+    /// From when a request was due to its answer or failure.
+    pub(crate) latency_us: Histogram<u64>,
+    /// From when it was sent.
+    pub(crate) exchange_us: Histogram<u64>,
+    /// From when it was due to when it was sent, where a connection was free in time.
+    pub(crate) lag_us: Histogram<u64>,
+    /// Requests sent.
+    pub(crate) sent: u64,
+    /// Answered 200.
+    pub(crate) ok: u64,
+    /// Of these, degraded ones.
+    pub(crate) degraded: u64,
+    /// Of the answers that were 200, those within the deadline.
+    pub(crate) in_time: u64,
+    /// Requests that were due while all connections were busy.
+    pub(crate) waited: u64,
+    /// All others, by status or failure.
+    pub(crate) errors: BTreeMap<String, u64>,
+    /// When the last one was sent.
+    pub(crate) last_sent: Option<Instant>,
+}
+
+impl Measured {
+    /// Nothing measured yet.
+    pub(crate) fn new() -> Result<Self, CreationError> {
+        let histogram = || Histogram::new_with_bounds(1, LATENCY_US_MAX, 3);
+        Ok(Self {
+            latency_us: histogram()?,
+            exchange_us: histogram()?,
+            lag_us: histogram()?,
+            sent: 0,
+            ok: 0,
+            degraded: 0,
+            in_time: 0,
+            waited: 0,
+            errors: BTreeMap::new(),
+            last_sent: None,
+        })
+    }
+
+    /// Adds what another thread measured.
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (all, one) in [
+            (&mut self.latency_us, &other.latency_us),
+            (&mut self.exchange_us, &other.exchange_us),
+            (&mut self.lag_us, &other.lag_us),
+        ] {
+            // All have the same bounds.
+            let _ = all.add(one);
+        }
+        self.sent += other.sent;
+        self.ok += other.ok;
+        self.degraded += other.degraded;
+        self.in_time += other.in_time;
+        self.waited += other.waited;
+        for (name, count) in &other.errors {
+            *self.errors.entry(name.clone()).or_default() += count;
+        }
+        self.last_sent = self.last_sent.max(other.last_sent);
+    }
+
+    /// A request that was never sent, and that has waited `age_us` in vain.
+    pub(crate) fn not_sent(&mut self, age_us: u64) {
+        self.latency_us.saturating_record(age_us);
+        *self.errors.entry("not_sent".to_owned()).or_default() += 1;
+    }
+}
+
+/// What held the run back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Bottleneck {
+    /// Nothing: the rate was kept, and the generator was on time.
+    None,
+    /// The generator: it was late although connections were free. Its figures are its own, not the service's.
+    Generator,
+    /// The service, or too few connections: requests had to wait until one was free.
+    Service,
+}
+
+/// What a run came to. Latencies count from when a request was due; failed and unsent requests are among them.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub(crate) struct LoadReport {
+    /// Requests per second that were asked for.
+    pub(crate) rate_target: f64,
+    /// Requests per second that were sent.
+    pub(crate) rate_achieved: f64,
+    /// Requests sent, without the warm-up.
+    pub(crate) sent: u64,
+    /// Answered 200.
+    pub(crate) ok: u64,
+    /// Not answered 200, or never sent.
+    pub(crate) errors: u64,
+    /// The errors by status or failure.
+    pub(crate) errors_by_kind: BTreeMap<String, u64>,
+    /// Of those answered 200, degraded ones.
+    pub(crate) degraded: u64,
+    /// Answered 200 within the deadline, per second; without a deadline all that were answered 200.
+    pub(crate) goodput: f64,
+    /// The deadline.
+    pub(crate) deadline_ms: Option<u64>,
+    /// Half of the requests were faster.
+    pub(crate) p50_us: u64,
+    /// 90 % were faster.
+    pub(crate) p90_us: u64,
+    /// 99 % were faster.
+    pub(crate) p99_us: u64,
+    /// 99.9 % were faster.
+    pub(crate) p999_us: u64,
+    /// The slowest.
+    pub(crate) max_us: u64,
+    /// The mean.
+    pub(crate) mean_us: f64,
+    /// From sending to the answer, without any waiting before: what a closed loop would have seen.
+    pub(crate) exchange_p50_us: u64,
+    /// The same at the 99th percentile.
+    pub(crate) exchange_p99_us: u64,
+    /// How late the generator itself was, half of the time.
+    pub(crate) generator_lag_p50_us: u64,
+    /// The same at the 99th percentile.
+    pub(crate) generator_lag_p99_us: u64,
+    /// Requests that were due while all connections were busy.
+    pub(crate) waited_for_connection: u64,
+    /// Connections.
+    pub(crate) connections: u64,
+    /// Different transactions that were sent in turn.
+    pub(crate) transactions: usize,
+    /// What held the run back.
+    pub(crate) bottleneck: Bottleneck,
+    /// Whether Ctrl-C ended it early.
+    pub(crate) interrupted: bool,
+}
+
+impl LoadReport {
+    /// Draws the conclusions.
+    #[expect(clippy::cast_precision_loss, reason = "there are at most 10^9 requests")]
+    pub(crate) fn new(
+        options: &LoadOptions,
+        measured: &Measured,
+        measured_from: Instant,
+        transactions: usize,
+        interrupted: bool,
+    ) -> Self {
+        let quantile = |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile);
+        let latency = &measured.latency_us;
+        // The last of n requests is sent n - 1 intervals after the first: one interval more makes it a rate.
+        let took_s = measured.last_sent.map_or(0.0, |last| {
+            last.saturating_duration_since(measured_from).as_secs_f64() + 1.0 / options.rate
+        });
+        let per_second = |count: u64| if took_s > 0.0 { count as f64 / took_s } else { 0.0 };
+        let rate_achieved = per_second(measured.sent);
+        let p99_us = quantile(latency, 0.99);
+        let lag_p99_us = quantile(&measured.lag_us, 0.99);
+        let waited_share = measured.waited as f64 / measured.sent.max(1) as f64;
+        let is_late = lag_p99_us > LAG_US_MAX || lag_p99_us as f64 > p99_us as f64 * LAG_SHARE_MAX;
+        let bottleneck = if waited_share > WAITED_SHARE_MAX {
+            Bottleneck::Service
+        } else if is_late || rate_achieved < options.rate * RATE_SHARE_MIN {
+            Bottleneck::Generator
+        } else {
+            Bottleneck::None
+        };
+        Self {
+            rate_target: options.rate,
+            rate_achieved,
+            sent: measured.sent,
+            ok: measured.ok,
+            errors: measured.errors.values().sum(),
+            errors_by_kind: measured.errors.clone(),
+            degraded: measured.degraded,
+            goodput: per_second(measured.in_time),
+            deadline_ms: options.deadline_ms,
+            p50_us: quantile(latency, 0.5),
+            p90_us: quantile(latency, 0.9),
+            p99_us,
+            p999_us: quantile(latency, 0.999),
+            max_us: latency.max(),
+            mean_us: latency.mean(),
+            exchange_p50_us: quantile(&measured.exchange_us, 0.5),
+            exchange_p99_us: quantile(&measured.exchange_us, 0.99),
+            generator_lag_p50_us: quantile(&measured.lag_us, 0.5),
+            generator_lag_p99_us: lag_p99_us,
+            waited_for_connection: measured.waited,
+            connections: options.connections,
+            transactions,
+            bottleneck,
+            interrupted,
+        }
+    }
+
+    /// The report in one line of JSON.
+    pub(crate) fn to_json(&self) -> anyhow::Result<String> {
+        Ok(serde_json::to_string(self)?)
+    }
+}
+
+impl fmt::Display for LoadReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "rate        {:.0}/s asked for, {:.0}/s sent", self.rate_target, self.rate_achieved)?;
+        writeln!(
+            f,
+            "answers     {} sent, {} ok ({} degraded), {} errors",
+            self.sent, self.ok, self.degraded, self.errors
+        )?;
+        for (kind, count) in &self.errors_by_kind {
+            writeln!(f, "              {kind} {count}")?;
+        }
+        if let Some(deadline_ms) = self.deadline_ms {
+            writeln!(f, "goodput     {:.0}/s within {deadline_ms} ms", self.goodput)?;
+        }
+        writeln!(
+            f,
+            "latency us  p50 {}  p90 {}  p99 {}  p99.9 {}  max {}  (from when a request was due)",
+            self.p50_us, self.p90_us, self.p99_us, self.p999_us, self.max_us
+        )?;
+        writeln!(
+            f,
+            "exchange us p50 {}  p99 {}  (from when it was sent)",
+            self.exchange_p50_us, self.exchange_p99_us
+        )?;
+        writeln!(
+            f,
+            "generator   late by p50 {} us, p99 {} us; {} of {} requests waited for one of {} connections",
+            self.generator_lag_p50_us,
+            self.generator_lag_p99_us,
+            self.waited_for_connection,
+            self.sent,
+            self.connections
+        )?;
+        match self.bottleneck {
+            Bottleneck::None => {}
+            Bottleneck::Generator => writeln!(
+                f,
+                "warning     the generator was late although connections were free: these figures are partly its own. Send \
+                 less, or from another machine."
+            )?,
+            Bottleneck::Service => writeln!(
+                f,
+                "warning     the service did not keep up with the rate on {} connections. If exchange p50 is short, try more \
+                 connections.",
+                self.connections
+            )?,
+        }
+        if self.interrupted {
+            writeln!(f, "note        ended early by Ctrl-C")?;
+        }
+        Ok(())
+    }
+}
