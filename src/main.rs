@@ -2,17 +2,30 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Args, CommandFactory, FromArgMatches};
 use tollgate::cli::args::{Cli, Command};
 use tollgate::cli::{audit, backtest, check, decide, features, logging, model, profiles, serve, simulate};
+
+use crate::load::options::LoadOptions;
+
+#[path = "../loadtest/mod.rs"]
+mod load;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    // `load` measures the service from outside: it lives in loadtest/, which the library does not know.
+    let load = clap::Command::new("load").about("Send decisions to a service at a constant rate, and measure it");
+    let matches = Cli::command().subcommand(LoadOptions::augment_args(load)).get_matches();
+    if let Some(("load", matches)) = matches.subcommand() {
+        logging::start("warn");
+        let options = LoadOptions::from_arg_matches(matches).map_err(anyhow::Error::from);
+        return exit(options.and_then(load::run::main));
+    }
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     logging::start(if matches!(cli.command, Command::Serve(_)) { "info" } else { "warn" });
-    let result = match &cli.command {
+    exit(match &cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(args),
         Command::Decide(args) => decide::run(args),
@@ -22,7 +35,10 @@ fn main() -> ExitCode {
         Command::Audit(command) => audit::run(command),
         Command::Model(command) => model::run(command),
         Command::Profiles(command) => profiles::run(command),
-    };
+    })
+}
+
+fn exit(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
