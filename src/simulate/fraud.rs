@@ -18,6 +18,9 @@ const CAMPAIGNS_PER_DAY_MAX: u32 = 100_000;
 /// Probability that a compromised terminal copies a card that is used at it.
 const COPY_PROBABILITY: f64 = 0.6;
 
+/// One campaign, from its first moment.
+type Play = fn(&mut Stage<'_>, i64);
+
 /// A terminal that copies cards until the end of a day.
 #[derive(Clone, Copy, Debug)]
 struct Skimmer {
@@ -69,11 +72,19 @@ impl Underworld {
         self.copy_cards(world, day, legitimate);
         let fraud = self.fraud;
         let cash_out = 1.0 + fraud.card_testing.cash_out_share;
-        let campaigns: [(f64, f64, fn(&mut Stage<'_>, i64)); 5] = [
-            (fraud.card_testing.share, fraud.card_testing.size_mean * cash_out, |stage, at_ms| stage.card_testing(at_ms)),
-            (fraud.stolen_card_spree.share, fraud.stolen_card_spree.size_mean, |stage, at_ms| stage.stolen_card_spree(at_ms)),
-            (fraud.account_takeover.share, fraud.account_takeover.size_mean, |stage, at_ms| stage.account_takeover(at_ms)),
-            (fraud.bulk_purchase.share, fraud.bulk_purchase.size_mean, |stage, at_ms| stage.bulk_purchase(at_ms)),
+        let campaigns: [(f64, f64, Play); 5] = [
+            (fraud.card_testing.share, fraud.card_testing.size_mean * cash_out, |stage, at_ms| {
+                stage.card_testing(at_ms);
+            }),
+            (fraud.stolen_card_spree.share, fraud.stolen_card_spree.size_mean, |stage, at_ms| {
+                stage.stolen_card_spree(at_ms);
+            }),
+            (fraud.account_takeover.share, fraud.account_takeover.size_mean, |stage, at_ms| {
+                stage.account_takeover(at_ms);
+            }),
+            (fraud.bulk_purchase.share, fraud.bulk_purchase.size_mean, |stage, at_ms| {
+                stage.bulk_purchase(at_ms);
+            }),
             (fraud.bot_traffic.share, fraud.bot_traffic.size_mean, |stage, at_ms| stage.bot_traffic(at_ms)),
         ];
         for (share, size_mean, play) in campaigns {
@@ -90,7 +101,8 @@ impl Underworld {
     fn disputes(&mut self, world: &World, legitimate: &mut [Planned], purchases: f64) {
         let friendly = self.fraud.friendly;
         let weight = |planned: &Planned| {
-            let Some(customer) = planned.customer.and_then(|number| world.customers.get(number as usize)) else {
+            let Some(customer) = planned.customer.and_then(|number| world.customers.get(number as usize))
+            else {
                 return 0.0;
             };
             let channel = if planned.channel == Channel::Pos { 0.25 } else { 1.0 };
@@ -115,11 +127,13 @@ impl Underworld {
         let wanted_per_day = purchases * settings.share / settings.size_mean;
         let wanted = wanted_per_day * (settings.abuse_delay_days_mean + 3.0);
         self.skimmers.retain(|skimmer| skimmer.last_day >= day);
-        let missing = cast::count((wanted - cast::double(i64::try_from(self.copies.len()).unwrap_or(0))) / 8.0);
+        let missing =
+            cast::count((wanted - cast::double(i64::try_from(self.copies.len()).unwrap_or(0))) / 8.0);
         let most = cast::count(wanted_per_day / 4.0) + 1;
         for _ in 0..missing.min(most) {
             // A purchase of the day picks the terminal: the busier, the likelier.
-            let used = legitimate.get(self.draw.position(legitimate.len())).and_then(|planned| planned.terminal);
+            let used =
+                legitimate.get(self.draw.position(legitimate.len())).and_then(|planned| planned.terminal);
             let days = self.draw.exponential(settings.skimming_days_mean);
             let accomplice = self.draw.position(world.terminals.len());
             let accomplice = u32::try_from(accomplice).ok().filter(|_| !world.terminals.is_empty());
@@ -134,7 +148,8 @@ impl Underworld {
         self.skimmers.sort_by_key(|skimmer| skimmer.terminal);
         for planned in legitimate {
             let Some(terminal) = planned.terminal else { continue };
-            let Ok(position) = self.skimmers.binary_search_by_key(&terminal, |skimmer| skimmer.terminal) else {
+            let Ok(position) = self.skimmers.binary_search_by_key(&terminal, |skimmer| skimmer.terminal)
+            else {
                 continue;
             };
             if !self.draw.chance(COPY_PROBABILITY) || self.copies.len() >= COPIES_MAX {

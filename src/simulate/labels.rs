@@ -43,7 +43,9 @@ impl Labeller {
         let delay = |median: f64| median * libm::exp(labels.delay_sigma * spread);
         let is_wrong = wrong < labels.review_error_share;
         let (verdict, kind, days, reason) = match truth {
-            Some(scenario) if scenario != Scenario::FriendlyFraud && reviewed < labels.reviewed_fraud_share => {
+            Some(scenario)
+                if scenario != Scenario::FriendlyFraud && reviewed < labels.reviewed_fraud_share =>
+            {
                 let verdict = if is_wrong { Verdict::Legitimate } else { Verdict::Fraud };
                 (verdict, LabelKind::Review, delay(0.4), None)
             }

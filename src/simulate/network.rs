@@ -25,7 +25,8 @@ pub(crate) fn home(country: u8, ipv6_share: f64, draw: &mut Draw) -> IpAddr {
         let subnet = u16::from_be_bytes([high_subnet, low_subnet]);
         let host = draw.word().to_be_bytes();
         let pair = |at: usize| u16::from_be_bytes([host[at], host[at + 1]]);
-        return Ipv6Addr::new(0x2001, 0xdb8, u16::from(country), subnet, pair(0), pair(2), pair(4), pair(6)).into();
+        return Ipv6Addr::new(0x2001, 0xdb8, u16::from(country), subnet, pair(0), pair(2), pair(4), pair(6))
+            .into();
     }
     fixed(country, draw.below(7 << 16))
 }

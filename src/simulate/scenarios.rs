@@ -118,11 +118,8 @@ impl Stage<'_> {
 
     /// Where parcels are collected: mostly in the cardholder's country, as anything else is suspicious.
     fn drop_address(&mut self, holder: Place) -> Place {
-        let country = if self.draw.chance(0.7) {
-            holder.country
-        } else {
-            self.world.any_customer_country(self.draw)
-        };
+        let country =
+            if self.draw.chance(0.7) { holder.country } else { self.world.any_customer_country(self.draw) };
         self.world.any_address(country, self.draw)
     }
 
@@ -182,13 +179,21 @@ impl Stage<'_> {
         let is_slow = self.draw.chance(settings.slow_share);
         let is_rotating = self.draw.chance(settings.rotating_share);
         let one_bank = self.draw.chance(0.5);
-        let gap_ms = if is_slow { self.draw.between(0.3, 4.0) * HOUR_MS } else { self.draw.between(6.0, 90.0) * 1_000.0 };
+        let gap_ms = if is_slow {
+            self.draw.between(0.3, 4.0) * HOUR_MS
+        } else {
+            self.draw.between(6.0, 90.0) * 1_000.0
+        };
         let tiny_cents = self.draw.between(80.0, 1_500.0);
         let first = self.loot();
         let mut mask = self.mask(first.card.country, at_ms);
         let targets: [Option<u32>; 2] = std::array::from_fn(|_| {
             let small = self.draw.one_of(&self.world.small_ticket);
-            if self.draw.chance(0.7) { small } else { self.world.online_merchant(first.holder.country, self.draw) }
+            if self.draw.chance(0.7) {
+                small
+            } else {
+                self.world.online_merchant(first.holder.country, self.draw)
+            }
         });
         let mut at_ms = at_ms;
         for _ in 0..tries {
@@ -277,7 +282,8 @@ impl Stage<'_> {
         } else {
             victim.address
         };
-        let town = if country == home_country { victim.town } else { self.world.any_town(country, self.draw) };
+        let town =
+            if country == home_country { victim.town } else { self.world.any_town(country, self.draw) };
         let card = self.draw.one_of(&victim.cards);
         let mut at_ms = at_ms;
         for _ in 0..purchases {
@@ -310,8 +316,11 @@ impl Stage<'_> {
         let settings = self.fraud.compromised_terminal;
         let abuses = self.draw.geometric(1, settings.size_mean).min(CAMPAIGN_MAX);
         let at_counters = self.draw.chance(settings.counter_share);
-        let place =
-            if self.draw.chance(0.5) { loot.holder.country } else { self.world.any_customer_country(self.draw) };
+        let place = if self.draw.chance(0.5) {
+            loot.holder.country
+        } else {
+            self.world.any_customer_country(self.draw)
+        };
         let town = self.world.any_town(place, self.draw);
         let mask = self.mask(loot.card.country, at_ms);
         let shipping = self.drop_address(loot.holder);
@@ -335,12 +344,16 @@ impl Stage<'_> {
         let orders = self.draw.geometric(1, settings.size_mean).min(CAMPAIGN_MAX);
         let is_modest = self.draw.chance(settings.modest_share);
         let first = self.loot();
-        let mask = self.mask(first.card.country, at_ms);
-        let shipping = self.drop_address(first.holder);
+        let mut mask = self.mask(first.card.country, at_ms);
+        let mut shipping = self.drop_address(first.holder);
         let Some(merchant) = self.world.resale_merchant(self.draw) else { return };
         let mut at_ms = at_ms;
         for _ in 0..orders {
             let loot = self.loot();
+            if self.draw.chance(settings.changing_share) {
+                mask = self.mask(loot.card.country, at_ms);
+                shipping = self.drop_address(loot.holder);
+            }
             let buyer = self.thief(&loot, &mask, shipping);
             let items = if is_modest {
                 1 + self.draw.poisson(1.5).min(4)
@@ -362,7 +375,8 @@ impl Stage<'_> {
         let country = self.world.any_customer_country(self.draw);
         let wants_popular = self.draw.chance(0.5);
         let popular = self.world.online_merchant(country, self.draw);
-        let Some(merchant) = popular.filter(|_| wants_popular).or_else(|| self.world.resale_merchant(self.draw))
+        let Some(merchant) =
+            popular.filter(|_| wants_popular).or_else(|| self.world.resale_merchant(self.draw))
         else {
             return;
         };

@@ -110,11 +110,8 @@ impl Traffic {
         if world.customers[number as usize].is_gamer && self.draw.chance(0.2) {
             return self.game_series(world, number, at_ms, out);
         }
-        let purchases = if self.draw.chance(self.behaviour.spree_share) {
-            self.draw.geometric(2, 3.5).min(7)
-        } else {
-            1
-        };
+        let purchases =
+            if self.draw.chance(self.behaviour.spree_share) { self.draw.geometric(2, 3.5).min(7) } else { 1 };
         let mut at_ms = at_ms;
         for _ in 0..purchases {
             let Some(planned) = self.purchase(world, number, at_ms) else { continue };
@@ -144,11 +141,13 @@ impl Traffic {
     fn game_series(&mut self, world: &mut World, number: u32, at_ms: i64, out: &mut Vec<Planned>) {
         let Some(merchant) = self.draw.one_of(&world.small_ticket) else { return };
         let buyer = self.online_buyer(world, number, at_ms);
+        let session = self.draw.word();
         let mut at_ms = at_ms;
         for _ in 0..self.draw.geometric(2, 5.0).min(20) {
             let cents = self.draw.lognormal(320.0, 0.8);
             let basket = purchase::Basket { cents, items: 1 };
-            out.push(purchase::online(world, merchant, &buyer, basket, at_ms, &mut self.draw));
+            let planned = purchase::online(world, merchant, &buyer, basket, at_ms, &mut self.draw);
+            out.push(Planned { session: Some(session), ..planned });
             at_ms += cast::whole(self.draw.exponential(100_000.0)) + 4_000;
         }
     }
@@ -165,11 +164,8 @@ impl Traffic {
         if !self.draw.chance(online_share) {
             let town = journey.map_or(town, |journey| journey.town);
             let favourites = &world.customers[number as usize].terminal_favourites;
-            let favourite = if journey.is_none() && self.draw.chance(0.65) {
-                self.draw.one_of(favourites)
-            } else {
-                None
-            };
+            let favourite =
+                if journey.is_none() && self.draw.chance(0.65) { self.draw.one_of(favourites) } else { None };
             if let Some(terminal) = favourite.or_else(|| world.terminal_in(town, &mut self.draw)) {
                 let buyer = self.counter_buyer(world, number);
                 return Some(purchase::counter(world, terminal, &buyer, at_ms, &mut self.draw));
@@ -324,15 +320,17 @@ impl Traffic {
         let draw = &mut self.draw;
         let card = world.new_card(country, draw);
         let device = world.new_device(draw);
+        // Some are on a journey: seen from a country that is not the card's.
+        let seen_from = if draw.chance(0.07) { world.any_customer_country(draw) } else { country };
         let ip = match draw.unit() {
             kind if kind < self.behaviour.vpn_share => {
                 let country = network::any_country(draw);
                 network::data_centre(country, draw)
             }
-            kind if kind < 0.40 => network::mobile(country, draw),
-            _ => network::home(country, self.behaviour.ipv6_share, draw),
+            kind if kind < 0.40 => network::mobile(seen_from, draw),
+            _ => network::home(seen_from, self.behaviour.ipv6_share, draw),
         };
-        let town = world.any_town(country, draw);
+        let town = world.any_town(seen_from, draw);
         let at = near(world.towns[town as usize].at, 0.08, draw);
         let account = draw.chance(0.55).then(|| fresh_account(world, at_ms, 1.0, draw));
         let billing = world.any_address(country, draw);

@@ -135,7 +135,6 @@ pub(crate) struct Merchant {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terminal {
     pub(crate) merchant: u32,
-    pub(crate) town: u32,
     pub(crate) at: Point,
 }
 
@@ -239,9 +238,8 @@ impl World {
                 }
             }
         }
-        let popularity = |merchants: &[u32]| {
-            Weighted::new(merchants.iter().map(|number| rank_weight(*number)))
-        };
+        let popularity =
+            |merchants: &[u32]| Weighted::new(merchants.iter().map(|number| rank_weight(*number)));
         self.online_popularity = popularity(&self.online);
         self.online_resale = Weighted::new(self.online.iter().map(|number| {
             let category = usize::from(self.merchants[*number as usize].category);
@@ -281,11 +279,12 @@ impl World {
             let town = draw.one_of(&self.towns_of[country]).unwrap_or(0);
             let at = near(self.towns[town as usize].at, 0.05, draw);
             // A country without merchants at counters has no terminals; the draws above are made all the same.
-            let Some(merchant) = weights[country].pick(draw).map(|position| counters[country][position]) else {
+            let Some(merchant) = weights[country].pick(draw).map(|position| counters[country][position])
+            else {
                 continue;
             };
             self.towns[town as usize].terminals.push(u32_of(self.terminals.len()));
-            self.terminals.push(Terminal { merchant, town, at });
+            self.terminals.push(Terminal { merchant, at });
         }
         for town in &mut self.towns {
             let ranks = 0..u32_of(town.terminals.len());
@@ -329,7 +328,7 @@ impl World {
             terminal_favourites.extend(self.terminal_in(town, draw));
         }
         let mut customer = Customer {
-            account: Account { number: u64::from(number) + 1, created_ms: self.account_birth(parameters.days, draw) },
+            account: Account { number: u64::from(number) + 1, created_ms: self.account_birth(draw) },
             town,
             at,
             address,
@@ -378,10 +377,11 @@ impl World {
         customer
     }
 
-    /// When an account was opened: mostly up to six years before the start, for some in the simulated period.
-    fn account_birth(&self, days: u32, draw: &mut Draw) -> i64 {
-        if draw.chance(0.1) {
-            self.start_ms + cast::whole(draw.unit() * f64::from(days) * cast::double(DAY_MS))
+    /// When an account was opened: mostly up to six years before the start, for some after it. How long the simulation runs
+    /// does not matter, so that a longer one begins like a shorter one.
+    fn account_birth(&self, draw: &mut Draw) -> i64 {
+        if draw.chance(0.15) {
+            self.start_ms + cast::whole(draw.exponential(90.0) * cast::double(DAY_MS))
         } else {
             let age_days = draw.unit() * draw.unit() * 2_190.0;
             self.start_ms - cast::whole(age_days * cast::double(DAY_MS))
@@ -456,7 +456,10 @@ fn rank_weight(rank: u32) -> f64 {
 
 /// A point near another: standard deviation in degrees.
 pub(crate) fn near(at: Point, degrees: f64, draw: &mut Draw) -> Point {
-    Point { latitude: at.latitude + degrees * draw.normal(), longitude: at.longitude + degrees * draw.normal() }
+    Point {
+        latitude: at.latitude + degrees * draw.normal(),
+        longitude: at.longitude + degrees * draw.normal(),
+    }
 }
 
 /// The Bank Identification Number of an issuer: 4, then the country, the kind of card and the bank.
@@ -464,7 +467,10 @@ fn bin_of(country: u8, funding: u8, bank: u64) -> u32 {
     400_000 + u32::from(country) * 1_000 + u32::from(funding) * 100 + u32_of(usize::from(half(bank))) * 8
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "callers pass positions in tables of fewer than 256 rows")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "callers pass positions in tables of fewer than 256 rows"
+)]
 const fn byte(position: usize) -> u8 {
     position as u8
 }
