@@ -23,6 +23,7 @@ pub(crate) struct Country {
 }
 
 #[rustfmt::skip]
+#[expect(clippy::too_many_arguments, reason = "one row of the table below")]
 const fn country(
     code: &'static str, currency: &'static str, minor_per_cent: f64, weight: f64, centre: (f64, f64), spread_degrees: f64,
     offset_minutes: i64, authenticates: bool,

@@ -50,10 +50,6 @@ impl Draw {
     }
 
     /// Uniform in 0..bound; 0 when `bound` is 0. The bias is below bound / 2^64.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the high word of a product with `bound` is below `bound`"
-    )]
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.word()) * u128::from(bound)) >> 64) as u64
     }

@@ -18,6 +18,9 @@ const CAMPAIGNS_PER_DAY_MAX: u32 = 100_000;
 /// Probability that a compromised terminal copies a card that is used at it.
 const COPY_PROBABILITY: f64 = 0.6;
 
+/// One campaign, from its first moment.
+type Play = fn(&mut Stage<'_>, i64);
+
 /// A terminal that copies cards until the end of a day.
 #[derive(Clone, Copy, Debug)]
 struct Skimmer {
@@ -69,18 +72,18 @@ impl Underworld {
         self.copy_cards(world, day, legitimate);
         let fraud = self.fraud;
         let cash_out = 1.0 + fraud.card_testing.cash_out_share;
-        let campaigns: [(f64, f64, fn(&mut Stage<'_>, i64)); 5] = [
+        let campaigns: [(f64, f64, Play); 5] = [
             (fraud.card_testing.share, fraud.card_testing.size_mean * cash_out, |stage, at_ms| {
-                stage.card_testing(at_ms)
+                stage.card_testing(at_ms);
             }),
             (fraud.stolen_card_spree.share, fraud.stolen_card_spree.size_mean, |stage, at_ms| {
-                stage.stolen_card_spree(at_ms)
+                stage.stolen_card_spree(at_ms);
             }),
             (fraud.account_takeover.share, fraud.account_takeover.size_mean, |stage, at_ms| {
-                stage.account_takeover(at_ms)
+                stage.account_takeover(at_ms);
             }),
             (fraud.bulk_purchase.share, fraud.bulk_purchase.size_mean, |stage, at_ms| {
-                stage.bulk_purchase(at_ms)
+                stage.bulk_purchase(at_ms);
             }),
             (fraud.bot_traffic.share, fraud.bot_traffic.size_mean, |stage, at_ms| stage.bot_traffic(at_ms)),
         ];

@@ -111,6 +111,11 @@ macro_rules! group {
         }
 
         impl $name {
+            #[cfg(test)]
+            fn bounds() -> [Self; 2] {
+                [Self { $($field: $min,)* }, Self { $($field: $max,)* }]
+            }
+
             fn check(&self) -> Result<(), ParameterError> {
                 $(in_range(concat!($path, ".", stringify!($field)), self.$field, $min, $max)?;)*
                 Ok(())
@@ -183,7 +188,7 @@ group! {
         /// Share of campaigns that take hours or days between tries instead of seconds.
         slow_share: 0.4 in 0.0..=1.0,
         /// Share of campaigns that send each try from another device and address.
-        rotating_share: 0.35 in 0.0..=1.0,
+        rotating_share: 0.45 in 0.0..=1.0,
         /// Share of tried cards that are used for a large purchase hours to days later.
         cash_out_share: 0.12 in 0.0..=1.0,
     }
@@ -247,9 +252,11 @@ group! {
         /// Mean number of orders of one reseller.
         size_mean: 4.0 in 1.0..=100.0,
         /// Mean number of items of one order.
-        items_mean: 22.0 in 2.0..=1000.0,
+        items_mean: 14.0 in 2.0..=1000.0,
         /// Share of resellers who keep to ordinary quantities, one to five.
-        modest_share: 0.25 in 0.0..=1.0,
+        modest_share: 0.3 in 0.0..=1.0,
+        /// Share of orders for which a reseller changes account, device, address and where the parcel goes.
+        changing_share: 0.5 in 0.0..=1.0,
     }
 }
 
@@ -257,11 +264,11 @@ group! {
     /// A script that buys at one merchant at high rate from changing addresses.
     BotTraffic at "fraud.bot_traffic" {
         /// Frauds of it per legitimate transaction.
-        share: 0.0013 in 0.0..=0.05,
+        share: 0.0012 in 0.0..=0.05,
         /// Mean number of attempts in one attack.
-        size_mean: 40.0 in 2.0..=2000.0,
+        size_mean: 25.0 in 2.0..=2000.0,
         /// Mean seconds between two attempts.
-        gap_seconds_mean: 14.0 in 0.01..=3600.0,
+        gap_seconds_mean: 45.0 in 0.01..=3600.0,
         /// Share of attempts from addresses of homes and phones (hired proxies); the rest comes from data centres.
         proxy_share: 0.6 in 0.0..=1.0,
         /// Share of attacks whose scripts pose as ordinary browsers with a fresh device each time.
@@ -418,7 +425,7 @@ fn at_most_one(names: &'static str, sum: f64) -> Result<(), ParameterError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::simulate) mod tests {
     use super::*;
 
     #[test]
@@ -446,6 +453,30 @@ mod tests {
                 (actual, _) => panic!("{yaml}: {actual:?}"),
             }
         }
+    }
+
+    /// Small worlds with every share at its least, and at its most.
+    pub(in crate::simulate) fn extremes() -> [Parameters; 2] {
+        let part = |at: usize| Parameters {
+            days: 3,
+            customers: 12,
+            merchants: [1, 30][at],
+            terminals: [0, 20][at],
+            behaviour: Behaviour::bounds()[at],
+            fraud: Fraud {
+                card_testing: CardTesting::bounds()[at],
+                stolen_card_spree: StolenCardSpree::bounds()[at],
+                account_takeover: AccountTakeover::bounds()[at],
+                compromised_terminal: CompromisedTerminal::bounds()[at],
+                bulk_purchase: BulkPurchase::bounds()[at],
+                bot_traffic: BotTraffic::bounds()[at],
+                friendly: FriendlyFraud::bounds()[at],
+                common: Common::bounds()[at],
+            },
+            labels: Labels { early_warning_share: 0.0, refund_share: 0.0, ..Labels::bounds()[at] },
+            ..Parameters::default()
+        };
+        [part(0), part(1)]
     }
 
     fn flatten(path: &str, value: &serde_json::Value, rows: &mut Vec<String>) {

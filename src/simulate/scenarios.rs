@@ -344,12 +344,16 @@ impl Stage<'_> {
         let orders = self.draw.geometric(1, settings.size_mean).min(CAMPAIGN_MAX);
         let is_modest = self.draw.chance(settings.modest_share);
         let first = self.loot();
-        let mask = self.mask(first.card.country, at_ms);
-        let shipping = self.drop_address(first.holder);
+        let mut mask = self.mask(first.card.country, at_ms);
+        let mut shipping = self.drop_address(first.holder);
         let Some(merchant) = self.world.resale_merchant(self.draw) else { return };
         let mut at_ms = at_ms;
         for _ in 0..orders {
             let loot = self.loot();
+            if self.draw.chance(settings.changing_share) {
+                mask = self.mask(loot.card.country, at_ms);
+                shipping = self.drop_address(loot.holder);
+            }
             let buyer = self.thief(&loot, &mask, shipping);
             let items = if is_modest {
                 1 + self.draw.poisson(1.5).min(4)

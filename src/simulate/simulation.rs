@@ -124,6 +124,9 @@ impl Simulation {
         let begun = &mut planned[carried..];
         self.underworld.day(&self.world, self.day, day_start_ms, begun, &mut frauds);
         planned.append(&mut frauds);
+        // What would happen after the last day is not waited for.
+        let end_ms = self.start_ms + i64::from(self.days) * DAY_MS;
+        planned.retain(|planned| planned.at_ms < end_ms);
         let (mut today, later): (Vec<_>, Vec<_>) =
             planned.into_iter().partition(|planned| planned.at_ms < day_end_ms);
         // A stable sort: of two in the same millisecond, the one planned first comes first.

@@ -141,11 +141,13 @@ impl Traffic {
     fn game_series(&mut self, world: &mut World, number: u32, at_ms: i64, out: &mut Vec<Planned>) {
         let Some(merchant) = self.draw.one_of(&world.small_ticket) else { return };
         let buyer = self.online_buyer(world, number, at_ms);
+        let session = self.draw.word();
         let mut at_ms = at_ms;
         for _ in 0..self.draw.geometric(2, 5.0).min(20) {
             let cents = self.draw.lognormal(320.0, 0.8);
             let basket = purchase::Basket { cents, items: 1 };
-            out.push(purchase::online(world, merchant, &buyer, basket, at_ms, &mut self.draw));
+            let planned = purchase::online(world, merchant, &buyer, basket, at_ms, &mut self.draw);
+            out.push(Planned { session: Some(session), ..planned });
             at_ms += cast::whole(self.draw.exponential(100_000.0)) + 4_000;
         }
     }
@@ -318,15 +320,17 @@ impl Traffic {
         let draw = &mut self.draw;
         let card = world.new_card(country, draw);
         let device = world.new_device(draw);
+        // Some are on a journey: seen from a country that is not the card's.
+        let seen_from = if draw.chance(0.07) { world.any_customer_country(draw) } else { country };
         let ip = match draw.unit() {
             kind if kind < self.behaviour.vpn_share => {
                 let country = network::any_country(draw);
                 network::data_centre(country, draw)
             }
-            kind if kind < 0.40 => network::mobile(country, draw),
-            _ => network::home(country, self.behaviour.ipv6_share, draw),
+            kind if kind < 0.40 => network::mobile(seen_from, draw),
+            _ => network::home(seen_from, self.behaviour.ipv6_share, draw),
         };
-        let town = world.any_town(country, draw);
+        let town = world.any_town(seen_from, draw);
         let at = near(world.towns[town as usize].at, 0.08, draw);
         let account = draw.chance(0.55).then(|| fresh_account(world, at_ms, 1.0, draw));
         let billing = world.any_address(country, draw);

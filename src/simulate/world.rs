@@ -135,7 +135,6 @@ pub(crate) struct Merchant {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terminal {
     pub(crate) merchant: u32,
-    pub(crate) town: u32,
     pub(crate) at: Point,
 }
 
@@ -285,7 +284,7 @@ impl World {
                 continue;
             };
             self.towns[town as usize].terminals.push(u32_of(self.terminals.len()));
-            self.terminals.push(Terminal { merchant, town, at });
+            self.terminals.push(Terminal { merchant, at });
         }
         for town in &mut self.towns {
             let ranks = 0..u32_of(town.terminals.len());
@@ -329,10 +328,7 @@ impl World {
             terminal_favourites.extend(self.terminal_in(town, draw));
         }
         let mut customer = Customer {
-            account: Account {
-                number: u64::from(number) + 1,
-                created_ms: self.account_birth(parameters.days, draw),
-            },
+            account: Account { number: u64::from(number) + 1, created_ms: self.account_birth(draw) },
             town,
             at,
             address,
@@ -381,10 +377,11 @@ impl World {
         customer
     }
 
-    /// When an account was opened: mostly up to six years before the start, for some in the simulated period.
-    fn account_birth(&self, days: u32, draw: &mut Draw) -> i64 {
-        if draw.chance(0.1) {
-            self.start_ms + cast::whole(draw.unit() * f64::from(days) * cast::double(DAY_MS))
+    /// When an account was opened: mostly up to six years before the start, for some after it. How long the simulation runs
+    /// does not matter, so that a longer one begins like a shorter one.
+    fn account_birth(&self, draw: &mut Draw) -> i64 {
+        if draw.chance(0.15) {
+            self.start_ms + cast::whole(draw.exponential(90.0) * cast::double(DAY_MS))
         } else {
             let age_days = draw.unit() * draw.unit() * 2_190.0;
             self.start_ms - cast::whole(age_days * cast::double(DAY_MS))
