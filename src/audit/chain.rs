@@ -17,7 +17,9 @@ pub enum ChainError {
         found: u64,
     },
     /// It names another previous hash.
-    #[error("record {sequence} does not follow the one before it: its previous hash is {found}, not {expected}")]
+    #[error(
+        "record {sequence} does not follow the one before it: its previous hash is {found}, not {expected}"
+    )]
     Hash {
         /// The record.
         sequence: u64,

@@ -55,7 +55,9 @@ pub enum Damage {
         need: u64,
     },
     /// Bytes after the end that the next segment gives.
-    #[error("{bytes} bytes stand after the end of the segment: a failed write left them; opening the log sets them aside")]
+    #[error(
+        "{bytes} bytes stand after the end of the segment: a failed write left them; opening the log sets them aside"
+    )]
     Overhang {
         /// How many.
         bytes: u64,

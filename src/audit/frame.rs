@@ -158,7 +158,9 @@ pub enum FrameError {
     #[error("no record starts here")]
     Foreign,
     /// Written by a newer version.
-    #[error("record has format version {version}; this version reads up to {FORMAT_VERSION}: use a newer one")]
+    #[error(
+        "record has format version {version}; this version reads up to {FORMAT_VERSION}: use a newer one"
+    )]
     NewerFormat {
         /// The version.
         version: u8,

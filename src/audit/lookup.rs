@@ -40,8 +40,11 @@ impl LogLookup {
     pub fn read_at<'a>(&self, position: Position, buffer: &'a mut Vec<u8>) -> Result<Record<'a>, ReadError> {
         let path = || segment_path(&self.directory, position.segment);
         let with_path = |source| ReadError::Io { path: path(), source };
-        let damaged =
-            |error| ReadError::Damaged { path: path(), offset: position.offset, damage: Damage::Frame(error) };
+        let damaged = |error| ReadError::Damaged {
+            path: path(),
+            offset: position.offset,
+            damage: Damage::Frame(error),
+        };
         let file = self.file(position.segment).map_err(with_path)?;
         buffer.clear();
         extend(&file, position.offset, FIRST_READ_BYTES, buffer).map_err(with_path)?;

@@ -28,3 +28,6 @@ pub mod segment;
 mod sync;
 pub mod verify;
 pub mod writer;
+
+#[cfg(test)]
+mod tests;

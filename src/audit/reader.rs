@@ -150,7 +150,12 @@ impl LogReader {
                 }
             }
         };
-        Ok(self.scanner.frame().map(|frame| Record { header: frame.header, body: frame.body, hash, position }))
+        Ok(self.scanner.frame().map(|frame| Record {
+            header: frame.header,
+            body: frame.body,
+            hash,
+            position,
+        }))
     }
 
     fn path(&self) -> PathBuf {

@@ -73,7 +73,9 @@ pub enum SegmentError {
     #[error("file is no segment of an audit log")]
     Foreign,
     /// Written by a newer version.
-    #[error("segment has format version {version}; this version reads up to {SEGMENT_FORMAT_VERSION}: use a newer one")]
+    #[error(
+        "segment has format version {version}; this version reads up to {SEGMENT_FORMAT_VERSION}: use a newer one"
+    )]
     NewerFormat {
         /// The version.
         version: u16,
@@ -143,9 +145,9 @@ impl SegmentHeader {
         };
         match header.first_sequence {
             0 => Err(SegmentError::Corrupt { what: "first sequence is 0" }),
-            1 if header.previous_hash != RecordHash::genesis(header.log_id) => {
-                Err(SegmentError::Corrupt { what: "previous hash of the first segment is not that of its log id" })
-            }
+            1 if header.previous_hash != RecordHash::genesis(header.log_id) => Err(SegmentError::Corrupt {
+                what: "previous hash of the first segment is not that of its log id",
+            }),
             _ => Ok(header),
         }
     }

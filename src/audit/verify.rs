@@ -118,13 +118,11 @@ pub fn verify(
         walks.push(Walk::prepare(directory, segment, options.until)?);
     }
     for index in 1..walks.len() {
-        walks[index - 1].end_at(walks[index].header);
+        let next = walks[index].header;
+        walks[index - 1].end_at(next);
     }
-    let meter = Meter {
-        done: AtomicU64::new(0),
-        total: walks.iter().map(|walk| walk.bytes).sum(),
-        on_progress,
-    };
+    let meter =
+        Meter { done: AtomicU64::new(0), total: walks.iter().map(|walk| walk.bytes).sum(), on_progress };
     let walks: Vec<Mutex<Walk>> = walks.into_iter().map(Mutex::new).collect();
     let next = AtomicUsize::new(0);
     let work = || -> Result<(), ReadError> {
@@ -134,8 +132,9 @@ pub fn verify(
         Ok(())
     };
     std::thread::scope(|scope| {
-        let others: Vec<_> =
-            (1..options.threads.clamp(1, THREADS_MAX).min(walks.len().max(1))).map(|_| scope.spawn(work)).collect();
+        let others: Vec<_> = (1..options.threads.clamp(1, THREADS_MAX).min(walks.len().max(1)))
+            .map(|_| scope.spawn(work))
+            .collect();
         let mut result = work();
         for other in others {
             result = result.and(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
@@ -245,8 +244,10 @@ impl Walk {
                 Ok(None) => break,
                 Ok(Some(offset)) => {
                     let Some(frame) = scanner.frame() else { break };
-                    let previous =
-                        Head { sequence: frame.header.sequence.wrapping_sub(1), hash: frame.header.previous_hash };
+                    let previous = Head {
+                        sequence: frame.header.sequence.wrapping_sub(1),
+                        hash: frame.header.previous_hash,
+                    };
                     let mut expected = chain.unwrap_or(Chain::new(previous));
                     if let Err(error) = expected.step(&frame) {
                         self.problem(offset, &error);
@@ -319,9 +320,9 @@ fn report(directory: &Path, mut walks: Vec<Walk>, options: VerifyOptions) -> Ver
         problems: Vec::new(),
     };
     let reached = last.map_or(0, |head| head.sequence);
-    let (path, offset) = walks.last().map_or((directory.to_owned(), 0), |walk| {
-        (segment_path(directory, walk.segment), walk.end_offset)
-    });
+    let (path, offset) = walks
+        .last()
+        .map_or((directory.to_owned(), 0), |walk| (segment_path(directory, walk.segment), walk.end_offset));
     report.problems = walks.into_iter().flat_map(|walk| walk.problems).take(PROBLEMS_MAX).collect();
     if let Some(until) = options.until
         && reached < until

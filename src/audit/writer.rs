@@ -240,7 +240,8 @@ impl LogWriter {
             answers: Vec::new(),
             failing: None,
         };
-        let thread = std::thread::Builder::new().name("audit-writer".to_owned()).spawn(move || writer.run())?;
+        let thread =
+            std::thread::Builder::new().name("audit-writer".to_owned()).spawn(move || writer.run())?;
         Ok(LogHandle(Arc::new(Owner { queue, status, thread: Mutex::new(Some(thread)) })))
     }
 }
@@ -282,7 +283,8 @@ impl<C> Writer<C> {
             .map_or(Ok(()), |error| Err(self.appender.failure(FailureKind::Sync, "syncing", &error)))
             .and_then(|()| self.appender.sync());
         let failure = if panicked {
-            let message = "a hook of the writer panicked; restart the service to fold the log again".to_owned();
+            let message =
+                "a hook of the writer panicked; restart the service to fold the log again".to_owned();
             Some(Failure { kind: FailureKind::Stopped, message })
         } else {
             synced.err()
@@ -307,7 +309,8 @@ impl<C> Writer<C> {
                 self.probe();
                 continue;
             }
-            let timeout = self.failing.as_ref().map(|failing| failing.probe_at.saturating_duration_since(now));
+            let timeout =
+                self.failing.as_ref().map(|failing| failing.probe_at.saturating_duration_since(now));
             match self.queue.wait(timeout) {
                 Wakeup::Stop => return,
                 Wakeup::TimedOut => continue,
@@ -440,7 +443,8 @@ impl<C> Writer<C> {
             status.failures += u64::from(self.failing.is_none());
         }
         self.queue.set_failed(&failure);
-        let wait = self.failing.as_ref().map_or(PROBE_WAIT_MIN, |failing| (failing.wait * 2).min(PROBE_WAIT_MAX));
+        let wait =
+            self.failing.as_ref().map_or(PROBE_WAIT_MIN, |failing| (failing.wait * 2).min(PROBE_WAIT_MAX));
         let probe_at = self.options.clock.instant() + wait;
         self.failing = Some(Failing { failure: Arc::clone(&failure), probe_at, wait });
         failure
