@@ -22,9 +22,13 @@ fn started(options: WriterOptions) -> (tempfile::TempDir, LogHandle<u64>, Arc<Se
 fn tickets_committed_in_any_order_by_many_threads_come_out_in_ticket_order() {
     const THREADS: u64 = 8;
     const RECORDS: u64 = 500;
-    for ack in [Ack::Process, Ack::Disk] {
-        let options =
-            WriterOptions { ack, commit_interval: Duration::from_millis(1), ..WriterOptions::default() };
+    for (ack, linger_us) in [(Ack::Process, 0), (Ack::Process, 50), (Ack::Disk, 0)] {
+        let options = WriterOptions {
+            ack,
+            commit_interval: Duration::from_millis(1),
+            linger: Duration::from_micros(linger_us),
+            ..WriterOptions::default()
+        };
         let (directory, handle, seen) = started(options);
         // The lane: a number is drawn and a ticket reserved as one step.
         let lane = Mutex::new(0_u64);
@@ -204,8 +208,9 @@ fn a_panic_in_a_hook_stops_the_writer_and_nobody_waits_for_ever() {
 #[test]
 #[ignore = "measures"]
 fn cost_of_the_hand_off() {
-    for ack in [Ack::Process, Ack::Disk] {
-        let (_directory, handle, _) = started(WriterOptions { ack, ..WriterOptions::default() });
+    for (ack, linger_us) in [(Ack::Process, 0), (Ack::Process, 50), (Ack::Disk, 0)] {
+        let linger = Duration::from_micros(linger_us);
+        let (_directory, handle, _) = started(WriterOptions { ack, linger, ..WriterOptions::default() });
         let (mut hand_off, mut answers) = (Vec::new(), Vec::new());
         let start = SystemClock.instant();
         for number in 0..50_000_u32 {
@@ -226,7 +231,12 @@ fn cost_of_the_hand_off() {
         for (name, times) in [("hand-off", &mut hand_off), ("answer", &mut answers)] {
             times.sort_unstable();
             let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
-            println!("{ack:?} {name}: p50 {:?}, p99 {:?}, p99.9 {:?}", at(0.5), at(0.99), at(0.999));
+            println!(
+                "{ack:?}, linger {linger_us} us, {name}: p50 {:?}, p99 {:?}, p99.9 {:?}",
+                at(0.5),
+                at(0.99),
+                at(0.999)
+            );
         }
     }
 }
