@@ -29,3 +29,6 @@ pub mod segment;
 mod sync;
 pub mod verify;
 pub mod writer;
+
+#[cfg(test)]
+mod tests;

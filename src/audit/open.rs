@@ -130,7 +130,7 @@ pub enum OpenError {
         /// Bytes from its start.
         offset: u64,
         /// What is wrong.
-        damage: Damage,
+        damage: Box<Damage>,
         /// Where in the same file the next readable record begins, if one follows.
         readable_from: Option<u64>,
     },
@@ -191,7 +191,7 @@ impl OpenedLog {
                 return Err(OpenError::Damaged {
                     path: segment_path(directory, last),
                     offset: 0,
-                    damage: Damage::Segment(SegmentError::Torn),
+                    damage: Box::new(Damage::Segment(SegmentError::Torn)),
                     readable_from: None,
                 });
             }
@@ -353,7 +353,7 @@ fn read_headers(directory: &Path, segments: &[u64]) -> Result<Vec<SegmentHeader>
         headers.push(header.map_err(|damage| OpenError::Damaged {
             path,
             offset: 0,
-            damage,
+            damage: Box::new(damage),
             readable_from: None,
         })?);
     }
@@ -369,8 +369,12 @@ fn close_segment(
     repairs: &mut Vec<Repair>,
 ) -> Result<(), OpenError> {
     let path = segment_path(directory, header.first_sequence);
-    let damaged =
-        |offset, damage| OpenError::Damaged { path: path.clone(), offset, damage, readable_from: None };
+    let damaged = |offset, damage| OpenError::Damaged {
+        path: path.clone(),
+        offset,
+        damage: Box::new(damage),
+        readable_from: None,
+    };
     let io_error = |source| OpenError::Io { path: path.clone(), source };
     let end = next.previous_bytes;
     let have = std::fs::metadata(&path).map_err(io_error)?.len();
@@ -382,11 +386,12 @@ fn close_segment(
         return Err(OpenError::Damaged {
             path: segment_path(directory, next.first_sequence),
             offset: 0,
-            damage,
+            damage: Box::new(damage),
             readable_from: None,
         });
     }
-    if scan == ScanDepth::All {
+    // Bytes are cut only where the records before them lead to the next segment: if a file between the two is missing, they do not.
+    if scan == ScanDepth::All || have > end {
         let file = File::open(&path).map_err(io_error)?;
         let (head, offset, stop) = walk(file, header, Some(end)).map_err(io_error)?;
         stop.map_or_else(|| check_follows(next, header.log_id, head, offset), Err)
@@ -435,7 +440,12 @@ fn find_end(
     let kind = match damage {
         Damage::Frame(FrameError::Torn { .. }) => RepairKind::TornRecord,
         Damage::Frame(FrameError::NewerFormat { .. } | FrameError::NewerKind { .. }) => {
-            return Err(OpenError::Damaged { path: path.to_owned(), offset, damage, readable_from });
+            return Err(OpenError::Damaged {
+                path: path.to_owned(),
+                offset,
+                damage: Box::new(damage),
+                readable_from,
+            });
         }
         _ => {
             let end = file.metadata().map_err(io_error)?.len();
@@ -447,7 +457,12 @@ fn find_end(
                 _ if lost => RepairKind::TornRecord,
                 DamagedTail::SetAside => RepairKind::DamagedTail,
                 DamagedTail::Refuse => {
-                    return Err(OpenError::Damaged { path: path.to_owned(), offset, damage, readable_from });
+                    return Err(OpenError::Damaged {
+                        path: path.to_owned(),
+                        offset,
+                        damage: Box::new(damage),
+                        readable_from,
+                    });
                 }
             }
         }

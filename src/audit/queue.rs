@@ -167,6 +167,12 @@ impl<C> Queue<C> {
         }
     }
 
+    /// Whether there is something for the writer to do.
+    pub(crate) fn is_ready(&self) -> bool {
+        let ring = self.ring.lock();
+        ring.closing || matches!(ring.slots.front(), Some(Slot::Ready(_) | Slot::Skipped))
+    }
+
     /// Sleeps for `duration`; less if the queue fills up or is to be closed.
     pub(crate) fn nap(&self, duration: Duration) {
         let mut ring = self.ring.lock();

@@ -31,6 +31,8 @@ use crate::domain::time::{Clock, SystemClock};
 pub const GROUP_RECORDS_MAX: usize = 4096;
 /// A group that has this many bytes takes no more records.
 pub const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How often the writer naps for `linger` without finding anything before it sleeps until it is woken.
+pub const LINGER_NAPS_MAX: u32 = 20;
 /// How long a failed log waits before the first probe; doubled with each that fails.
 pub const PROBE_WAIT_MIN: Duration = Duration::from_millis(100);
 /// The longest wait between two probes.
@@ -56,6 +58,9 @@ pub struct WriterOptions {
     pub queue_max: usize,
     /// With `Ack::Disk`: from the end of one sync to the start of the next. Longer groups more records into one sync.
     pub commit_interval: Duration,
+    /// With `Ack::Process`: after a group, the writer looks for the next one that often instead of being woken for it. That takes the cost of waking a thread off
+    /// those who commit, and adds up to this (and what the kernel's timers add) to their answers. Zero: it is always woken.
+    pub linger: Duration,
     /// With `Ack::Process`: how often what was written is synced in the background; none leaves that to the kernel.
     pub sync_interval: Option<Duration>,
     /// The clock, for intervals and for the time of creation of segments.
@@ -70,6 +75,7 @@ impl Default for WriterOptions {
             ack: Ack::default(),
             queue_max: QUEUE_MAX,
             commit_interval: Duration::from_millis(5),
+            linger: Duration::ZERO,
             sync_interval: Some(Duration::from_secs(1)),
             clock: Arc::new(SystemClock),
             disk: Arc::new(SystemDisk),
@@ -83,6 +89,7 @@ impl fmt::Debug for WriterOptions {
             .field("ack", &self.ack)
             .field("queue_max", &self.queue_max)
             .field("commit_interval", &self.commit_interval)
+            .field("linger", &self.linger)
             .field("sync_interval", &self.sync_interval)
             .finish_non_exhaustive()
     }
@@ -309,6 +316,7 @@ impl<C> Writer<C> {
                 self.probe();
                 continue;
             }
+            self.linger();
             let timeout =
                 self.failing.as_ref().map(|failing| failing.probe_at.saturating_duration_since(now));
             match self.queue.wait(timeout) {
@@ -338,6 +346,17 @@ impl<C> Writer<C> {
                     let failure = self.fail(failure);
                     self.refuse(&failure);
                 }
+            }
+        }
+    }
+
+    fn linger(&self) {
+        if self.options.ack == Ack::Process && self.failing.is_none() && !self.options.linger.is_zero() {
+            for _ in 0..LINGER_NAPS_MAX {
+                if self.queue.is_ready() {
+                    return;
+                }
+                self.queue.nap(self.options.linger);
             }
         }
     }
