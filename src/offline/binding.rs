@@ -56,7 +56,8 @@ struct BoundVerdict {
 impl Binding {
     /// Binds the fields, and a verdict if there is one.
     pub fn new(fields: &[MappedField], verdict: Option<&VerdictReading>) -> Self {
-        let mut binding = Self { columns: Vec::new(), fields: Vec::with_capacity(fields.len()), verdict: None };
+        let mut binding =
+            Self { columns: Vec::new(), fields: Vec::with_capacity(fields.len()), verdict: None };
         for field in fields {
             let slot = binding.slot(&field.source);
             let reading = match &field.reading {
@@ -302,7 +303,9 @@ fn metadata(cell: &Cell, kind: Option<MetadataType>) -> Result<Value, String> {
             }
         }
         (None, Cell::Int(_) | Cell::Float(_) | Cell::Double(_) | Cell::Number(_)) => number(cell),
-        (None, Cell::Instant(_)) => MomentReading::default().read(cell).map(|moment| moment.to_string().into()),
+        (None, Cell::Instant(_)) => {
+            MomentReading::default().read(cell).map(|moment| moment.to_string().into())
+        }
         (None, _) => text(cell, 0),
     }
 }
@@ -318,7 +321,9 @@ fn read_amount(cell: &Cell, unit: AmountUnit, currency: &Cell) -> Result<Value, 
             .and_then(|minor| Money::from_minor(minor, currency)),
     });
     let money = money.map_err(|error| match (error, unit) {
-        (MoneyError::Malformed(_), AmountUnit::Minor) => format!("{} is no whole number of minor units", cell.shown()),
+        (MoneyError::Malformed(_), AmountUnit::Minor) => {
+            format!("{} is no whole number of minor units", cell.shown())
+        }
         (MoneyError::Malformed(_) | MoneyError::TooPrecise { .. }, _) if contains_pan(&text) => {
             format!("{} is no amount", cell.shown())
         }

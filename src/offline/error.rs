@@ -60,7 +60,9 @@ pub enum InputError {
         next: &'static str,
     },
     /// Two sources of labels.
-    #[error("labels are asked for twice: the mapping has `label`, and there is a labels file; take one of them away")]
+    #[error(
+        "labels are asked for twice: the mapping has `label`, and there is a labels file; take one of them away"
+    )]
     TwoSourcesOfLabels,
     /// A labels file, and a mapping that does not say how to read it.
     #[error("{0}: the mapping does not say how to read a labels file; add a section `labels`")]

@@ -217,7 +217,10 @@ pub struct ByteSource {
 
 impl std::fmt::Debug for ByteSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ByteSource").field("done", &self.done).field("total", &self.total).finish_non_exhaustive()
+        f.debug_struct("ByteSource")
+            .field("done", &self.done)
+            .field("total", &self.total)
+            .finish_non_exhaustive()
     }
 }
 

@@ -30,7 +30,10 @@ pub struct CsvRows {
 
 impl fmt::Debug for CsvRows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CsvRows").field("path", &self.path).field("columns", &self.columns).finish_non_exhaustive()
+        f.debug_struct("CsvRows")
+            .field("path", &self.path)
+            .field("columns", &self.columns)
+            .finish_non_exhaustive()
     }
 }
 
@@ -39,17 +42,20 @@ impl CsvRows {
     pub fn new(path: &Path, source: ByteSource) -> Result<Self, InputError> {
         let ration = Arc::new(AtomicU64::new(0));
         let reader = Rationed { inner: source.reader, left: Arc::clone(&ration) };
-        let mut reader = ReaderBuilder::new().flexible(true).buffer_capacity(BUFFER_BYTES).from_reader(reader);
+        let mut reader =
+            ReaderBuilder::new().flexible(true).buffer_capacity(BUFFER_BYTES).from_reader(reader);
         refill(&ration);
         let header = reader.byte_headers().map_err(|error| file_error(path, error))?;
-        let malformed = |detail: &str| InputError::Malformed { path: path.to_owned(), detail: detail.to_owned() };
+        let malformed =
+            |detail: &str| InputError::Malformed { path: path.to_owned(), detail: detail.to_owned() };
         if header.is_empty() {
             return Err(malformed("is empty; expected a header with the names of the columns"));
         }
         if header.len() > COLUMNS_MAX {
             return Err(malformed("has more than 4096 columns"));
         }
-        let names: Result<Vec<_>, _> = header.iter().map(|name| std::str::from_utf8(name).map(str::trim)).collect();
+        let names: Result<Vec<_>, _> =
+            header.iter().map(|name| std::str::from_utf8(name).map(str::trim)).collect();
         let names = names.map_err(|_| malformed("the header is not UTF-8"))?;
         let columns = names.into_iter().map(str::to_owned).collect();
         Ok(Self {
@@ -84,12 +90,15 @@ impl CsvRows {
         }
         if self.record.len() != self.columns.len() {
             let (fields, columns) = (self.record.len(), self.columns.len());
-            let reason = format!("has {fields} fields, and the header has {columns}; a comma or a quote is missing or too many");
+            let reason = format!(
+                "has {fields} fields, and the header has {columns}; a comma or a quote is missing or too many"
+            );
             return Err(RowProblem::row(reason).into());
         }
         for (position, name) in &self.selected {
             let field = self.record.get(*position).unwrap_or_default();
-            let text = std::str::from_utf8(field).map_err(|_| RowProblem::column(name.clone(), "is not UTF-8"))?;
+            let text =
+                std::str::from_utf8(field).map_err(|_| RowProblem::column(name.clone(), "is not UTF-8"))?;
             cells.push(Cell::from_text(text));
         }
         Ok(true)

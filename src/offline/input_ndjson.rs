@@ -41,7 +41,10 @@ pub struct NdjsonRows {
 
 impl fmt::Debug for NdjsonRows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NdjsonRows").field("path", &self.path).field("selected", &self.selected).finish_non_exhaustive()
+        f.debug_struct("NdjsonRows")
+            .field("path", &self.path)
+            .field("selected", &self.selected)
+            .finish_non_exhaustive()
     }
 }
 
@@ -151,8 +154,11 @@ impl NdjsonRows {
     fn read_line(&mut self) -> Result<Line, InputError> {
         loop {
             self.line.clear();
-            let is_end = read_bounded(&mut self.reader, &mut self.line)
-                .map_err(|source| InputError::Io { path: self.path.clone(), action: "read", source })?;
+            let is_end = read_bounded(&mut self.reader, &mut self.line).map_err(|source| InputError::Io {
+                path: self.path.clone(),
+                action: "read",
+                source,
+            })?;
             if self.line.len() > LINE_BYTES_MAX {
                 return Ok(Line::TooLong);
             }
@@ -216,7 +222,9 @@ fn cell_of(json: &str) -> Result<Cell, &'static str> {
         Some(b't') => Ok(Cell::Bool(true)),
         Some(b'f') => Ok(Cell::Bool(false)),
         Some(b'n') => Ok(Cell::Missing),
-        Some(b'{' | b'[') => Err("is an object or an array; name a value inside it, such as `card.fingerprint`"),
+        Some(b'{' | b'[') => {
+            Err("is an object or an array; name a value inside it, such as `card.fingerprint`")
+        }
         _ => Ok(json.parse().map_or_else(|_| Cell::Number(json.into()), Cell::Int)),
     }
 }

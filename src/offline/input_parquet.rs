@@ -41,7 +41,10 @@ pub struct ParquetRows {
 
 impl fmt::Debug for ParquetRows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ParquetRows").field("path", &self.path).field("names", &self.names).finish_non_exhaustive()
+        f.debug_struct("ParquetRows")
+            .field("path", &self.path)
+            .field("names", &self.names)
+            .finish_non_exhaustive()
     }
 }
 
@@ -72,7 +75,8 @@ impl ParquetRows {
     /// Reads the file's footer.
     pub fn open(path: &Path) -> Result<Self, InputError> {
         let io = |source| InputError::Io { path: path.to_owned(), action: "open", source };
-        let file = SerializedFileReader::new(File::open(path).map_err(io)?).map_err(|error| broken(path, &error))?;
+        let file =
+            SerializedFileReader::new(File::open(path).map_err(io)?).map_err(|error| broken(path, &error))?;
         let metadata = file.metadata();
         let schema = metadata.file_metadata().schema_descr();
         if schema.num_columns() > COLUMNS_MAX {
@@ -107,7 +111,12 @@ impl ParquetRows {
     pub fn integer_columns(&self) -> Vec<String> {
         let schema = self.file.metadata().file_metadata().schema_descr();
         let is_integer = |at: usize| kind_of(&schema.column(at)) == Ok(Kind::Int);
-        self.names.iter().enumerate().filter(|(at, _)| is_integer(*at)).map(|(_, name)| name.clone()).collect()
+        self.names
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| is_integer(*at))
+            .map(|(_, name)| name.clone())
+            .collect()
     }
 
     /// Chooses columns, which must exist.
@@ -204,7 +213,10 @@ fn kind_of(column: &ColumnDescriptor) -> Result<Kind, String> {
         }
         (Some(LogicalType::Date), _) | (None, ConvertedType::DATE) => return Ok(Kind::Date),
         (Some(LogicalType::Integer(integer)), _) if !integer.is_signed => return Ok(Kind::Unsigned),
-        (None, ConvertedType::UINT_8 | ConvertedType::UINT_16 | ConvertedType::UINT_32 | ConvertedType::UINT_64) => {
+        (
+            None,
+            ConvertedType::UINT_8 | ConvertedType::UINT_16 | ConvertedType::UINT_32 | ConvertedType::UINT_64,
+        ) => {
             return Ok(Kind::Unsigned);
         }
         (Some(LogicalType::Time(_)), _) | (None, ConvertedType::TIME_MILLIS | ConvertedType::TIME_MICROS) => {
@@ -228,7 +240,9 @@ impl Selected {
         let (kind, def_level_max, cells) = (self.kind, self.def_level_max, &mut self.cells);
         match &mut self.reader {
             None => Ok(()),
-            Some(ColumnReader::BoolColumnReader(it)) => fill(it, def_level_max, cells, |value| Cell::Bool(*value)),
+            Some(ColumnReader::BoolColumnReader(it)) => {
+                fill(it, def_level_max, cells, |value| Cell::Bool(*value))
+            }
             Some(ColumnReader::Int32ColumnReader(it)) => fill(it, def_level_max, cells, |value| match kind {
                 // The bits of an unsigned value are stored as a signed one.
                 Kind::Unsigned => Cell::Int(i64::from(value.cast_unsigned())),

@@ -43,7 +43,9 @@ pub struct IdHash(u128);
 impl IdHash {
     /// The hash of an id.
     pub fn of(id: &str) -> Self {
-        Self(SipHasher13::new_with_keys(0x746f_6c6c_6761_7465, 0x6c61_6265_6c73).hash(id.as_bytes()).as_u128())
+        Self(
+            SipHasher13::new_with_keys(0x746f_6c6c_6761_7465, 0x6c61_6265_6c73).hash(id.as_bytes()).as_u128(),
+        )
     }
 }
 
@@ -73,7 +75,8 @@ impl LabelTable {
         let name = rows.name();
         let binding = match (options.mapping, rows.columns()) {
             (Some(mapping), _) => {
-                let labels = mapping.labels.as_ref().ok_or_else(|| InputError::NoLabelsMapping(name.clone()))?;
+                let labels =
+                    mapping.labels.as_ref().ok_or_else(|| InputError::NoLabelsMapping(name.clone()))?;
                 Some(Binding::new(&labels.fields, Some(&labels.verdict)))
             }
             (None, Some(columns)) => Some(Binding::new(&label_fields_by_name(columns), None)),
@@ -89,7 +92,12 @@ impl LabelTable {
                 Ok(None) => break,
                 Ok(Some(_)) if labels.len() == LABELS_MAX => {
                     let next = "split the file by time";
-                    return Err(InputError::TooMany { path: path.to_owned(), what: "labels", max: LABELS_MAX, next });
+                    return Err(InputError::TooMany {
+                        path: path.to_owned(),
+                        what: "labels",
+                        max: LABELS_MAX,
+                        next,
+                    });
                 }
                 Ok(Some(label)) => labels.push(label),
                 Err(ReadError::File(error)) => return Err(error),
@@ -149,5 +157,11 @@ fn read(
         }
     };
     let Label { transaction_id, verdict, kind, occurred_at, reason_code } = label;
-    Ok(Some(TimedLabel { transaction: IdHash::of(transaction_id.as_str()), occurred_at, verdict, kind, reason_code }))
+    Ok(Some(TimedLabel {
+        transaction: IdHash::of(transaction_id.as_str()),
+        occurred_at,
+        verdict,
+        kind,
+        reason_code,
+    }))
 }

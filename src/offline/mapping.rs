@@ -157,13 +157,17 @@ impl Mapping {
 
     /// Reads a mapping's text; `file` is what errors call it.
     pub fn parse(text: &str, file: &str) -> Result<Self, MappingError> {
-        let yaml: MappingYaml = serde_saphyr::from_str(text).map_err(|error| {
+        let yaml = MappingYaml::parse(text).map_err(|error| {
             let at = error.location();
+            let detail = first_line(&error.without_snippet().to_string());
+            let place = at.map(|at| format!(" at line {}, column {}", at.line(), at.column()));
+            let detail =
+                place.and_then(|place| detail.strip_suffix(&place).map(str::to_owned)).unwrap_or(detail);
             MappingError {
                 file: file.to_owned(),
                 line: at.map_or(0, |at| at.line()),
                 column: at.map_or(0, |at| at.column()),
-                detail: first_line(&error.without_snippet().to_string()),
+                detail,
             }
         })?;
         Checker { file }.mapping(yaml)
@@ -171,9 +175,11 @@ impl Mapping {
 
     /// The column that holds the transaction id, if it is a column.
     pub fn transaction_id_column(&self) -> Option<&str> {
-        self.fields.iter().find(|field| &*field.path == "transaction_id").and_then(|field| match &field.source {
-            Source::Column(column) => Some(column.name.as_str()),
-            Source::Constant(_) => None,
+        self.fields.iter().find(|field| &*field.path == "transaction_id").and_then(|field| {
+            match &field.source {
+                Source::Column(column) => Some(column.name.as_str()),
+                Source::Constant(_) => None,
+            }
         })
     }
 }
@@ -211,7 +217,12 @@ struct Checker<'a> {
 
 impl Checker<'_> {
     fn error(&self, at: Location, detail: impl Into<String>) -> MappingError {
-        MappingError { file: self.file.to_owned(), line: at.line(), column: at.column(), detail: detail.into() }
+        MappingError {
+            file: self.file.to_owned(),
+            line: at.line(),
+            column: at.column(),
+            detail: detail.into(),
+        }
     }
 
     fn mapping(&self, yaml: MappingYaml) -> Result<Mapping, MappingError> {
@@ -288,7 +299,10 @@ impl Checker<'_> {
         match (&yaml.column, &yaml.value) {
             (Some(column), None) => Ok(Source::Column(self.column(&column.value, column.referenced))),
             (None, Some(value)) => Ok(Source::Constant(constant(&value.value))),
-            _ => Err(self.error(at, "needs either `column`, the column that holds it, or `value`, one value for every row")),
+            _ => Err(self.error(
+                at,
+                "needs either `column`, the column that holds it, or `value`, one value for every row",
+            )),
         }
     }
 
@@ -300,8 +314,10 @@ impl Checker<'_> {
         let zone = match &yaml.zone {
             None => None,
             Some(zone) => Some(TimeZone::get(&zone.value).map_err(|_| {
-                let detail =
-                    format!("{:?} is no time zone of the IANA database, such as UTC or Europe/Berlin", zone.value);
+                let detail = format!(
+                    "{:?} is no time zone of the IANA database, such as UTC or Europe/Berlin",
+                    zone.value
+                );
                 self.error(zone.referenced, detail)
             })?),
         };
@@ -324,15 +340,23 @@ impl Checker<'_> {
             "minor" => AmountUnit::Minor,
             _ => return Err(self.error(unit.referenced, "the `unit` of an amount is `major` or `minor`")),
         };
-        let currency = yaml.currency.as_ref().ok_or_else(|| {
-            self.error(at, "needs `currency`: a code such as EUR, or {column: NAME}")
-        })?;
+        let currency = yaml
+            .currency
+            .as_ref()
+            .ok_or_else(|| self.error(at, "needs `currency`: a code such as EUR, or {column: NAME}"))?;
         let currency = match &currency.value {
             CurrencyYaml::Code(code) => {
                 Currency::parse(code).map_err(|error| self.error(currency.referenced, error.to_string()))?;
                 Source::Constant(Cell::from_text(code))
             }
-            CurrencyYaml::Column(column) => Source::Column(self.column(&column.column, currency.referenced)),
+            CurrencyYaml::Column(keys) => match (keys.get("column"), keys.len()) {
+                (Some(column), 1) => Source::Column(self.column(column, currency.referenced)),
+                _ => {
+                    return Err(
+                        self.error(currency.referenced, "must be a code such as EUR, or {column: NAME}")
+                    );
+                }
+            },
         };
         Ok(Reading::Amount { unit, currency })
     }
@@ -344,7 +368,11 @@ impl Checker<'_> {
         })?;
         let delay =
             parse_duration(&delay.value).map_err(|error| self.error(delay.referenced, error.to_string()))?;
-        Ok(SameFileLabel { verdict: self.verdict(&label.value)?, delay, kind: self.label_kind(&label.value)? })
+        Ok(SameFileLabel {
+            verdict: self.verdict(&label.value)?,
+            delay,
+            kind: self.label_kind(&label.value)?,
+        })
     }
 
     fn label_kind(&self, yaml: &LabelYaml) -> Result<LabelKind, MappingError> {
@@ -356,18 +384,24 @@ impl Checker<'_> {
     }
 
     fn verdict(&self, yaml: &LabelYaml) -> Result<VerdictReading, MappingError> {
-        let words = |scalars: &Option<Vec<ScalarYaml>>| -> Vec<Box<str>> {
-            let cells = scalars.iter().flatten().map(constant);
-            cells.filter_map(|cell| cell.word().map(|word| word.into())).collect()
-        };
-        let (mut fraud, mut legitimate) = (words(&yaml.fraud), words(&yaml.legitimate));
+        let words =
+            |words: &Option<Vec<String>>| words.iter().flatten().map(|word| word.as_str().into()).collect();
+        let (mut fraud, mut legitimate): (Vec<Box<str>>, Vec<Box<str>>) =
+            (words(&yaml.fraud), words(&yaml.legitimate));
         if fraud.is_empty() {
             if yaml.fraud.is_some() || yaml.legitimate.is_some() {
-                return Err(self.error(yaml.column.referenced, "needs `fraud`: the values that mean fraud, such as [1]"));
+                return Err(self.error(
+                    yaml.column.referenced,
+                    "needs `fraud`: the values that mean fraud, such as [1]",
+                ));
             }
             (fraud, legitimate) = (vec!["fraud".into()], vec!["legitimate".into()]);
         }
-        Ok(VerdictReading { column: self.column(&yaml.column.value, yaml.column.referenced), fraud, legitimate })
+        Ok(VerdictReading {
+            column: self.column(&yaml.column.value, yaml.column.referenced),
+            fraud,
+            legitimate,
+        })
     }
 
     fn labels(&self, labels: &Spanned<LabelsYaml>) -> Result<LabelsMapping, MappingError> {

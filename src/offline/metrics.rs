@@ -117,8 +117,12 @@ impl Ranking {
         if positives == 0 || negatives == 0 {
             return None;
         }
-        let allowed = self.steps.partition_point(|step| ratio(step.false_positives, negatives) <= false_positive_rate);
-        let found = allowed.checked_sub(1).and_then(|last| self.steps.get(last)).map_or(0, |step| step.true_positives);
+        let allowed =
+            self.steps.partition_point(|step| ratio(step.false_positives, negatives) <= false_positive_rate);
+        let found = allowed
+            .checked_sub(1)
+            .and_then(|last| self.steps.get(last))
+            .map_or(0, |step| step.true_positives);
         Some(ratio(found, positives))
     }
 
@@ -199,8 +203,11 @@ impl CardPrecision {
         let mut found: HashSet<u32> = HashSet::new();
         let mut hits: u64 = 0;
         for day in self.days.values() {
-            let mut cards: Vec<(u32, Scored)> =
-                day.iter().filter(|(card, _)| !found.contains(card)).map(|(card, row)| (*card, *row)).collect();
+            let mut cards: Vec<(u32, Scored)> = day
+                .iter()
+                .filter(|(card, _)| !found.contains(card))
+                .map(|(card, row)| (*card, *row))
+                .collect();
             cards.sort_unstable_by(|(a, a_row), (b, b_row)| {
                 let by_score = Reverse(Total(a_row.score)).cmp(&Reverse(Total(b_row.score)));
                 by_score.then_with(|| rank.get(*a as usize).cmp(&rank.get(*b as usize)))

@@ -31,3 +31,18 @@ pub mod report_text;
 pub mod suggest;
 pub mod tally;
 pub mod transactions;
+
+#[cfg(test)]
+mod input_tests;
+#[cfg(test)]
+mod mapping_tests;
+#[cfg(test)]
+mod metrics_tests;
+#[cfg(test)]
+mod output_tests;
+#[cfg(test)]
+mod replay_tests;
+#[cfg(test)]
+mod report_tests;
+#[cfg(test)]
+mod shared_data_tests;

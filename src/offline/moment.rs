@@ -55,7 +55,10 @@ impl MomentReading {
             Cell::Text(text) if self.unit.is_none() => self.read_text(text.trim()),
             Cell::Int(_) | Cell::Float(_) | Cell::Double(_) | Cell::Number(_) | Cell::Text(_) => {
                 let unit = self.unit.ok_or_else(|| {
-                    format!("{} is a number; say what it counts with `unit: s`, `ms`, `us` or `ns`", cell.shown())
+                    format!(
+                        "{} is a number; say what it counts with `unit: s`, `ms`, `us` or `ns`",
+                        cell.shown()
+                    )
                 })?;
                 let millis = cell.decimal().and_then(|text| epoch_millis(&text, unit));
                 in_range(millis.ok_or_else(|| format!("{} is no count of time since 1970", cell.shown()))?)
@@ -77,13 +80,18 @@ impl MomentReading {
         }
         let shown = crate::offline::cell::shown(text);
         if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
-            return Err(format!("{shown} is a number; say what it counts with `unit: s`, `ms`, `us` or `ns`"));
+            return Err(format!(
+                "{shown} is a number; say what it counts with `unit: s`, `ms`, `us` or `ns`"
+            ));
         }
         Err(format!("{shown} is no date and time such as 2026-10-20T12:00:00Z or 2026-10-20 12:00:00"))
     }
 
     fn at_place(&self, local: DateTime) -> Result<EventTime, String> {
-        let zone = self.zone.as_ref().ok_or("is a local time; say where with `zone`, such as `zone: UTC` or `zone: Europe/Berlin`")?;
+        let zone = self
+            .zone
+            .as_ref()
+            .ok_or("is a local time; say where with `zone`, such as `zone: UTC` or `zone: Europe/Berlin`")?;
         let zoned = zone.to_ambiguous_zoned(local).compatible().map_err(|error| error.to_string())?;
         in_range(zoned.timestamp().as_millisecond())
     }

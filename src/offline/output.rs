@@ -88,7 +88,10 @@ pub struct FeatureTable {
 
 impl std::fmt::Debug for FeatureTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FeatureTable").field("path", &self.path).field("rows", &self.rows).finish_non_exhaustive()
+        f.debug_struct("FeatureTable")
+            .field("path", &self.path)
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
     }
 }
 
@@ -110,7 +113,10 @@ impl FeatureTable {
         let mut names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
         names.sort_unstable();
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(unwritable(format!("two columns would be called {:?}; rename the input's id column", pair[0])));
+            return Err(unwritable(format!(
+                "two columns would be called {:?}; rename the input's id column",
+                pair[0]
+            )));
         }
         if columns.len() > COLUMNS_MAX {
             return Err(unwritable(format!("would have more than {COLUMNS_MAX} columns")));
@@ -121,7 +127,8 @@ impl FeatureTable {
         partial.push(".partial");
         let partial = PathBuf::from(partial);
         let io = |source| OutputError::Io { path: path.to_owned(), source };
-        let create = || File::create(&partial).map(|file| BufWriter::with_capacity(WRITE_BYTES, file)).map_err(io);
+        let create =
+            || File::create(&partial).map(|file| BufWriter::with_capacity(WRITE_BYTES, file)).map_err(io);
         let sink = match format {
             Format::Ndjson => return Err(OutputError::UnknownFormat(path.to_owned())),
             Format::Csv => {
@@ -160,6 +167,11 @@ impl FeatureTable {
             })?),
             ColumnType::Double | ColumnType::Text => Value::Text(transaction_id),
         };
+        for (value, column) in values.iter().zip(&self.columns[1..]) {
+            if !fits(value, column.column_type) {
+                return Err(unwritable(format!("the column {:?} cannot hold {value:?}", column.name)));
+            }
+        }
         match &mut self.sink {
             None => return Err(unwritable("is closed already".to_owned())),
             Some(Sink::Csv(writer)) => {
@@ -236,6 +248,17 @@ fn csv_error(path: &Path, error: csv::Error) -> OutputError {
     match error.into_kind() {
         csv::ErrorKind::Io(source) => OutputError::Io { path: path.to_owned(), source },
         other => OutputError::Unwritable { path: path.to_owned(), detail: format!("{other:?}") },
+    }
+}
+
+/// Whether a column of that type can hold the value.
+const fn fits(value: &Value<'_>, column_type: ColumnType) -> bool {
+    match column_type {
+        ColumnType::Int64 => matches!(value, Value::Missing | Value::Bool(_) | Value::Int(_)),
+        ColumnType::Double => {
+            matches!(value, Value::Missing | Value::Bool(_) | Value::Int(_) | Value::Double(_))
+        }
+        ColumnType::Text => true,
     }
 }
 

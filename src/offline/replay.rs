@@ -181,7 +181,9 @@ impl<I: Iterator<Item = Result<TransactionRow, InputError>>> Replay<I> {
                 }
             }
         }
-        let Some(now) = self.next.as_ref().map(|row| row.request.transaction.occurred_at) else { return Ok(None) };
+        let Some(now) = self.next.as_ref().map(|row| row.request.transaction.occurred_at) else {
+            return Ok(None);
+        };
         if let Some(label) = self.labels.next_due(now, &mut self.counts.labels_unmatched) {
             self.counts.labels_delivered += 1;
             return Ok(Some(label));

@@ -76,12 +76,26 @@ impl BacktestReport {
     fn write_decisions(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::new(
             "Decisions",
-            &["", "count", "share", "fraud", "legitimate", "unlabelled", "precision", "recall", "precision+", "recall+"],
+            &[
+                "",
+                "count",
+                "share",
+                "fraud",
+                "legitimate",
+                "unlabelled",
+                "precision",
+                "recall",
+                "precision+",
+                "recall+",
+            ],
         );
         for row in &self.decisions {
             let mut cells = vec![row.outcome.name().to_owned(), thousands(row.count), percent(row.share, 3)];
             cells.extend(truth_cells(&row.truth));
-            cells.extend([row.precision, row.recall, row.precision_from_here, row.recall_from_here].map(|it| percent(it, 1)));
+            cells.extend(
+                [row.precision, row.recall, row.precision_from_here, row.recall_from_here]
+                    .map(|it| percent(it, 1)),
+            );
             table.row(cells);
         }
         table.write(f)?;
@@ -111,8 +125,18 @@ impl BacktestReport {
 
     fn write_rules(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = [
-            "", "state", "says", "hits", "decided", "fraud", "legitimate", "unlabelled", "precision", "recall",
-            "fraud value", "other value",
+            "",
+            "state",
+            "says",
+            "hits",
+            "decided",
+            "fraud",
+            "legitimate",
+            "unlabelled",
+            "precision",
+            "recall",
+            "fraud value",
+            "other value",
         ];
         let mut table = Table::new("Rules", &columns).left(3);
         for row in &self.rules {
@@ -141,7 +165,8 @@ impl BacktestReport {
     }
 
     fn write_reasons(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = Table::new("Reasons", &["", "count", "fraud", "legitimate", "unlabelled", "precision"]);
+        let mut table =
+            Table::new("Reasons", &["", "count", "fraud", "legitimate", "unlabelled", "precision"]);
         for row in self.reasons.iter().take(REASONS_SHOWN_MAX) {
             let mut cells = vec![row.reason.clone(), thousands(row.count)];
             cells.extend(truth_cells(&row.truth));
@@ -204,7 +229,8 @@ impl BacktestReport {
 }
 
 fn write_quality(f: &mut fmt::Formatter<'_>, quality: &Quality) -> fmt::Result {
-    let decimal = |value: Option<f64>| value.map_or_else(|| NO_VALUE.to_owned(), |value| format!("{value:.4}"));
+    let decimal =
+        |value: Option<f64>| value.map_or_else(|| NO_VALUE.to_owned(), |value| format!("{value:.4}"));
     writeln!(f, "\nScore, over {} labelled transactions", thousands(quality.scored))?;
     entry(f, "AUC ROC", &decimal(quality.auc_roc))?;
     entry(f, "average precision", &decimal(quality.average_precision))?;

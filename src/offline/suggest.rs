@@ -38,7 +38,8 @@ mod tests {
     #[test]
     fn misspelt_names_find_their_neighbour() {
         let names = ["tx_id", "customer_id", "amount"];
-        let cases = [("txid", Some("tx_id")), ("Custmer_id", Some("customer_id")), ("weather", None), ("", None)];
+        let cases =
+            [("txid", Some("tx_id")), ("Custmer_id", Some("customer_id")), ("weather", None), ("", None)];
         for (wrong, expected) in cases {
             assert_eq!(nearest(wrong, names).as_deref(), expected, "{wrong}");
         }

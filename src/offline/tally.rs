@@ -157,7 +157,9 @@ impl Tally {
     fn add_rules(&mut self, row: &JudgedRow<'_>) {
         let amount = row.transaction.amount;
         for id in row.hits {
-            let Some(rule) = self.rules_by_id.get(*id).and_then(|at| self.rules.get_mut(*at)) else { continue };
+            let Some(rule) = self.rules_by_id.get(*id).and_then(|at| self.rules.get_mut(*at)) else {
+                continue;
+            };
             count(&mut rule.truth, row.truth);
             let (fraud, other) = rule.value.entry(amount.currency()).or_default();
             let sum = if row.truth == Some(Verdict::Fraud) { fraud } else { other };
@@ -292,8 +294,9 @@ fn outcome_rows(outcomes: &BTreeMap<Outcome, TruthCounts>, all: &TruthCounts) ->
 
 fn reason_rows(reasons: HashMap<Box<str>, TruthCounts>) -> Vec<ReasonRow> {
     let rows = reasons.into_iter();
-    let mut rows: Vec<_> =
-        rows.map(|(reason, truth)| ReasonRow { reason: reason.into(), count: truth.total(), truth }).collect();
+    let mut rows: Vec<_> = rows
+        .map(|(reason, truth)| ReasonRow { reason: reason.into(), count: truth.total(), truth })
+        .collect();
     rows.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.reason.cmp(&b.reason)));
     rows
 }
