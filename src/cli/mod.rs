@@ -1,1 +1,16 @@
-//! The cli room.
+//! The command line: wiring only. Each command turns arguments and settings into calls of the rooms below.
+
+pub mod args;
+pub mod audit;
+pub mod backtest;
+pub mod check;
+pub mod decide;
+pub mod features;
+pub mod interrupt;
+pub mod logging;
+pub mod model;
+pub mod policy;
+pub mod profiles;
+pub mod progress;
+pub mod serve;
+pub mod simulate;

@@ -1,1 +1,3 @@
-//! The config room.
+//! The settings file, and nothing else: it is turned into each room's own settings in `cli`, so that no room knows it.
+
+pub mod file;

@@ -85,3 +85,49 @@ pub struct Reason {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub contribution: Option<f32>,
 }
+
+/// Which rules, model and features decided, by content hash.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Versions {
+    /// The rule files and lists.
+    pub rules: Box<str>,
+    /// The model file; `null` when there is none.
+    pub model: Option<Box<str>>,
+    /// The feature catalogue.
+    pub features: Box<str>,
+}
+
+/// How the customer is to prove who they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Challenge {
+    /// EMV 3-D Secure with a challenge requested.
+    ThreeDs,
+}
+
+/// The answer to one transaction: what is sent, recorded, and sent again for a repeated request.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Decision {
+    /// `dec_` and a ULID.
+    pub decision_id: Box<str>,
+    /// The gateway's id of the transaction.
+    pub transaction_id: Box<str>,
+    /// What to do.
+    pub decision: Outcome,
+    /// The code that decided.
+    pub reason: Box<str>,
+    /// All reasons, most decisive first.
+    pub reasons: Vec<Reason>,
+    /// The fraud probability, 0..=1; `None` when no model could score.
+    pub score: Option<f32>,
+    /// The score for people.
+    pub risk_level: RiskLevel,
+    /// For `CHALLENGE`: how.
+    pub challenge: Option<Challenge>,
+    /// Whether something was missing that should have been there.
+    pub degraded: bool,
+    /// What.
+    pub missing: Vec<Box<str>>,
+    /// By what it was decided.
+    pub versions: Versions,
+}

@@ -6,6 +6,7 @@
 pub mod decision;
 pub mod enrichment;
 pub mod field;
+pub mod hash;
 pub mod ip;
 pub mod label;
 pub mod limits;

@@ -1,1 +1,30 @@
-//! The enrich room.
+//! What is known about the entities of a transaction beyond the transaction itself: stored profiles, asked for in one
+//! round trip, with a deadline.
+//!
+//! - `plan` what to ask for, compiled once per policy; how a stored text becomes a typed value
+//! - `record` one profile as it is written, checked
+//! - `source` the trait of a profile store, the ids of one transaction, the errors of a write
+//! - `embedded` the default store: one file in the data directory, or memory
+//! - `redis`, `redis_link`, `redis_target` Redis: the questions, the life of the connection, the URL
+//! - `profiles` either of the two, as configured
+//! - `import` NDJSON into a store
+//! - `counters` what an operator wants to see of all this
+//!
+//! What must hold:
+//! - A fetch never fails. What did not arrive is `TimedOut`, by output; it is never zero.
+//! - A fetch from Redis never outlasts its timeout, and costs next to nothing while there is no connection. The embedded store
+//!   does not wait for anything but the operating system's page cache, and reads no clock.
+//! - `Absent` is only said of a store that answered, or of an entity that the transaction does not have.
+//! - An answer belongs to the transaction that asked: a late reply is dropped, never handed to another.
+//! - One transaction costs at most one round trip, however many entities and fields it asks for.
+
+pub mod counters;
+pub mod embedded;
+pub mod import;
+pub mod plan;
+pub mod profiles;
+pub mod record;
+pub mod redis;
+pub mod redis_link;
+pub mod redis_target;
+pub mod source;

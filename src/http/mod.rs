@@ -1,1 +1,20 @@
-//! The http room.
+//! The two HTTP ports: decisions for gateways, and health, metrics and policy for operators.
+//!
+//! What must hold here: no input can panic, hold memory without a bound or hold a connection without a time limit; every
+//! error answer is a problem document (RFC 9457); a decision that has begun is finished even when its client goes away;
+//! and nothing below this room knows about HTTP.
+
+pub mod admin_port;
+pub mod auth;
+pub mod batch;
+pub mod body;
+pub mod decision_port;
+pub mod metrics;
+pub mod options;
+pub mod port;
+pub mod problem;
+pub mod request;
+pub mod server;
+pub mod service;
+pub mod transport;
+pub mod workers;

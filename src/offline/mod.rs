@@ -9,6 +9,7 @@
 //!   then they are counted and the first ones listed. No message repeats a card number.
 //! - Nothing here is decided twice: transactions are passed on in file order, and a label is delivered when its time has come.
 
+pub mod backtest;
 pub mod binding;
 pub mod cell;
 pub mod error;
@@ -28,6 +29,7 @@ pub mod output_parquet;
 pub mod replay;
 pub mod report;
 pub mod report_text;
+pub mod session;
 pub mod suggest;
 pub mod tally;
 pub mod transactions;

@@ -1,1 +1,22 @@
-//! The pipeline room.
+//! The walk of one transaction: from the bytes of a request to the bytes of an answer whose record is in the log.
+//!
+//! - Every answered live decision is in the log before its answer leaves, as `audit.ack` promises.
+//! - One lane orders `observe`, so that a record's sequence is the order in which the windows saw its transaction. Nothing
+//!   waits or does IO while it holds the lane.
+//! - The consequences of a record (approved, declined, labels) reach the windows when the record is in the log, in its order,
+//!   and before its answer leaves. A restart folds the same records and gets the same windows.
+//! - A request has one deadline. What did not arrive by then is missing, by name, in the answer and in the record.
+
+pub mod answer;
+pub mod fold;
+pub mod index;
+pub mod label;
+pub mod metrics;
+pub mod policy;
+pub mod recover;
+pub mod reload;
+pub mod secret;
+pub mod service;
+pub mod settings;
+pub mod start;
+pub mod stopwatch;

@@ -1,0 +1,52 @@
+//! The few things that the writer does with files, so that tests can make each of them fail.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// A disk. All calls block.
+pub trait Disk: Send + Sync + 'static {
+    /// Makes an empty file for reading and writing; empties one that is there.
+    fn create(&self, path: &Path) -> io::Result<File>;
+    /// Writes all of `bytes` from `offset` on. After an error, any part of them may be written.
+    fn write_all_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Returns when the content is on stable storage.
+    fn sync(&self, file: &File) -> io::Result<()>;
+    /// Cuts or extends the file.
+    fn set_len(&self, file: &File, bytes: u64) -> io::Result<()>;
+    /// Moves a file over another in the same directory.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Returns when the names in the directory are on stable storage.
+    fn sync_directory(&self, directory: &Path) -> io::Result<()>;
+}
+
+/// The machine's disk.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemDisk;
+
+impl Disk for SystemDisk {
+    fn create(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)
+    }
+
+    fn write_all_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        file.write_all_at(bytes, offset)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        file.sync_data()
+    }
+
+    fn set_len(&self, file: &File, bytes: u64) -> io::Result<()> {
+        file.set_len(bytes)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        File::open(directory)?.sync_all()
+    }
+}

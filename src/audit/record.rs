@@ -1,0 +1,161 @@
+//! The bodies of records: JSON that an auditor can read without this program, and that this program can decide again from.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use crate::domain::decision::{Decision, Versions};
+use crate::domain::enrichment::Enrichment;
+use crate::domain::label::Label;
+use crate::domain::transaction::Transaction;
+use crate::wire;
+use crate::wire::label::LabelJson;
+use crate::wire::rejection::Rejection;
+
+/// The version of the bodies that this program writes. A reader reads every version ever written.
+pub const BODY_SCHEMA: u16 = 1;
+
+/// How long each stage took, in microseconds.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StageTimes {
+    /// From the last byte of the request to the answer.
+    pub total: u64,
+    /// Reading and checking the JSON.
+    pub parse: u64,
+    /// Waiting for the enrichment store.
+    pub enrich: u64,
+    /// Reading and updating windows.
+    pub windows: u64,
+    /// Features and score.
+    pub model: u64,
+    /// Attributions.
+    pub explain: u64,
+    /// Rules.
+    pub rules: u64,
+    /// Writing the audit record. Not known yet in the record itself.
+    pub audit: u64,
+}
+
+/// One rule that matched.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RecordedHit {
+    /// Its id.
+    pub rule: Box<str>,
+    /// Whether it only watched.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shadow: bool,
+}
+
+/// Everything that the decision function saw and gave.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DecisionRecord {
+    /// The answer.
+    #[serde(flatten)]
+    pub answer: Decision,
+    /// What the request was known by.
+    pub idempotency_key: Box<str>,
+    /// Of the transaction's canonical JSON: what a repeated request must agree with. 128 bits in hexadecimal.
+    pub fingerprint: Box<str>,
+    /// When the request came, in milliseconds since the Unix epoch.
+    pub received_at_ms: i64,
+    /// Whether the transaction had been counted before, under another idempotency key.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub repeat: bool,
+    /// The sequence of the last record whose consequences the windows held.
+    pub state_sequence: u64,
+    /// The transaction, canonically.
+    pub transaction: Box<RawValue>,
+    /// What the enrichment store said, in catalogue order.
+    pub enrichment: Enrichment,
+    /// The feature vector, in catalogue order; `null` is missing.
+    pub features: Vec<Option<f64>>,
+    /// The features that are texts, by slot.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub feature_texts: Vec<(u16, Box<str>)>,
+    /// The model's raw margin (log-odds).
+    pub margin: Option<f32>,
+    /// How much each feature moved the margin, by slot, and the margin of nobody in particular; empty without attributions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contributions: Vec<(u16, f32)>,
+    /// The expected margin, which the contributions start from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bias: Option<f32>,
+    /// Every rule that matched, live or shadow.
+    pub hits: Vec<RecordedHit>,
+    /// The policy, by content hash.
+    pub policy: Box<str>,
+    /// How long the stages took.
+    pub latency_us: StageTimes,
+}
+
+impl DecisionRecord {
+    /// The transaction as a value.
+    pub fn transaction(&self) -> Result<Transaction, RecordError> {
+        let request = wire::transaction::parse_slice(self.transaction.get().as_bytes())?;
+        Ok(request.transaction)
+    }
+}
+
+/// A label as it was recorded.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LabelRecord {
+    /// The label, canonically.
+    pub label: Box<RawValue>,
+    /// The labelled transaction, canonically; absent when nothing was known of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction: Option<Box<RawValue>>,
+}
+
+impl LabelRecord {
+    /// A record of a label and, when it is known, of what was labelled.
+    pub fn new(label: &Label, transaction: Option<Box<RawValue>>) -> Result<Self, RecordError> {
+        let label = serde_json::value::to_raw_value(&LabelJson(label))?;
+        Ok(Self { label, transaction })
+    }
+
+    /// The label as a value.
+    pub fn label(&self) -> Result<Label, RecordError> {
+        Ok(wire::label::parse_slice(self.label.get().as_bytes())?)
+    }
+
+    /// The labelled transaction as a value.
+    pub fn transaction(&self) -> Result<Option<Transaction>, RecordError> {
+        let Some(transaction) = &self.transaction else { return Ok(None) };
+        Ok(Some(wire::transaction::parse_slice(transaction.get().as_bytes())?.transaction))
+    }
+}
+
+/// A change of policy, or the refusal of one.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct PolicyRecord {
+    /// What asked for it: `start`, `file_change`, `sighup` or `api`.
+    pub cause: Box<str>,
+    /// The policy that is live from here on.
+    pub policy: Box<str>,
+    /// What it is made of.
+    pub versions: Versions,
+    /// Why the candidate was refused; empty when it went live.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
+}
+
+/// Why a body cannot be written or read.
+#[derive(Debug, Error)]
+pub enum RecordError {
+    /// Not the JSON that this version expects.
+    #[error("the record's body is not what its schema says: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Its transaction or label is none.
+    #[error("the record's transaction or label is not valid: {0}")]
+    Invalid(#[from] Rejection),
+}
+
+/// Writes a body.
+pub fn encode<T: Serialize>(body: &T) -> Result<Vec<u8>, RecordError> {
+    Ok(serde_json::to_vec(body)?)
+}
+
+/// Reads a body.
+pub fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, RecordError> {
+    Ok(serde_json::from_slice(body)?)
+}

@@ -1,0 +1,302 @@
+//! What `tollgate` understands.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Low-latency fraud decisions: windowed features, an XGBoost model, rules, and an audit log that can be proven.
+#[derive(Parser, Debug)]
+#[command(name = "tollgate", version, about, max_term_width = 110)]
+#[command(
+    after_help = "Start here:\n  tollgate serve            decide over HTTP on 127.0.0.1:8080\n  tollgate check            check rules, model and features before they go live\n  tollgate decide tx.json   decide one transaction without a server, explained\n\nLogging goes to standard error; RUST_LOG chooses what (for example RUST_LOG=tollgate=debug)."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Decide transactions over HTTP.
+    Serve(ServeArgs),
+    /// Check rules, model and features as a reload would, and run the tests inside the rule files.
+    Check(CheckArgs),
+    /// Decide transactions from a file or standard input, explained, without a server.
+    Decide(DecideArgs),
+    /// Decide a file of past transactions as if they came live, and report how well that went.
+    Backtest(BacktestArgs),
+    /// Write a point-in-time training set: for each transaction the features that serving would have seen.
+    Features(FeaturesArgs),
+    /// Make realistic transactions with known fraud.
+    Simulate(SimulateArgs),
+    /// Look at the audit log and prove it.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Look at a model, or score rows with it.
+    #[command(subcommand)]
+    Model(ModelCommand),
+    /// Fill the enrichment store.
+    #[command(subcommand)]
+    Profiles(ProfilesCommand),
+}
+
+/// Where a policy is read from.
+#[derive(Args, Debug, Clone)]
+pub struct PolicyArgs {
+    /// Settings file; without it tollgate.toml in the working directory, if there is one.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Directory of the rules [default: rules].
+    #[arg(long, value_name = "DIR")]
+    pub rules: Option<PathBuf>,
+    /// Directory of the model [default: models/default]; "" decides by rules alone.
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Feature catalogue [default: models/features.yaml].
+    #[arg(long, visible_alias = "catalogue", value_name = "FILE")]
+    pub features: Option<PathBuf>,
+}
+
+/// `tollgate serve`
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    /// Where the policy is read from.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+    /// Address of the decision port [default: 127.0.0.1:8080]; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// Address of the admin port [default: 127.0.0.1:8081].
+    #[arg(long, value_name = "ADDR")]
+    pub admin: Option<SocketAddr>,
+    /// Directory of the audit log and the embedded profiles [default: data].
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Redis that holds the profiles, as redis://host:port; without it the embedded store.
+    #[arg(long, value_name = "URL", env = "TOLLGATE_REDIS")]
+    pub redis: Option<String>,
+}
+
+/// `tollgate check`
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// Where the policy is read from.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which file of transactions, and how its columns are to be read.
+#[derive(Args, Debug, Clone)]
+pub struct InputArgs {
+    /// Transactions: CSV, NDJSON (both also .gz) or Parquet (with the cargo feature `parquet`).
+    #[arg(long, value_name = "FILE")]
+    pub input: PathBuf,
+    /// Labels: what turned out to be fraud.
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// Which column of a foreign file is which field; see models/mappings/.
+    #[arg(long, value_name = "FILE")]
+    pub map: Option<PathBuf>,
+    /// Stop after that many transactions.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// Leave out rows that are wrong, and count them, instead of stopping at the first.
+    #[arg(long)]
+    pub skip_bad_rows: bool,
+}
+
+/// `tollgate decide`
+#[derive(Args, Debug)]
+pub struct DecideArgs {
+    /// Transactions as JSON or NDJSON; - is standard input.
+    #[arg(default_value = "-", value_name = "FILE")]
+    pub file: PathBuf,
+    /// Where the policy is read from.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+    /// Print each rule that matched with the values that it read, and the features that moved the score most.
+    #[arg(long)]
+    pub explain: bool,
+    /// Print one JSON answer a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tollgate backtest`
+#[derive(Args, Debug)]
+pub struct BacktestArgs {
+    /// What to read.
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// Where the policy is read from.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+    /// Write one line for each transaction: id, decision, reason, score.
+    #[arg(long, value_name = "FILE")]
+    pub decisions: Option<PathBuf>,
+    /// Measure on transactions from this moment on (RFC 3339); earlier ones only fill the windows.
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tollgate features`
+#[derive(Args, Debug)]
+pub struct FeaturesArgs {
+    /// What to read.
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// Where the policy is read from: its answers fill the streams `approved` and `declined`.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+    /// Where to write: .csv or .parquet.
+    #[arg(long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Write only rows from this moment on (RFC 3339); earlier ones only fill the windows.
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Print what was written as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tollgate simulate`
+#[derive(Args, Debug)]
+pub struct SimulateArgs {
+    /// Transactions to write, as NDJSON in the shape of the API.
+    #[arg(long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Labels to write, as NDJSON: what becomes known, when it becomes known.
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// The truth to write, as CSV: every fraud with its scenario, also those that nobody reports.
+    #[arg(long, value_name = "FILE")]
+    pub truth: Option<PathBuf>,
+    /// All parameters, as YAML; the flags below win.
+    #[arg(long, value_name = "FILE")]
+    pub parameters: Option<PathBuf>,
+    /// Seed: the same seed and parameters make the same bytes.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// How many customers.
+    #[arg(long, value_name = "N")]
+    pub customers: Option<u32>,
+    /// How many days.
+    #[arg(long, value_name = "N")]
+    pub days: Option<u32>,
+    /// The first day (RFC 3339).
+    #[arg(long, value_name = "TIME")]
+    pub start: Option<String>,
+    /// Print a summary as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tollgate audit`
+#[derive(Subcommand, Debug)]
+pub enum AuditCommand {
+    /// Check every record of a log: checksums, hash chain, order.
+    Verify(AuditArgs),
+    /// Print records as JSON, one a line.
+    Export(AuditExportArgs),
+    /// Print one record, readably.
+    Show(AuditShowArgs),
+}
+
+/// Which log.
+#[derive(Args, Debug)]
+pub struct AuditArgs {
+    /// Data directory of the service.
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub data: PathBuf,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tollgate audit export`
+#[derive(Args, Debug)]
+pub struct AuditExportArgs {
+    /// Data directory of the service.
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub data: PathBuf,
+    /// From this sequence on.
+    #[arg(long, default_value_t = 1)]
+    pub from: u64,
+    /// At most that many records.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+}
+
+/// `tollgate audit show`
+#[derive(Args, Debug)]
+pub struct AuditShowArgs {
+    /// Data directory of the service.
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub data: PathBuf,
+    /// The sequence of the record.
+    pub sequence: u64,
+}
+
+/// `tollgate model`
+#[derive(Subcommand, Debug)]
+pub enum ModelCommand {
+    /// Print what a model is made of.
+    Inspect(ModelInspectArgs),
+    /// Score rows.
+    Score(ModelScoreArgs),
+}
+
+/// `tollgate model inspect`
+#[derive(Args, Debug)]
+pub struct ModelInspectArgs {
+    /// Model directory or XGBoost JSON file.
+    pub model: PathBuf,
+    /// Print it as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tollgate model score`
+#[derive(Args, Debug)]
+pub struct ModelScoreArgs {
+    /// Model directory or XGBoost JSON file.
+    pub model: PathBuf,
+    /// Rows as CSV: the header names the model's features; an empty field is missing.
+    #[arg(long, value_name = "ROWS.csv")]
+    pub input: PathBuf,
+    /// Also write how much each feature moved the margin.
+    #[arg(long)]
+    pub contributions: bool,
+    /// Where to write.
+    #[arg(long, value_name = "OUT.csv")]
+    pub output: PathBuf,
+}
+
+/// `tollgate profiles`
+#[derive(Subcommand, Debug)]
+pub enum ProfilesCommand {
+    /// Read profiles as NDJSON: {"entity": "customer", "id": "c_7", "lifetime_orders": 5}.
+    Import(ProfilesImportArgs),
+}
+
+/// `tollgate profiles import`
+#[derive(Args, Debug)]
+pub struct ProfilesImportArgs {
+    /// The file; - is standard input.
+    pub file: PathBuf,
+    /// Data directory whose embedded store is filled.
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub data: PathBuf,
+    /// Redis to fill instead.
+    #[arg(long, value_name = "URL", env = "TOLLGATE_REDIS")]
+    pub redis: Option<String>,
+}

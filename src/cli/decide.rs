@@ -1,0 +1,112 @@
+//! `tollgate decide`
+
+use std::io::Read;
+
+use anyhow::{Context, bail};
+use serde_json::{Value as Json, json};
+
+use crate::cli::args::DecideArgs;
+use crate::cli::policy;
+use crate::engine::judge::Judgement;
+use crate::engine::policy::Policy;
+use crate::offline::session::Session;
+use crate::wire::transaction::{DecisionRequest, parse_value};
+
+/// Largest input, in bytes: for more there is `tollgate backtest`.
+const INPUT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// How many features are shown.
+const FEATURES_SHOWN: usize = 10;
+
+/// Runs it.
+pub fn run(args: &DecideArgs) -> anyhow::Result<()> {
+    let policy = policy::load(&args.policy)?;
+    let mut text = String::new();
+    policy::open(&args.file)?
+        .take(INPUT_BYTES_MAX)
+        .read_to_string(&mut text)
+        .with_context(|| format!("{}: cannot be read", args.file.display()))?;
+    let session = Session::new(&policy);
+    let mut wrong = 0;
+    // One JSON value after the other, with or without line ends between them: an object, or a list of objects.
+    let mut number = 0;
+    for value in serde_json::Deserializer::from_str(&text).into_iter::<Json>() {
+        let value = value.with_context(|| format!("{}: not JSON", args.file.display()))?;
+        let requests = match value {
+            Json::Array(items) => items,
+            other => vec![other],
+        };
+        for request in requests {
+            number += 1;
+            match parse_value(&request) {
+                Ok(request) => {
+                    let judgement = session.decide(&request.transaction, request.mode);
+                    print(args, &policy, &request, &judgement);
+                }
+                Err(rejection) => {
+                    wrong += 1;
+                    eprintln!("transaction {number}: {rejection}");
+                }
+            }
+        }
+    }
+    if wrong > 0 {
+        bail!("{wrong} of {number} transactions are wrong and were not decided");
+    }
+    if number == 0 {
+        bail!("{}: holds no transaction", args.file.display());
+    }
+    Ok(())
+}
+
+fn print(args: &DecideArgs, policy: &Policy, request: &DecisionRequest, judgement: &Judgement) {
+    let transaction = &request.transaction;
+    if args.json {
+        let answer = json!({
+            "transaction_id": transaction.id, "decision": judgement.outcome, "reason": judgement.reason,
+            "reasons": judgement.reasons, "score": judgement.score, "risk_level": judgement.risk_level,
+            "degraded": !judgement.missing.is_empty(),
+            "missing": judgement.missing.iter().map(|part| part.name()).collect::<Vec<_>>(),
+            "versions": policy.versions,
+        });
+        println!("{answer}");
+        return;
+    }
+    let score = judgement.score.map_or_else(|| "no score".to_owned(), |score| format!("score {score}"));
+    println!("{}  {}  {}  {score}", transaction.id, judgement.outcome, judgement.reason);
+    for reason in &judgement.reasons {
+        let rule = reason.rule.as_deref().map_or_else(String::new, |rule| format!(" [{rule}]"));
+        let message = reason.message.as_deref().map_or_else(String::new, |message| format!(" {message}"));
+        let moved = reason
+            .contribution
+            .map_or_else(String::new, |moved| format!(" moved the log-odds by {moved:+.3}"));
+        let value = reason.value.map_or_else(String::new, |value| format!(" = {value}"));
+        println!("    {}{value}{rule}{message}{moved}", reason.code);
+    }
+    if args.explain {
+        explain(policy, judgement);
+    }
+}
+
+fn explain(policy: &Policy, judgement: &Judgement) {
+    for hit in &judgement.hits {
+        let Some(rule) = policy.rules.rules().iter().find(|rule| rule.id == hit.rule) else { continue };
+        let shadow = if hit.is_shadow { " (shadow)" } else { "" };
+        println!("    rule {}{shadow}: {}", rule.id, rule.when.trim());
+        for read in rule.program().reads() {
+            let value = policy
+                .catalogue
+                .slot(&read.name)
+                .map(|slot| judgement.features.get(slot, policy.catalogue.types[slot]).to_string());
+            if let Some(value) = value {
+                println!("        {} = {value}", read.name);
+            }
+        }
+    }
+    let mut moved = judgement.contributions.clone();
+    moved.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
+    for (slot, contribution) in moved.into_iter().take(FEATURES_SHOWN) {
+        let slot = usize::from(slot);
+        let value = judgement.features.get(slot, policy.catalogue.types[slot]);
+        println!("    {contribution:+.4}  {} = {value}", policy.catalogue.features[slot].name);
+    }
+}

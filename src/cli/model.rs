@@ -1,0 +1,41 @@
+//! `tollgate model`
+
+use std::fs::File;
+use std::io::BufReader;
+
+use anyhow::Context;
+
+use crate::cli::args::{ModelCommand, ModelInspectArgs, ModelScoreArgs};
+use crate::cli::policy;
+use crate::model::inspect::summary;
+use crate::model::manifest::Model;
+use crate::model::score::score_csv;
+
+/// Runs it.
+pub fn run(command: &ModelCommand) -> anyhow::Result<()> {
+    match command {
+        ModelCommand::Inspect(args) => inspect(args),
+        ModelCommand::Score(args) => score(args),
+    }
+}
+
+fn inspect(args: &ModelInspectArgs) -> anyhow::Result<()> {
+    let summary = summary(&Model::load_either(&args.model)?);
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&summary)?);
+    } else {
+        print!("{summary}");
+    }
+    Ok(())
+}
+
+fn score(args: &ModelScoreArgs) -> anyhow::Result<()> {
+    let model = Model::load_either(&args.model)?;
+    let input =
+        File::open(&args.input).with_context(|| format!("{}: cannot be opened", args.input.display()))?;
+    let output = policy::create(&args.output)?;
+    let rows = score_csv(&model, BufReader::new(input), output, args.contributions)
+        .with_context(|| format!("{}", args.input.display()))?;
+    println!("{rows} rows in {}", args.output.display());
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! `tollgate serve`
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+
+use crate::cli::args::ServeArgs;
+use crate::cli::policy::{files, settings};
+use crate::config::file::Config;
+use crate::domain::time::{Clock, SystemClock};
+use crate::enrich::counters::ProfileCounters;
+use crate::enrich::embedded::EmbeddedProfiles;
+use crate::enrich::profiles::Profiles;
+use crate::enrich::redis::RedisProfiles;
+use crate::enrich::redis_target::RedisTarget;
+use crate::http::auth::ApiKeys;
+use crate::http::options::ServerOptions;
+use crate::http::server::Server;
+use crate::pipeline::reload;
+use crate::pipeline::service::Service;
+use crate::pipeline::settings::ServiceSettings;
+use crate::pipeline::start::{LogSettings, Parts};
+
+/// How long the log may take to hold everything at the end.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Serves until SIGTERM or Ctrl-C, then drains.
+pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
+    let config = effective(args)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads")?;
+    runtime.block_on(serve(args, config))
+}
+
+/// The settings with the flags over them.
+fn effective(args: &ServeArgs) -> anyhow::Result<Config> {
+    let mut config = settings(args.policy.config.as_deref())?;
+    let files = files(&args.policy, &config);
+    config.paths.rules = files.rules;
+    config.paths.model = files.model.unwrap_or_default();
+    config.paths.features = files.features;
+    if let Some(listen) = args.listen {
+        config.server.listen = listen;
+    }
+    if let Some(admin) = args.admin {
+        config.server.admin = admin;
+    }
+    if let Some(data) = &args.data {
+        config.paths.data.clone_from(data);
+    }
+    if let Some(redis) = &args.redis {
+        config.profiles.redis.clone_from(redis);
+    }
+    Ok(config)
+}
+
+async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let parts = Parts {
+        data: config.paths.data.clone(),
+        files: files(&args.policy, &config),
+        missing: config.on_missing.policy(),
+        settings: ServiceSettings {
+            deadline_default: Duration::from_millis(config.decision.deadline_ms),
+            enrich_timeout_max: Duration::from_millis(config.decision.enrich_timeout_ms),
+            clock_skew_max: Duration::from_secs(config.decision.clock_skew_max_s),
+            in_flight_max: config.server.in_flight_max,
+            decisions_max: config.decision.idempotency_keys_max,
+            on_audit_failure: config.decision.on_audit_failure,
+        },
+        log: LogSettings {
+            ack: config.audit.ack,
+            commit_interval: Duration::from_millis(config.audit.commit_interval_ms),
+            segment_bytes_max: config.audit.segment_mib << 20,
+            queue_max: config.audit.queue_records_max,
+        },
+    };
+    let profiles = profiles(&config)?;
+    let service = tokio::task::spawn_blocking(move || Service::start(parts, profiles, clock)).await??;
+    service.record_policy("start", &service.policy_status()).await;
+    let _watch = reload::watch(Arc::clone(&service)).context("the policy's files cannot be watched")?;
+
+    let server = Server::bind(server_options(&config)?, Arc::clone(&service)).await?;
+    info!(
+        listen = %server.decision_address(),
+        admin = %server.admin_address(),
+        policy = %service.policy_status().policy,
+        "ready to decide"
+    );
+    server.run(shutdown(Arc::clone(&service))).await;
+    let closed = tokio::task::spawn_blocking(move || service.close(CLOSE_PATIENCE)).await?;
+    closed.context("the audit log could not be closed cleanly")?;
+    info!("drained and closed");
+    Ok(())
+}
+
+fn profiles(config: &Config) -> anyhow::Result<Profiles> {
+    if config.profiles.redis.is_empty() {
+        std::fs::create_dir_all(&config.paths.data)
+            .with_context(|| format!("{}: the data directory cannot be made", config.paths.data.display()))?;
+        return Ok(Profiles::Embedded(EmbeddedProfiles::open(&config.paths.data)?));
+    }
+    let target = RedisTarget::parse(&config.profiles.redis).context("--redis")?;
+    info!(%target, "profiles come from Redis");
+    let counters = Arc::new(ProfileCounters::default());
+    Ok(Profiles::Redis(RedisProfiles::start(target, counters, &tokio::runtime::Handle::current())))
+}
+
+fn server_options(config: &Config) -> anyhow::Result<ServerOptions> {
+    let server = &config.server;
+    Ok(ServerOptions {
+        decision_address: server.listen,
+        admin_address: server.admin,
+        keys: ApiKeys::new(&config.auth.decision_keys, &config.auth.admin_keys)?,
+        connections_max: server.connections_max,
+        head_timeout: Duration::from_millis(server.header_timeout_ms),
+        body_timeout: Duration::from_millis(server.body_timeout_ms),
+        drain_timeout: Duration::from_millis(server.drain_timeout_ms),
+        ..ServerOptions::default()
+    })
+}
+
+/// Ends at SIGTERM or Ctrl-C; SIGHUP reloads the policy.
+async fn shutdown(service: Arc<Service>) {
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hang_up)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
+    else {
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break info!("SIGTERM: draining"),
+            _ = interrupt.recv() => break info!("interrupted: draining"),
+            _ = hang_up.recv() => {
+                service.reload("sighup").await;
+            }
+        }
+    }
+    service.start_draining();
+}

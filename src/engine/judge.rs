@@ -1,0 +1,232 @@
+//! `judge`: everything that is known of a transaction in, the decision with its reasons out.
+
+use smallvec::SmallVec;
+
+use crate::domain::decision::{Outcome, Reason, ReasonSource, RiskLevel};
+use crate::domain::enrichment::Enrichment;
+use crate::domain::time::EventTime;
+use crate::domain::transaction::Transaction;
+use crate::domain::value::Value;
+use crate::engine::policy::{BoundModel, Policy};
+use crate::engine::settings::Part;
+use crate::expr::program::Facts;
+use crate::expr::schema::Slot;
+use crate::feature::extract;
+use crate::feature::facts::{SCORE_SLOT, TransactionFacts};
+use crate::feature::vector::FeatureVector;
+use crate::model::forest::probability;
+use crate::model::manifest::Thresholds;
+use crate::rules::list::Lists;
+
+/// How many of the features that raised the score are named as reasons.
+const MODEL_REASONS_MAX: usize = 3;
+
+/// What a stage of `judge` has just finished, for those who measure; nothing depends on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// The vector and the score.
+    Model,
+    /// The attributions.
+    Explain,
+    /// The rules and the decision.
+    Rules,
+}
+
+/// A rule that matched.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RuleHit {
+    /// Its id.
+    pub rule: Box<str>,
+    /// Whether it only watched.
+    pub is_shadow: bool,
+}
+
+/// What `judge` found.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Judgement {
+    /// The decision.
+    pub outcome: Outcome,
+    /// The code that decided.
+    pub reason: Box<str>,
+    /// All reasons, most decisive first.
+    pub reasons: Vec<Reason>,
+    /// The fraud probability.
+    pub score: Option<f32>,
+    /// The raw margin (log-odds).
+    pub margin: Option<f32>,
+    /// The score for people.
+    pub risk_level: RiskLevel,
+    /// The whole feature vector.
+    pub features: FeatureVector,
+    /// How much each feature of the model moved the margin, by catalogue slot; zeros are left out.
+    pub contributions: Vec<(u16, f32)>,
+    /// The expected margin that the contributions start from.
+    pub bias: Option<f32>,
+    /// Every rule that matched, in file order.
+    pub hits: SmallVec<[RuleHit; 8]>,
+    /// What was missing.
+    pub missing: SmallVec<[Part; 2]>,
+}
+
+struct Scored {
+    score: f32,
+    margin: f32,
+    bias: f32,
+    contributions: Vec<(u16, f32)>,
+    risk_level: RiskLevel,
+}
+
+/// What rules see: the transaction, its features, the score and the lists.
+struct JudgeFacts<'a> {
+    transaction: TransactionFacts<'a>,
+    score: Option<f32>,
+    lists: &'a Lists,
+    at: EventTime,
+}
+
+impl Facts for JudgeFacts<'_> {
+    fn value(&self, slot: Slot) -> Value<'_> {
+        if slot == SCORE_SLOT {
+            return self.score.map_or(Value::Missing, |score| Value::Double(f64::from(score)));
+        }
+        self.transaction.value(slot)
+    }
+
+    fn in_list(&self, list: usize, value: Value<'_>) -> bool {
+        self.lists.contains(list, value, self.at)
+    }
+}
+
+/// Decides. `windows` is what `observe` saw, `enrichment` what the store said. `lap` is told when a stage is over.
+pub fn judge(
+    policy: &Policy,
+    transaction: &Transaction,
+    windows: FeatureVector,
+    enrichment: &Enrichment,
+    lap: &mut dyn FnMut(Stage),
+) -> Judgement {
+    let features = extract::vector(&policy.catalogue, transaction, windows, enrichment);
+    let scored = policy.model.as_ref().and_then(|bound| score(bound, &features, lap));
+    let mut missing = SmallVec::new();
+    if enrichment.is_incomplete() {
+        missing.push(Part::EnrichProfile);
+    }
+    if scored.is_none() {
+        missing.push(Part::Model);
+    }
+
+    let facts = JudgeFacts {
+        transaction: TransactionFacts {
+            transaction,
+            features: &features,
+            feature_types: &policy.catalogue.types,
+            metadata_keys: &policy.metadata_keys,
+        },
+        score: scored.as_ref().map(|scored| scored.score),
+        lists: policy.rules.lists(),
+        at: transaction.occurred_at,
+    };
+    let hits = policy.rules.evaluate(&facts, transaction.occurred_at);
+    let verdict = policy.rules.decide(&hits);
+    let mut outcome = verdict.outcome;
+    let mut reason: Box<str> = verdict.reason.into();
+    let mut reasons = policy.rules.reasons(&hits, &facts);
+    if let Some((floor, floor_reason)) = missing_floor(policy, &missing).filter(|(floor, _)| *floor > outcome)
+    {
+        outcome = floor;
+        reason = floor_reason.code.clone();
+        reasons.insert(0, floor_reason);
+    }
+    if let Some(scored) = &scored {
+        add_model_reasons(policy, &features, scored, &mut reasons);
+    }
+    let hits = hits
+        .iter()
+        .filter_map(|hit| policy.rules.rule(*hit).map(|rule| (rule, hit.live)))
+        .map(|(rule, live)| RuleHit { rule: rule.id.clone(), is_shadow: !live })
+        .collect();
+    lap(Stage::Rules);
+    Judgement {
+        outcome,
+        reason,
+        reasons,
+        score: scored.as_ref().map(|scored| scored.score),
+        margin: scored.as_ref().map(|scored| scored.margin),
+        risk_level: scored.as_ref().map_or(RiskLevel::Unknown, |scored| scored.risk_level),
+        bias: scored.as_ref().map(|scored| scored.bias),
+        contributions: scored.map_or_else(Vec::new, |scored| scored.contributions),
+        features,
+        hits,
+        missing,
+    }
+}
+
+/// The most severe outcome that config asks for what is missing.
+fn missing_floor(policy: &Policy, missing: &[Part]) -> Option<(Outcome, Reason)> {
+    let worst = missing
+        .iter()
+        .filter_map(|part| {
+            let on_missing = match part {
+                Part::EnrichProfile => policy.missing.enrich,
+                Part::Model => policy.missing.model,
+            };
+            on_missing.floor().map(|floor| (floor, *part))
+        })
+        .max_by_key(|(floor, _)| *floor);
+    worst.map(|(floor, part)| {
+        let reason = Reason {
+            code: format!("missing_{}", part.name().replace('.', "_")).into(),
+            source: ReasonSource::Degraded,
+            rule: None,
+            message: Some(format!("{} is missing, and config asks for at least {floor} then", part.name())),
+            value: None,
+            contribution: None,
+        };
+        (floor, reason)
+    })
+}
+
+/// The score with its attributions; `None` when the model cannot score, which a checked binding rules out.
+fn score(bound: &BoundModel, features: &FeatureVector, lap: &mut dyn FnMut(Stage)) -> Option<Scored> {
+    let model = &bound.model;
+    let row = bound.binding.row(features.numbers());
+    let margin = model.forest.margin(&row).ok()?;
+    lap(Stage::Model);
+    let contributions = model.attributor.contributions(&model.forest, &row).ok()?;
+    let by_slot = bound.binding.slots().iter().zip(&contributions.features);
+    let score = probability(margin);
+    let scored = Scored {
+        score,
+        margin,
+        bias: contributions.bias,
+        contributions: by_slot
+            .filter(|(_, moved)| **moved != 0.0)
+            .map(|(slot, moved)| (*slot, *moved))
+            .collect(),
+        risk_level: match model.thresholds {
+            Thresholds { high, .. } if score >= high => RiskLevel::High,
+            Thresholds { elevated, .. } if score >= elevated => RiskLevel::Elevated,
+            Thresholds { .. } => RiskLevel::Low,
+        },
+    };
+    lap(Stage::Explain);
+    Some(scored)
+}
+
+/// Names the features that raised the score most.
+fn add_model_reasons(policy: &Policy, features: &FeatureVector, scored: &Scored, reasons: &mut Vec<Reason>) {
+    let mut raising: SmallVec<[(u16, f32); 64]> =
+        scored.contributions.iter().filter(|(_, moved)| *moved > 0.0).copied().collect();
+    raising.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    for (slot, moved) in raising.into_iter().take(MODEL_REASONS_MAX) {
+        let value = features.numbers()[usize::from(slot)];
+        reasons.push(Reason {
+            code: policy.catalogue.features[usize::from(slot)].name.clone(),
+            source: ReasonSource::Model,
+            rule: None,
+            message: None,
+            value: (!value.is_nan()).then_some(value),
+            contribution: Some(moved),
+        });
+    }
+}

@@ -1,0 +1,127 @@
+//! A policy: catalogue, model, rules and what missing parts mean, checked together, named by one hash. Immutable.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::domain::decision::Versions;
+use crate::domain::hash::sha256_of_parts;
+use crate::domain::value::ValueType;
+use crate::engine::settings::{MissingPolicy, OnMissing};
+use crate::feature::catalogue::Catalogue;
+use crate::feature::facts::SCORE_SLOT;
+use crate::model::manifest::{Binding, Model};
+use crate::rules::directory::SourceFile;
+use crate::rules::set::RuleSet;
+
+/// Where a policy is read from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PolicyFiles {
+    /// The directory of the rules.
+    pub rules: PathBuf,
+    /// The directory of the model; `None` decides by rules alone.
+    pub model: Option<PathBuf>,
+    /// The feature catalogue.
+    pub features: PathBuf,
+}
+
+impl PolicyFiles {
+    /// Everything that a change of must lead to a reload.
+    pub fn watched(&self) -> Vec<PathBuf> {
+        let model = self.model.as_deref().map(Path::to_owned);
+        [Some(self.rules.clone()), model, Some(self.features.clone())].into_iter().flatten().collect()
+    }
+}
+
+/// A model, and where its features stand in the vector.
+#[derive(Debug)]
+pub struct BoundModel {
+    /// The model.
+    pub model: Model,
+    /// The slot of each of its features.
+    pub binding: Binding,
+}
+
+/// A policy.
+#[derive(Debug)]
+pub struct Policy {
+    /// The features.
+    pub catalogue: Arc<Catalogue>,
+    /// The model, if there is one.
+    pub model: Option<BoundModel>,
+    /// The rules.
+    pub rules: RuleSet,
+    /// The metadata keys that expressions read, in the order of their slots.
+    pub metadata_keys: Box<[Box<str>]>,
+    /// What missing parts mean.
+    pub missing: MissingPolicy,
+    /// What it is made of.
+    pub versions: Versions,
+    /// `sha256:` and the hash of all of it.
+    pub hash: Box<str>,
+}
+
+impl Policy {
+    /// Reads and checks all files. Each mistake is a text with its file and line; all are reported at once, except that rules
+    /// and model are not looked at when the catalogue that they refer to is wrong.
+    pub fn load(files: &PolicyFiles, missing: MissingPolicy) -> Result<Self, Vec<String>> {
+        let catalogue = Catalogue::load(&files.features)
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        let model = files.model.as_deref().map(|directory| bind(directory, &catalogue)).transpose();
+        let rules = load_rules(&files.rules, &catalogue);
+        match (model, rules) {
+            (Ok(model), Ok(rules)) => Ok(Self::new(Arc::new(catalogue), model, rules, missing)),
+            (model, rules) => Err([model.err(), rules.err()].into_iter().flatten().flatten().collect()),
+        }
+    }
+
+    /// A catalogue alone: no model, and rules that approve everything. For training sets of a catalogue that nothing else fits.
+    pub fn features_only(features: &Path, missing: MissingPolicy) -> Result<Self, Vec<String>> {
+        let catalogue = Catalogue::load(features)
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        let default = SourceFile {
+            name: "default.yaml".to_owned(),
+            text: "default: {then: APPROVE, reason: no_rule_matched}\n".to_owned(),
+        };
+        let rules = RuleSet::from_files(&[default], &catalogue.schema)
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        let no_model_needed = MissingPolicy { model: OnMissing::Continue, ..missing };
+        Ok(Self::new(Arc::new(catalogue), None, rules, no_model_needed))
+    }
+
+    fn new(
+        catalogue: Arc<Catalogue>,
+        model: Option<BoundModel>,
+        rules: RuleSet,
+        missing: MissingPolicy,
+    ) -> Self {
+        let versions = Versions {
+            rules: rules.hash().into(),
+            model: model.as_ref().map(|bound| bound.model.sha256.clone()),
+            features: catalogue.sha256.clone(),
+        };
+        let missing_text = format!("{missing:?}");
+        let parts =
+            [&*versions.rules, versions.model.as_deref().unwrap_or(""), &versions.features, &missing_text];
+        let hash = sha256_of_parts(parts.map(str::as_bytes));
+        let metadata_keys = rules.metadata_keys().iter().map(|(key, _)| key.clone()).collect();
+        Self { catalogue, model, rules, metadata_keys, missing, versions, hash }
+    }
+}
+
+fn bind(directory: &Path, catalogue: &Catalogue) -> Result<BoundModel, Vec<String>> {
+    let model = Model::load(directory).map_err(|error| vec![error.to_string()])?;
+    let is_number = |value_type| value_type != ValueType::Text;
+    let names: Vec<Option<&str>> = catalogue
+        .features
+        .iter()
+        .map(|feature| is_number(feature.value_type).then_some(&*feature.name))
+        .collect();
+    let binding = model.bind(&names).map_err(|error| vec![error.to_string()])?;
+    Ok(BoundModel { model, binding })
+}
+
+fn load_rules(directory: &Path, catalogue: &Catalogue) -> Result<RuleSet, Vec<String>> {
+    let mut schema = catalogue.schema.clone();
+    schema.add("score", ValueType::Double, SCORE_SLOT, true).map_err(|error| vec![error.to_string()])?;
+    RuleSet::load(directory, &schema).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}

@@ -1,0 +1,86 @@
+//! Everything that decisions change: the windows, and what has been counted. A fold over the audit log.
+
+use std::sync::Arc;
+
+use crate::domain::decision::Outcome;
+use crate::domain::label::Label;
+use crate::domain::transaction::Transaction;
+use crate::engine::ledger::Ledger;
+use crate::feature::catalogue::Catalogue;
+use crate::feature::extract;
+use crate::window::event::{Attempt, Key, KeyHasher};
+use crate::window::layout::{Layout, Stream};
+use crate::window::store::WindowStore;
+
+/// What `KeyHasher` counts transactions under; entities have the numbers below.
+const TRANSACTION_KIND: usize = u8::MAX as usize;
+
+/// The state.
+#[derive(Debug)]
+pub struct State {
+    /// The windows.
+    pub windows: WindowStore,
+    /// What has been counted.
+    pub ledger: Ledger,
+    /// How entities become keys.
+    pub hasher: KeyHasher,
+}
+
+/// What the state knows a transaction by.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    /// The transaction itself.
+    pub transaction: Key,
+    /// Who took part, when and with how much.
+    pub attempt: Attempt,
+}
+
+impl State {
+    /// An empty state. `secret` keys the hashes of entities, so that nobody outside can make two of them collide; the same
+    /// secret gives the same state for the same log.
+    pub fn new(layout: Arc<Layout>, secret: [u8; 16], transactions_max: usize) -> Self {
+        Self {
+            windows: WindowStore::new(layout),
+            ledger: Ledger::new(transactions_max),
+            hasher: KeyHasher::new(secret),
+        }
+    }
+
+    /// What the state knows a transaction by.
+    pub fn counted(&self, catalogue: &Catalogue, transaction: &Transaction) -> Counted {
+        Counted {
+            transaction: self.hasher.key(TRANSACTION_KIND, &[transaction.id.as_str()]),
+            attempt: extract::attempt(catalogue, &self.hasher, transaction),
+        }
+    }
+
+    /// Counts an attempt that has been decided before, without reading anything: how a log is folded. `false` when it had
+    /// been counted.
+    pub fn restore_attempt(&self, counted: &Counted) -> bool {
+        let is_new = self.ledger.count_attempt(counted.transaction);
+        if is_new {
+            self.windows.add(&counted.attempt);
+        }
+        is_new
+    }
+
+    /// Counts what was answered, for the streams `approved` and `declined`. To be called once for each attempt that counted.
+    pub fn record_outcome(&self, attempt: &Attempt, outcome: Outcome) {
+        match outcome {
+            Outcome::Approve => self.windows.record_outcome(Stream::Approved, attempt),
+            Outcome::Block => self.windows.record_outcome(Stream::Declined, attempt),
+            Outcome::Review | Outcome::Challenge => {}
+        }
+    }
+
+    /// Counts a label at its time for everyone who took part in the labelled transaction. A transaction counts once as
+    /// fraud and once as legitimate, however often it is said; `false` when it has been said before.
+    pub fn record_label(&self, counted: &Counted, label: &Label) -> bool {
+        let is_new = self.ledger.count_label(counted.transaction, label.verdict);
+        if is_new {
+            let fraud = label.verdict == crate::domain::label::Verdict::Fraud;
+            self.windows.record_label(&counted.attempt.keys, label.occurred_at, fraud);
+        }
+        is_new
+    }
+}

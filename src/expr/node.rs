@@ -1,0 +1,463 @@
+//! The compiled tree: one enum per type, so that nothing asks for a type while it runs. `None` is missing.
+//!
+//! What allocates: joining texts, changing their case, making a text of something else, and the regular expression
+//! engine's own cache (once per thread). Everything else neither allocates nor looks anything up.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use regex::Regex;
+
+use crate::domain::value::Value;
+use crate::expr::program::Facts;
+use crate::expr::schema::Slot;
+use crate::expr::temporal::{self, Part};
+
+/// A comparison.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Comparison {
+    Equal,
+    NotEqual,
+    Less,
+    LessEqual,
+    Greater,
+    GreaterEqual,
+}
+
+impl Comparison {
+    /// Whether it holds; NaN has no order to anything, and only `!=` holds for it.
+    pub(crate) fn holds(self, order: Option<Ordering>) -> bool {
+        match self {
+            Self::Equal => order == Some(Ordering::Equal),
+            Self::NotEqual => order != Some(Ordering::Equal),
+            Self::Less => order == Some(Ordering::Less),
+            Self::LessEqual => matches!(order, Some(Ordering::Less | Ordering::Equal)),
+            Self::Greater => order == Some(Ordering::Greater),
+            Self::GreaterEqual => matches!(order, Some(Ordering::Greater | Ordering::Equal)),
+        }
+    }
+
+    /// The same comparison with its sides swapped.
+    pub(crate) fn swapped(self) -> Self {
+        match self {
+            Self::Equal | Self::NotEqual => self,
+            Self::Less => Self::Greater,
+            Self::LessEqual => Self::GreaterEqual,
+            Self::Greater => Self::Less,
+            Self::GreaterEqual => Self::LessEqual,
+        }
+    }
+}
+
+/// Arithmetic of numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Arithmetic {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Remainder,
+}
+
+/// A test of two texts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum TextTest {
+    StartsWith,
+    EndsWith,
+    Contains,
+}
+
+/// How a double becomes whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Rounding {
+    Ceil,
+    Floor,
+    /// To the nearest, halves away from zero.
+    Round,
+}
+
+/// `condition ? then : otherwise`
+#[derive(Debug)]
+pub(crate) struct Choice<T> {
+    pub(crate) condition: BoolNode,
+    pub(crate) then: T,
+    pub(crate) otherwise: T,
+}
+
+impl<T> Choice<T> {
+    fn pick<F: Facts + ?Sized>(&self, facts: &F) -> Option<&T> {
+        Some(if self.condition.eval(facts)? { &self.then } else { &self.otherwise })
+    }
+}
+
+#[derive(Debug)]
+pub(crate) enum BoolNode {
+    Const(bool),
+    Slot(Slot),
+    Choice(Box<Choice<BoolNode>>),
+    Not(Box<BoolNode>),
+    All(Box<[BoolNode]>),
+    Any(Box<[BoolNode]>),
+    Has(Slot),
+    CompareBool(Comparison, Box<(BoolNode, BoolNode)>),
+    CompareInt(Comparison, Box<(IntNode, IntNode)>),
+    CompareDouble(Comparison, Box<(DoubleNode, DoubleNode)>),
+    CompareIntDouble(Comparison, Box<(IntNode, DoubleNode)>),
+    CompareText(Comparison, Box<(TextNode, TextNode)>),
+    CompareTime(Comparison, Box<(TimeNode, TimeNode)>),
+    CompareDuration(Comparison, Box<(DurationNode, DurationNode)>),
+    IntIn(Box<(IntNode, Box<[i64]>)>),
+    DoubleIn(Box<(DoubleNode, Box<[f64]>)>),
+    TextIn(Box<(TextNode, Box<[Box<str>]>)>),
+    TextInList(Box<TextNode>, usize),
+    IntInList(Box<IntNode>, usize),
+    Text(TextTest, Box<(TextNode, TextNode)>),
+    Matches(Box<(TextNode, Regex)>),
+}
+
+#[derive(Debug)]
+pub(crate) enum IntNode {
+    Const(i64),
+    Slot(Slot),
+    Choice(Box<Choice<IntNode>>),
+    Negate(Box<IntNode>),
+    Abs(Box<IntNode>),
+    Arithmetic(Arithmetic, Box<(IntNode, IntNode)>),
+    Size(Box<TextNode>),
+    FromDouble(Box<DoubleNode>),
+    FromText(Box<TextNode>),
+    FromTime(Box<TimeNode>),
+    TimePart(Part, Box<(TimeNode, TimeZone)>),
+    DurationPart(Part, Box<DurationNode>),
+}
+
+#[derive(Debug)]
+pub(crate) enum DoubleNode {
+    Const(f64),
+    Slot(Slot),
+    Choice(Box<Choice<DoubleNode>>),
+    Negate(Box<DoubleNode>),
+    Abs(Box<DoubleNode>),
+    Arithmetic(Arithmetic, Box<(DoubleNode, DoubleNode)>),
+    Rounded(Rounding, Box<DoubleNode>),
+    FromInt(Box<IntNode>),
+    FromText(Box<TextNode>),
+    /// `double(metadata.x)`: a number, or a text that holds one.
+    FromDynamic(Slot),
+}
+
+#[derive(Debug)]
+pub(crate) enum TextNode {
+    Const(Box<str>),
+    Slot(Slot),
+    Choice(Box<Choice<TextNode>>),
+    Join(Box<(TextNode, TextNode)>),
+    Lower(Box<TextNode>),
+    Upper(Box<TextNode>),
+    FromBool(Box<BoolNode>),
+    FromInt(Box<IntNode>),
+    FromDouble(Box<DoubleNode>),
+    FromTime(Box<TimeNode>),
+    FromDuration(Box<DurationNode>),
+    /// `string(metadata.x)`: whatever it is, as text.
+    FromDynamic(Slot),
+}
+
+#[derive(Debug)]
+pub(crate) enum TimeNode {
+    Const(Timestamp),
+    Slot(Slot),
+    Choice(Box<Choice<TimeNode>>),
+    FromText(Box<TextNode>),
+    FromInt(Box<IntNode>),
+    Plus(Box<(TimeNode, DurationNode)>),
+    Minus(Box<(TimeNode, DurationNode)>),
+}
+
+#[derive(Debug)]
+pub(crate) enum DurationNode {
+    Const(SignedDuration),
+    Choice(Box<Choice<DurationNode>>),
+    FromText(Box<TextNode>),
+    Between(Box<(TimeNode, TimeNode)>),
+    Plus(Box<(DurationNode, DurationNode)>),
+    Minus(Box<(DurationNode, DurationNode)>),
+}
+
+impl BoolNode {
+    pub(crate) fn eval<F: Facts + ?Sized>(&self, facts: &F) -> Option<bool> {
+        match self {
+            Self::Const(flag) => Some(*flag),
+            Self::Slot(slot) => match facts.value(*slot) {
+                Value::Bool(flag) => Some(flag),
+                _ => None,
+            },
+            Self::Choice(choice) => choice.pick(facts)?.eval(facts),
+            Self::Not(operand) => operand.eval(facts).map(|flag| !flag),
+            Self::All(terms) => absorb(terms, false, facts),
+            Self::Any(terms) => absorb(terms, true, facts),
+            Self::Has(slot) => Some(facts.value(*slot).is_present()),
+            Self::CompareBool(comparison, sides) => {
+                Some(comparison.holds(Some(sides.0.eval(facts)?.cmp(&sides.1.eval(facts)?))))
+            }
+            Self::CompareInt(comparison, sides) => {
+                Some(comparison.holds(Some(sides.0.eval(facts)?.cmp(&sides.1.eval(facts)?))))
+            }
+            Self::CompareDouble(comparison, sides) => {
+                Some(comparison.holds(sides.0.eval(facts)?.partial_cmp(&sides.1.eval(facts)?)))
+            }
+            Self::CompareIntDouble(comparison, sides) => {
+                Some(comparison.holds(int_double_order(sides.0.eval(facts)?, sides.1.eval(facts)?)))
+            }
+            Self::CompareText(comparison, sides) => {
+                Some(comparison.holds(Some(sides.0.eval(facts)?.cmp(&sides.1.eval(facts)?))))
+            }
+            Self::CompareTime(comparison, sides) => {
+                Some(comparison.holds(Some(sides.0.eval(facts)?.cmp(&sides.1.eval(facts)?))))
+            }
+            Self::CompareDuration(comparison, sides) => {
+                Some(comparison.holds(Some(sides.0.eval(facts)?.cmp(&sides.1.eval(facts)?))))
+            }
+            Self::IntIn(sides) => sides.0.eval(facts).map(|number| sides.1.contains(&number)),
+            Self::DoubleIn(sides) => sides.0.eval(facts).map(|number| sides.1.contains(&number)),
+            Self::TextIn(sides) => {
+                sides.0.eval(facts).map(|text| sides.1.iter().any(|element| **element == *text))
+            }
+            Self::TextInList(operand, list) => {
+                operand.eval(facts).map(|text| facts.in_list(*list, Value::Text(&text)))
+            }
+            Self::IntInList(operand, list) => {
+                operand.eval(facts).map(|number| facts.in_list(*list, Value::Int(number)))
+            }
+            Self::Text(test, sides) => {
+                let (text, part) = (sides.0.eval(facts)?, sides.1.eval(facts)?);
+                Some(match test {
+                    TextTest::StartsWith => text.starts_with(&*part),
+                    TextTest::EndsWith => text.ends_with(&*part),
+                    TextTest::Contains => text.contains(&*part),
+                })
+            }
+            Self::Matches(sides) => sides.0.eval(facts).map(|text| sides.1.is_match(&text)),
+        }
+    }
+}
+
+/// `&&` (`decisive` is false) and `||` (`decisive` is true): one decisive term decides, else one missing term makes the
+/// whole missing.
+fn absorb<F: Facts + ?Sized>(terms: &[BoolNode], decisive: bool, facts: &F) -> Option<bool> {
+    let mut result = Some(!decisive);
+    for term in terms {
+        match term.eval(facts) {
+            Some(flag) if flag == decisive => return Some(decisive),
+            Some(_) => {}
+            None => result = None,
+        }
+    }
+    result
+}
+
+impl IntNode {
+    pub(crate) fn eval<F: Facts + ?Sized>(&self, facts: &F) -> Option<i64> {
+        match self {
+            Self::Const(number) => Some(*number),
+            Self::Slot(slot) => match facts.value(*slot) {
+                Value::Int(number) => Some(number),
+                _ => None,
+            },
+            Self::Choice(choice) => choice.pick(facts)?.eval(facts),
+            Self::Negate(operand) => operand.eval(facts)?.checked_neg(),
+            Self::Abs(operand) => operand.eval(facts)?.checked_abs(),
+            Self::Arithmetic(operation, sides) => {
+                let (left, right) = (sides.0.eval(facts)?, sides.1.eval(facts)?);
+                match operation {
+                    Arithmetic::Add => left.checked_add(right),
+                    Arithmetic::Subtract => left.checked_sub(right),
+                    Arithmetic::Multiply => left.checked_mul(right),
+                    Arithmetic::Divide => left.checked_div(right),
+                    Arithmetic::Remainder => left.checked_rem(right),
+                }
+            }
+            Self::Size(operand) => i64::try_from(operand.eval(facts)?.chars().count()).ok(),
+            Self::FromDouble(operand) => whole(operand.eval(facts)?),
+            Self::FromText(operand) => operand.eval(facts)?.parse().ok(),
+            Self::FromTime(operand) => Some(floor_second(operand.eval(facts)?)),
+            Self::TimePart(part, sides) => Some(temporal::time_part(sides.0.eval(facts)?, *part, &sides.1)),
+            Self::DurationPart(part, operand) => temporal::duration_part(operand.eval(facts)?, *part),
+        }
+    }
+}
+
+impl DoubleNode {
+    pub(crate) fn eval<F: Facts + ?Sized>(&self, facts: &F) -> Option<f64> {
+        match self {
+            Self::Const(number) => Some(*number),
+            Self::Slot(slot) => match facts.value(*slot) {
+                Value::Double(number) => Some(number),
+                Value::Int(number) => Some(double(number)),
+                _ => None,
+            },
+            Self::Choice(choice) => choice.pick(facts)?.eval(facts),
+            Self::Negate(operand) => operand.eval(facts).map(|number| -number),
+            Self::Abs(operand) => operand.eval(facts).map(f64::abs),
+            Self::Arithmetic(operation, sides) => {
+                let (left, right) = (sides.0.eval(facts)?, sides.1.eval(facts)?);
+                Some(match operation {
+                    Arithmetic::Add => left + right,
+                    Arithmetic::Subtract => left - right,
+                    Arithmetic::Multiply => left * right,
+                    Arithmetic::Divide => left / right,
+                    Arithmetic::Remainder => return None,
+                })
+            }
+            Self::Rounded(rounding, operand) => operand.eval(facts).map(|number| match rounding {
+                Rounding::Ceil => number.ceil(),
+                Rounding::Floor => number.floor(),
+                Rounding::Round => number.round(),
+            }),
+            Self::FromInt(operand) => operand.eval(facts).map(double),
+            Self::FromText(operand) => parse_double(&operand.eval(facts)?),
+            Self::FromDynamic(slot) => match facts.value(*slot) {
+                Value::Double(number) => Some(number),
+                Value::Int(number) => Some(double(number)),
+                Value::Text(text) => parse_double(text),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl TextNode {
+    pub(crate) fn eval<'a, F: Facts + ?Sized>(&'a self, facts: &'a F) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Const(text) => Some(Cow::Borrowed(text)),
+            Self::Slot(slot) => match facts.value(*slot) {
+                Value::Text(text) => Some(Cow::Borrowed(text)),
+                _ => None,
+            },
+            Self::Choice(choice) => choice.pick(facts)?.eval(facts),
+            Self::Join(sides) => {
+                let mut text = sides.0.eval(facts)?.into_owned();
+                text.push_str(&sides.1.eval(facts)?);
+                Some(Cow::Owned(text))
+            }
+            Self::Lower(operand) => operand.eval(facts).map(|text| Cow::Owned(text.to_ascii_lowercase())),
+            Self::Upper(operand) => operand.eval(facts).map(|text| Cow::Owned(text.to_ascii_uppercase())),
+            Self::FromBool(operand) => {
+                operand.eval(facts).map(|flag| Cow::Borrowed(if flag { "true" } else { "false" }))
+            }
+            Self::FromInt(operand) => operand.eval(facts).map(|number| Cow::Owned(number.to_string())),
+            Self::FromDouble(operand) => operand.eval(facts).map(|number| Cow::Owned(double_text(number))),
+            Self::FromTime(operand) => operand.eval(facts).map(|time| Cow::Owned(temporal::time_text(time))),
+            Self::FromDuration(operand) => {
+                operand.eval(facts).map(|duration| Cow::Owned(temporal::duration_text(duration)))
+            }
+            Self::FromDynamic(slot) => match facts.value(*slot) {
+                Value::Missing => None,
+                Value::Text(text) => Some(Cow::Borrowed(text)),
+                Value::Double(number) => Some(Cow::Owned(double_text(number))),
+                other => Some(Cow::Owned(other.to_string())),
+            },
+        }
+    }
+}
+
+impl TimeNode {
+    pub(crate) fn eval<F: Facts + ?Sized>(&self, facts: &F) -> Option<Timestamp> {
+        match self {
+            Self::Const(time) => Some(*time),
+            Self::Slot(slot) => match facts.value(*slot) {
+                Value::Time(time) => Some(time.timestamp()),
+                _ => None,
+            },
+            Self::Choice(choice) => choice.pick(facts)?.eval(facts),
+            Self::FromText(operand) => temporal::parse_timestamp(&operand.eval(facts)?),
+            Self::FromInt(operand) => {
+                Timestamp::from_second(operand.eval(facts)?).ok().and_then(temporal::in_range)
+            }
+            Self::Plus(sides) => {
+                sides.0.eval(facts)?.checked_add(sides.1.eval(facts)?).ok().and_then(temporal::in_range)
+            }
+            Self::Minus(sides) => {
+                sides.0.eval(facts)?.checked_sub(sides.1.eval(facts)?).ok().and_then(temporal::in_range)
+            }
+        }
+    }
+}
+
+impl DurationNode {
+    pub(crate) fn eval<F: Facts + ?Sized>(&self, facts: &F) -> Option<SignedDuration> {
+        match self {
+            Self::Const(duration) => Some(*duration),
+            Self::Choice(choice) => choice.pick(facts)?.eval(facts),
+            Self::FromText(operand) => temporal::parse_duration(&operand.eval(facts)?),
+            Self::Between(sides) => temporal::difference(sides.0.eval(facts)?, sides.1.eval(facts)?),
+            Self::Plus(sides) => {
+                sides.0.eval(facts)?.checked_add(sides.1.eval(facts)?).and_then(temporal::duration_in_range)
+            }
+            Self::Minus(sides) => {
+                sides.0.eval(facts)?.checked_sub(sides.1.eval(facts)?).and_then(temporal::duration_in_range)
+            }
+        }
+    }
+}
+
+/// The nearest double.
+#[expect(clippy::cast_precision_loss, reason = "CEL's double(int) rounds to the nearest")]
+pub(crate) fn double(number: i64) -> f64 {
+    number as f64
+}
+
+/// 2^63: the first double above every `i64`.
+const TWO_POW_63: f64 = 9_223_372_036_854_775_808.0;
+
+/// Cut towards zero; `None` for what no `int` holds. As CEL asks, both ends of the range are out of it.
+#[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
+fn whole(number: f64) -> Option<i64> {
+    (number > -TWO_POW_63 && number < TWO_POW_63).then_some(number as i64)
+}
+
+/// The exact order of an `int` and a `double`; `None` for NaN.
+#[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
+pub(crate) fn int_double_order(int: i64, double: f64) -> Option<Ordering> {
+    if double.is_nan() {
+        None
+    } else if double >= TWO_POW_63 {
+        Some(Ordering::Less)
+    } else if double < -TWO_POW_63 {
+        Some(Ordering::Greater)
+    } else {
+        let floor = double.floor();
+        Some(int.cmp(&(floor as i64)).then(if double > floor { Ordering::Less } else { Ordering::Equal }))
+    }
+}
+
+fn floor_second(time: Timestamp) -> i64 {
+    time.as_second() - i64::from(time.subsec_nanosecond() < 0)
+}
+
+/// Reads a double as CEL writes it. Rust's own names for infinity in odd spellings are not CEL's.
+fn parse_double(text: &str) -> Option<f64> {
+    text.parse::<f64>().ok().filter(|number| {
+        number.is_finite()
+            || matches!(text.trim_start_matches(['+', '-']), "inf" | "Inf" | "Infinity" | "NaN" | "nan")
+    })
+}
+
+/// A double as CEL's implementations write it: the shortest digits that read back as the same number, with an exponent
+/// of at least two digits below 10^-4 and from 10^6 on.
+fn double_text(number: f64) -> String {
+    let magnitude = number.abs();
+    if !number.is_finite() || magnitude == 0.0 || (1e-4..1e6).contains(&magnitude) {
+        return number.to_string();
+    }
+    let text = format!("{number:e}");
+    match text.split_once('e') {
+        Some((digits, exponent)) => match exponent.strip_prefix('-') {
+            Some(exponent) => format!("{digits}e-{exponent:0>2}"),
+            None => format!("{digits}e+{exponent:0>2}"),
+        },
+        None => text,
+    }
+}

@@ -1,0 +1,72 @@
+//! From a transaction to what the window store takes, and from what the store gives back to the whole vector.
+
+use smallvec::SmallVec;
+
+use crate::domain::enrichment::Enrichment;
+use crate::domain::transaction::Transaction;
+use crate::domain::value::Value;
+use crate::expr::program::Scalar;
+use crate::feature::catalogue::Catalogue;
+use crate::feature::facts::TransactionFacts;
+use crate::feature::vector::FeatureVector;
+use crate::window::event::{Attempt, KeyHasher};
+
+/// What the window store needs of a transaction: its moment, its amount, its place, and hashes of who took part.
+pub fn attempt(catalogue: &Catalogue, hasher: &KeyHasher, transaction: &Transaction) -> Attempt {
+    let mut keys = SmallVec::new();
+    let mut attributes = SmallVec::new();
+    for (number, entity) in catalogue.entities.iter().enumerate() {
+        let mut parts: SmallVec<[&str; 4]> = SmallVec::new();
+        for field in &entity.key {
+            if let Value::Text(text) = field.of(transaction) {
+                parts.push(text);
+            }
+        }
+        let is_whole = !parts.is_empty() && parts.len() == entity.key.len();
+        keys.push(is_whole.then(|| hasher.key(number, &parts)));
+        for field in &entity.attributes {
+            attributes.push(hasher.attribute(field.of(transaction)));
+        }
+    }
+    Attempt {
+        at: transaction.occurred_at,
+        amount: transaction.amount,
+        location: transaction.location,
+        keys,
+        attributes,
+    }
+}
+
+/// The whole vector: windows as the store gave them, then the profile, then what is computed from all of it.
+pub fn vector(
+    catalogue: &Catalogue,
+    transaction: &Transaction,
+    mut windows: FeatureVector,
+    enrichment: &Enrichment,
+) -> FeatureVector {
+    for (feature, lookup) in catalogue.profile.iter().zip(&enrichment.0) {
+        if let Some(value) = lookup.known() {
+            windows.set(feature.slot, value.value());
+        }
+    }
+    let mut features = windows;
+    for derived in &catalogue.derived {
+        let facts = TransactionFacts {
+            transaction,
+            features: &features,
+            feature_types: &catalogue.types,
+            metadata_keys: &catalogue.metadata_keys,
+        };
+        match derived.program.eval(&facts) {
+            Scalar::Text(text) => {
+                let text = text.into_owned();
+                features.set(derived.slot, Value::Text(&text));
+            }
+            number => {
+                let number = number.as_value().as_f64();
+                features.numbers_mut()[derived.slot] = number;
+            }
+        }
+    }
+    features
+}

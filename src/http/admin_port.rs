@@ -1,0 +1,151 @@
+//! The port that operators and their tools call: health, metrics, policy and rules.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::{Method, Request, Response, StatusCode};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::http::auth::PortName;
+use crate::http::body::ResponseBody;
+use crate::http::decision_port::not_found;
+use crate::http::metrics::Route;
+use crate::http::port::Handler;
+use crate::http::problem::{Problem, ProblemError, ProblemKind};
+use crate::http::request;
+use crate::http::server::Shared;
+use crate::http::service::DecisionService;
+use crate::http::transport::BusyGuard;
+use crate::pipeline::policy::PolicyStatus;
+use crate::pipeline::service::Check;
+
+/// The media type of a metrics text that ends with `# EOF`.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The media type of any other metrics text.
+const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Answers the requests of the admin port.
+pub struct AdminPort<S> {
+    shared: Arc<Shared<S>>,
+}
+
+impl<S: DecisionService> AdminPort<S> {
+    /// Answers with what `shared` holds.
+    pub fn new(shared: Arc<Shared<S>>) -> Self {
+        Self { shared }
+    }
+
+    async fn call(
+        &self,
+        route: Route,
+        request: Request<Incoming>,
+    ) -> Result<Response<ResponseBody>, Problem> {
+        request::check_host(&request)?;
+        let service = &self.shared.service;
+        // Probes of orchestrators cannot carry keys.
+        match route {
+            Route::Health => return to_json(StatusCode::OK, &json!({"status": "ok"})),
+            Route::Ready => return self.readiness(),
+            _ => {}
+        }
+        let caller = self.shared.options.keys.authorize(PortName::Admin, request.headers())?;
+        match route {
+            Route::Metrics => Ok(self.metrics()),
+            Route::Policy => to_json(StatusCode::OK, &service.policy_status()),
+            Route::Reload => {
+                tracing::info!(caller = caller.unwrap_or("anybody"), "reload asked for");
+                reloaded(&service.reload("api").await)
+            }
+            Route::Rules => to_json(StatusCode::OK, &service.rules_status()),
+            _ => Err(not_found()),
+        }
+    }
+
+    fn readiness(&self) -> Result<Response<ResponseBody>, Problem> {
+        let mut readiness = self.shared.service.readiness();
+        if self.shared.is_draining() {
+            readiness.ready = false;
+            let detail = Some("shutting down".to_owned());
+            readiness.checks.push(Check { name: "ports", ok: false, detail });
+        }
+        let ready = readiness.ready;
+        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let mut response = to_json(status, &readiness)?;
+        if !ready {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        Ok(response)
+    }
+
+    fn metrics(&self) -> Response<ResponseBody> {
+        let mut text = self.shared.service.metrics_text();
+        self.shared.metrics.append_to(&mut text);
+        let media_type = if text.ends_with("# EOF\n") { OPENMETRICS } else { PROMETHEUS_TEXT };
+        let mut response = Response::new(ResponseBody::full(Bytes::from(text)));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        response
+    }
+}
+
+impl<S: DecisionService> Handler for AdminPort<S> {
+    async fn handle(&self, request: Request<Incoming>, _busy: BusyGuard) -> Response<ResponseBody> {
+        let (route, allowed) = route(request.method(), request.uri().path());
+        let result = match allowed {
+            Ok(()) => self.call(route, request).await,
+            Err(problem) => Err(problem),
+        };
+        let mut response = result.unwrap_or_else(Problem::into_response);
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        self.shared.metrics.answered(route, response.status());
+        response
+    }
+}
+
+fn route(method: &Method, path: &str) -> (Route, Result<(), Problem>) {
+    let route = match path {
+        "/healthz" => Route::Health,
+        "/readyz" => Route::Ready,
+        "/metrics" => Route::Metrics,
+        "/v1/policy" => Route::Policy,
+        "/v1/policy/reload" => Route::Reload,
+        "/v1/rules" => Route::Rules,
+        _ => return (Route::Unknown, Err(not_found())),
+    };
+    let (allowed, allow) = match route {
+        Route::Reload => (*method == Method::POST, "POST"),
+        _ => (matches!(*method, Method::GET | Method::HEAD), "GET, HEAD"),
+    };
+    (route, if allowed { Ok(()) } else { Err(Problem::method_not_allowed(allow)) })
+}
+
+/// 200 with the policy now live, or 422 with every reason why the one on disk was refused.
+fn reloaded(status: &PolicyStatus) -> Result<Response<ResponseBody>, Problem> {
+    let Some(refused) = &status.refused else { return to_json(StatusCode::OK, status) };
+    let errors = refused
+        .errors
+        .iter()
+        .map(|detail| ProblemError { detail: detail.clone(), ..ProblemError::default() })
+        .collect();
+    let problem = Problem::new(
+        ProblemKind::PolicyRefused,
+        "the policy on disk was refused; the policy that was live before stays live",
+    )
+    .with_errors(errors);
+    Err(match serde_json::to_value(status) {
+        Ok(policy) => problem.with_policy(policy),
+        Err(_) => problem,
+    })
+}
+
+fn to_json(status: StatusCode, body: &impl Serialize) -> Result<Response<ResponseBody>, Problem> {
+    let body = serde_json::to_vec(body).map_err(|error| {
+        tracing::error!(%error, "an answer cannot be written as JSON");
+        Problem::new(ProblemKind::Internal, "the answer could not be written")
+    })?;
+    let mut response = crate::http::decision_port::json(Bytes::from(body));
+    *response.status_mut() = status;
+    Ok(response)
+}

@@ -1,0 +1,195 @@
+//! A model directory: XGBoost's file, and the manifest that says what it is and how it was made.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::domain::hash::sha256;
+use crate::model::attribution::Attributor;
+use crate::model::forest::Forest;
+use crate::model::xgboost_json::{self, ModelFileError};
+
+/// The name of XGBoost's file in a model directory.
+pub const MODEL_FILE: &str = "model.json";
+/// The name of the manifest.
+pub const MANIFEST_FILE: &str = "manifest.json";
+/// The version of the manifests that this program reads.
+pub const MANIFEST_SCHEMA: u32 = 1;
+
+/// Why a model cannot be used.
+#[derive(Debug, Error)]
+pub enum ModelError {
+    /// XGBoost's file.
+    #[error(transparent)]
+    File(#[from] ModelFileError),
+    /// The manifest cannot be read.
+    #[error("{file}: cannot be read: {error}")]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The manifest is not what it should be.
+    #[error("{file}: is not a model manifest: {error}")]
+    Malformed {
+        /// The file.
+        file: PathBuf,
+        /// Where and why.
+        error: serde_json::Error,
+    },
+    /// Manifest and model say different things.
+    #[error("{file}: {what}")]
+    Mismatch {
+        /// The manifest.
+        file: PathBuf,
+        /// What differs.
+        what: String,
+    },
+    /// The model asks for features that the catalogue does not have, or has as texts.
+    #[error("{file}: the model asks for {} features that the catalogue lacks: {}", .names.len(), .names.join(", "))]
+    UnknownFeatures {
+        /// The model's file.
+        file: PathBuf,
+        /// Which.
+        names: Vec<String>,
+    },
+}
+
+/// What `manifest.json` says. What training adds beyond this is for people and other tools.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Manifest {
+    /// Of the manifest.
+    pub schema: u32,
+    /// The model's name.
+    pub name: String,
+    /// The hash of `model.json`.
+    pub model_sha256: String,
+    /// The hash of the catalogue that it was trained with.
+    pub features_sha256: String,
+    /// Which scores are elevated, and which are high.
+    pub thresholds: Thresholds,
+}
+
+/// Bounds of the risk levels, as probabilities.
+#[derive(Clone, Copy, PartialEq, Debug, Deserialize, Serialize)]
+pub struct Thresholds {
+    /// From here on elevated.
+    pub elevated: f32,
+    /// From here on high.
+    pub high: f32,
+}
+
+/// A model that can score.
+#[derive(Debug)]
+pub struct Model {
+    /// Its name.
+    pub name: Box<str>,
+    /// `sha256:` and the hash of `model.json`.
+    pub sha256: Box<str>,
+    /// The hash of the catalogue that it was trained with; `None` for a bare file.
+    pub features_sha256: Option<Box<str>>,
+    /// Its features, in the order of a row.
+    pub feature_names: Vec<Box<str>>,
+    /// Its trees.
+    pub forest: Forest,
+    /// Its attributions.
+    pub attributor: Attributor,
+    /// Bounds of the risk levels.
+    pub thresholds: Thresholds,
+    /// The version of XGBoost that wrote it.
+    pub xgboost_version: String,
+    file: PathBuf,
+}
+
+/// Where a model's features stand in the feature vector.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Binding(Box<[u16]>);
+
+impl Model {
+    /// Loads a model directory.
+    pub fn load(directory: &Path) -> Result<Self, ModelError> {
+        let file = directory.join(MANIFEST_FILE);
+        let text = std::fs::read_to_string(&file)
+            .map_err(|error| ModelError::Unreadable { file: file.clone(), error })?;
+        let manifest: Manifest = serde_json::from_str(&text)
+            .map_err(|error| ModelError::Malformed { file: file.clone(), error })?;
+        let mut model = Self::load_file(&directory.join(MODEL_FILE))?;
+        let mismatch = |what: String| ModelError::Mismatch { file: file.clone(), what };
+        if manifest.schema != MANIFEST_SCHEMA {
+            return Err(mismatch(format!(
+                "is of schema {}; this program reads {MANIFEST_SCHEMA}",
+                manifest.schema
+            )));
+        }
+        if *manifest.model_sha256 != *model.sha256 {
+            let what = format!("names {}, but {MODEL_FILE} has {}", manifest.model_sha256, model.sha256);
+            return Err(mismatch(what));
+        }
+        let Thresholds { elevated, high } = manifest.thresholds;
+        if !(0.0..=1.0).contains(&elevated) || !(elevated..=1.0).contains(&high) {
+            return Err(mismatch(format!(
+                "has thresholds {elevated} and {high}, which are not ordered in 0..=1"
+            )));
+        }
+        model.name = manifest.name.into();
+        model.features_sha256 = Some(manifest.features_sha256.into());
+        model.thresholds = manifest.thresholds;
+        Ok(model)
+    }
+
+    /// Loads XGBoost's file alone.
+    pub fn load_file(file: &Path) -> Result<Self, ModelError> {
+        let (read, bytes) = xgboost_json::read(file)?;
+        let name = file.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        Ok(Self {
+            name: name.into(),
+            sha256: sha256(&bytes),
+            features_sha256: None,
+            attributor: Attributor::new(&read.forest),
+            feature_names: read.feature_names,
+            forest: read.forest,
+            thresholds: Thresholds { elevated: 0.5, high: 0.9 },
+            xgboost_version: read.xgboost_version,
+            file: file.to_owned(),
+        })
+    }
+
+    /// Loads a directory or a bare file.
+    pub fn load_either(path: &Path) -> Result<Self, ModelError> {
+        if path.is_dir() { Self::load(path) } else { Self::load_file(path) }
+    }
+
+    /// Finds each feature of the model among the numeric features of a catalogue, which are given by slot; a text feature is
+    /// given as `None`.
+    pub fn bind(&self, catalogue: &[Option<&str>]) -> Result<Binding, ModelError> {
+        let slot_of = |name: &str| catalogue.iter().position(|known| *known == Some(name));
+        let mut slots = Vec::with_capacity(self.feature_names.len());
+        let mut unknown = Vec::new();
+        for name in &self.feature_names {
+            match slot_of(name).and_then(|slot| u16::try_from(slot).ok()) {
+                Some(slot) => slots.push(slot),
+                None => unknown.push(name.to_string()),
+            }
+        }
+        if unknown.is_empty() {
+            Ok(Binding(slots.into()))
+        } else {
+            Err(ModelError::UnknownFeatures { file: self.file.clone(), names: unknown })
+        }
+    }
+}
+
+impl Binding {
+    /// The slot of each feature of the model.
+    pub fn slots(&self) -> &[u16] {
+        &self.0
+    }
+
+    /// The model's row of a feature vector: f32, as training rounds them.
+    #[expect(clippy::cast_possible_truncation, reason = "XGBoost rounds features to f32 in training, too")]
+    pub fn row(&self, numbers: &[f64]) -> Vec<f32> {
+        self.0.iter().map(|slot| numbers[usize::from(*slot)] as f32).collect()
+    }
+}

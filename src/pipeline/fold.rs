@@ -1,0 +1,99 @@
+//! What a record does to the state once it is in the log: the same for a record just written and for one read at a start.
+
+use std::sync::Arc;
+use std::vec::Drain;
+
+use parking_lot::Mutex;
+
+use crate::audit::writer::Committed;
+use crate::domain::decision::Outcome;
+use crate::domain::label::Label;
+use crate::engine::state::{Counted, State};
+use crate::pipeline::index::{Claimed, DecisionIndex, Fingerprint, RequestKey};
+use crate::pipeline::service::Lane;
+use crate::window::event::Attempt;
+
+/// What is to be done when a record is in the log. Dropped undone, its claim is released.
+#[derive(Debug)]
+pub enum Consequence {
+    /// Of a decision.
+    Decision(Box<DecisionConsequence>),
+    /// Of a label.
+    Label(Box<LabelConsequence>),
+    /// Of a change of policy: none.
+    Policy,
+}
+
+/// See `Consequence::Decision`.
+#[derive(Debug)]
+pub struct DecisionConsequence {
+    claimed: Claimed,
+    alias: Option<RequestKey>,
+    fingerprint: Fingerprint,
+    attempt: Attempt,
+    outcome: Option<Outcome>,
+}
+
+/// See `Consequence::Label`.
+#[derive(Debug)]
+pub struct LabelConsequence {
+    claimed: Claimed,
+    label: Label,
+    counted: Option<Counted>,
+}
+
+impl Consequence {
+    /// Of a decision: `alias` when its transaction id is not its idempotency key, `outcome` unless it had been counted before.
+    pub fn decision(
+        claimed: Claimed,
+        alias: Option<RequestKey>,
+        fingerprint: Fingerprint,
+        attempt: Attempt,
+        outcome: Option<Outcome>,
+    ) -> Self {
+        Self::Decision(Box::new(DecisionConsequence { claimed, alias, fingerprint, attempt, outcome }))
+    }
+
+    /// Of a label; `counted` when the labelled transaction is known.
+    pub fn label(claimed: Claimed, label: Label, counted: Option<Counted>) -> Self {
+        Self::Label(Box::new(LabelConsequence { claimed, label, counted }))
+    }
+}
+
+/// Does what records ask for, in their order. Runs on the log's writer thread, before the answers leave.
+pub fn apply(
+    state: &State,
+    lane: &Arc<Mutex<Lane>>,
+    index: &DecisionIndex,
+    committed: Drain<'_, Committed<Consequence>>,
+) {
+    for Committed { receipt, context, .. } in committed {
+        {
+            let mut lane = lane.lock();
+            match &context {
+                Consequence::Decision(decision) => {
+                    if let Some(outcome) = decision.outcome {
+                        state.record_outcome(&decision.attempt, outcome);
+                    }
+                }
+                Consequence::Label(label) => {
+                    if let Some(counted) = &label.counted {
+                        state.record_label(counted, &label.label);
+                    }
+                }
+                Consequence::Policy => {}
+            }
+            lane.state_sequence = receipt.sequence;
+        }
+        match context {
+            Consequence::Decision(decision) => {
+                if let Some(alias) = decision.alias {
+                    index.insert(alias, decision.fingerprint, receipt.position);
+                }
+                decision.claimed.complete(receipt.position);
+            }
+            Consequence::Label(label) => label.claimed.complete(receipt.position),
+            Consequence::Policy => {}
+        }
+    }
+}

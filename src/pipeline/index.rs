@@ -1,0 +1,256 @@
+//! Which requests have been answered, and where their records lie. In memory, bounded, rebuilt from the log at a start.
+//!
+//! A request is known by its idempotency key, by default its transaction id. While it is being decided it is *claimed*: a
+//! second request with the same key waits for the first. The answer itself is not kept: it is read again from the log.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use ulid::Ulid;
+
+use crate::audit::receipt::Position;
+use crate::domain::time::EventTime;
+use crate::pipeline::secret::Secret;
+
+/// Name space of idempotency keys.
+const REQUESTS: &str = "request";
+/// Name space of transaction ids that differ from their idempotency keys.
+const TRANSACTIONS: &str = "transaction";
+/// Name space of labels.
+const LABELS: &str = "label";
+
+/// What a request is known by: a keyed hash of 80 bits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct RequestKey(u128);
+
+impl RequestKey {
+    /// Of a decision, by its idempotency key.
+    pub fn of_request(secret: &Secret, idempotency_key: &str) -> Self {
+        Self(secret.hash80(REQUESTS, idempotency_key))
+    }
+
+    /// Of a decision, by its transaction id.
+    pub fn of_transaction(secret: &Secret, transaction_id: &str) -> Self {
+        Self(secret.hash80(TRANSACTIONS, transaction_id))
+    }
+
+    /// Of a label, by its canonical JSON.
+    pub fn of_label(secret: &Secret, canonical: &str) -> Self {
+        Self(secret.hash80(LABELS, canonical))
+    }
+
+    /// The id of the decision that answers this request: a ULID whose time is `received_at` and whose other 80 bits are this
+    /// key, so that no second index is needed to find a decision by its id.
+    pub fn decision_id(self, received_at: EventTime) -> String {
+        let millis = u64::try_from(received_at.unix_millis()).unwrap_or(0);
+        format!("dec_{}", Ulid::from_parts(millis, self.0))
+    }
+
+    /// The key inside a decision id; `None` when the text is no decision id.
+    pub fn of_decision_id(text: &str) -> Option<Self> {
+        let ulid = Ulid::from_string(text.strip_prefix("dec_")?).ok()?;
+        Some(Self(ulid.random()))
+    }
+}
+
+/// The first 128 bits of the BLAKE3 hash of a request's canonical JSON.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fingerprint(pub u128);
+
+impl Fingerprint {
+    /// Of some bytes.
+    pub fn of(canonical: &[u8]) -> Self {
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&blake3::hash(canonical).as_bytes()[..16]);
+        Self(u128::from_be_bytes(bytes))
+    }
+
+    /// From its text in a record; `None` when it is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        u128::from_str_radix(text, 16).ok().map(Self)
+    }
+}
+
+impl std::fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+#[derive(Debug)]
+enum Slot {
+    Claimed { fingerprint: Fingerprint, released: watch::Receiver<()> },
+    Done { fingerprint: Fingerprint, position: Position },
+}
+
+/// What became of a request to be decided.
+#[derive(Debug)]
+pub enum Claim {
+    /// Nobody has asked this before: decide it.
+    New(Claimed),
+    /// Somebody is deciding it: wait until the receiver ends, then ask again.
+    InFlight(watch::Receiver<()>),
+    /// It has been answered; the record lies there.
+    Done(Position),
+    /// The key has been used for another body.
+    Conflict,
+}
+
+/// The index.
+#[derive(Debug)]
+pub struct DecisionIndex {
+    slots: DashMap<RequestKey, Slot>,
+    order: Mutex<VecDeque<RequestKey>>,
+    decisions_max: usize,
+    forgotten: AtomicU64,
+}
+
+impl DecisionIndex {
+    /// An empty index that remembers at most that many keys. Its memory is reserved at once, so that it never stops to grow.
+    pub fn new(decisions_max: usize) -> Arc<Self> {
+        let decisions_max = decisions_max.max(1);
+        Arc::new(Self {
+            slots: DashMap::with_capacity(decisions_max),
+            order: Mutex::new(VecDeque::new()),
+            decisions_max,
+            forgotten: AtomicU64::new(0),
+        })
+    }
+
+    /// Claims a key for a body, or says what is known of it.
+    pub fn claim(self: &Arc<Self>, key: RequestKey, fingerprint: Fingerprint) -> Claim {
+        match self.slots.entry(key) {
+            Entry::Vacant(vacant) => {
+                let (release, released) = watch::channel(());
+                vacant.insert(Slot::Claimed { fingerprint, released });
+                Claim::New(Claimed {
+                    index: Arc::clone(self),
+                    key,
+                    fingerprint,
+                    is_done: false,
+                    _release: release,
+                })
+            }
+            Entry::Occupied(occupied) => match occupied.get() {
+                Slot::Claimed { fingerprint: known, released } if *known == fingerprint => {
+                    Claim::InFlight(released.clone())
+                }
+                Slot::Done { fingerprint: known, position } if *known == fingerprint => {
+                    Claim::Done(*position)
+                }
+                Slot::Claimed { .. } | Slot::Done { .. } => Claim::Conflict,
+            },
+        }
+    }
+
+    /// Where the record of an answered request lies.
+    pub fn position(&self, key: RequestKey) -> Option<Position> {
+        match self.slots.get(&key).as_deref() {
+            Some(Slot::Done { position, .. }) => Some(*position),
+            Some(Slot::Claimed { .. }) | None => None,
+        }
+    }
+
+    /// Remembers an answered request; the oldest is forgotten when there are too many.
+    pub fn insert(&self, key: RequestKey, fingerprint: Fingerprint, position: Position) {
+        let before = self.slots.insert(key, Slot::Done { fingerprint, position });
+        if matches!(before, Some(Slot::Done { .. })) {
+            return;
+        }
+        let oldest = {
+            let mut order = self.order.lock();
+            order.push_back(key);
+            if order.len() > self.decisions_max { order.pop_front() } else { None }
+        };
+        if let Some(oldest) = oldest {
+            self.slots.remove_if(&oldest, |_, slot| matches!(slot, Slot::Done { .. }));
+            self.forgotten.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many keys are held, and how many have been forgotten.
+    pub fn len_and_forgotten(&self) -> (usize, u64) {
+        (self.slots.len(), self.forgotten.load(Ordering::Relaxed))
+    }
+}
+
+/// A claim on a key. Dropped without `complete`, it is released, and the next one who asks decides.
+#[derive(Debug)]
+pub struct Claimed {
+    index: Arc<DecisionIndex>,
+    key: RequestKey,
+    fingerprint: Fingerprint,
+    is_done: bool,
+    _release: watch::Sender<()>,
+}
+
+impl Claimed {
+    /// The record is in the log: from now on the key is answered from there.
+    pub fn complete(mut self, position: Position) {
+        self.is_done = true;
+        self.index.insert(self.key, self.fingerprint, position);
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.index.slots.remove_if(&self.key, |_, slot| matches!(slot, Slot::Claimed { .. }));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> RequestKey {
+        RequestKey::of_request(&Secret::public(), text)
+    }
+
+    fn position(offset: u64) -> Position {
+        Position { segment: 1, offset }
+    }
+
+    #[test]
+    fn a_claim_is_completed_or_released() {
+        let index = DecisionIndex::new(10);
+        let (one, other) = (Fingerprint::of(b"one"), Fingerprint::of(b"other"));
+        let Claim::New(claimed) = index.claim(key("a"), one) else { panic!("must be new") };
+        assert!(matches!(index.claim(key("a"), one), Claim::InFlight(_)));
+        assert!(matches!(index.claim(key("a"), other), Claim::Conflict));
+        drop(claimed);
+        let Claim::New(claimed) = index.claim(key("a"), one) else { panic!("must be free again") };
+        let Claim::InFlight(released) = index.claim(key("a"), one) else { panic!("must be claimed") };
+        claimed.complete(position(7));
+        assert!(released.has_changed().is_err(), "those who wait are woken");
+        assert!(matches!(index.claim(key("a"), one), Claim::Done(at) if at == position(7)));
+        assert!(matches!(index.claim(key("a"), other), Claim::Conflict));
+    }
+
+    #[test]
+    fn the_oldest_is_forgotten() {
+        let index = DecisionIndex::new(2);
+        for (offset, text) in (0..).zip(["a", "b", "c"]) {
+            index.insert(key(text), Fingerprint::of(b""), position(offset));
+        }
+        assert_eq!(index.position(key("a")), None);
+        assert_eq!(index.position(key("c")), Some(position(2)));
+        assert_eq!(index.len_and_forgotten(), (2, 1));
+    }
+
+    #[test]
+    fn a_decision_id_holds_its_key() {
+        let received_at = EventTime::parse_rfc3339("2026-10-20T12:00:00Z").unwrap();
+        let id = key("pay_9_1").decision_id(received_at);
+        assert!(id.starts_with("dec_01"), "{id}");
+        assert_eq!(RequestKey::of_decision_id(&id), Some(key("pay_9_1")));
+        assert_eq!(RequestKey::of_decision_id("dec_nonsense"), None);
+        assert_eq!(RequestKey::of_decision_id("pay_9_1"), None);
+    }
+}

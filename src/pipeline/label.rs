@@ -1,0 +1,119 @@
+//! Labels: recorded first, then counted for everyone who took part in the labelled transaction.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::audit::frame::Kind;
+use crate::audit::receipt::{LogId, Receipt};
+use crate::audit::record::{self, LabelRecord};
+use crate::domain::label::Label;
+use crate::engine::state::Counted;
+use crate::pipeline::fold::Consequence;
+use crate::pipeline::index::{Claim, Fingerprint, RequestKey};
+use crate::pipeline::service::{DecideError, Service};
+use crate::wire;
+use crate::wire::label::LabelJson;
+
+#[derive(Serialize)]
+struct LabelAnswer<'a> {
+    #[serde(flatten)]
+    label: LabelJson<'a>,
+    /// Whether the labelled transaction is remembered, so that the label counts in windows.
+    transaction_known: bool,
+    replayed: bool,
+    audit: LabelAudit,
+}
+
+#[derive(Serialize)]
+struct LabelAudit {
+    log: LogId,
+    sequence: u64,
+    hash: String,
+}
+
+impl Service {
+    /// Records a label. The same label again is answered the same and counts once. A label for a transaction that is no longer
+    /// remembered is recorded all the same, and says so.
+    pub async fn label(&self, body: &[u8]) -> Result<Bytes, DecideError> {
+        let label = wire::label::parse_slice(body)?;
+        let now = self.clock.now();
+        self.refuse_far_future(label.occurred_at, now, "/occurred_at")?;
+        let canonical = serde_json::to_string(&LabelJson(&label))
+            .map_err(|error| DecideError::Internal(error.to_string()))?;
+        let key = RequestKey::of_label(&self.secret, &canonical);
+        let fingerprint = Fingerprint::of(canonical.as_bytes());
+        let claimed = loop {
+            match self.index.claim(key, fingerprint) {
+                Claim::New(claimed) => break claimed,
+                Claim::Conflict => return Err(DecideError::KeyReused),
+                Claim::Done(position) => return self.label_again(&label, position),
+                Claim::InFlight(mut released) => {
+                    let _ = tokio::time::timeout(self.settings.deadline_default, released.changed())
+                        .await
+                        .map_err(|_| DecideError::InFlight)?;
+                }
+            }
+        };
+        let labelled = self.labelled(&label)?;
+        let transaction_known = labelled.is_some();
+        let (raw, counted) = labelled.map_or((None, None), |(raw, counted)| (Some(raw), Some(counted)));
+        let body = LabelRecord::new(&label, raw)
+            .and_then(|body| record::encode(&body))
+            .map_err(|error| DecideError::Internal(error.to_string()))?;
+        let consequence = Consequence::label(claimed, label.clone(), counted);
+        let pending = self
+            .log
+            .reserve()
+            .map_err(|error| DecideError::AuditUnavailable(error.to_string()))?
+            .commit(Kind::Label, now, body, consequence);
+        let receipt = pending.await.map_err(|error| DecideError::AuditUnavailable(error.to_string()))?;
+        self.metrics.count_label(&label, transaction_known);
+        self.label_answer(&label, transaction_known, false, &receipt)
+    }
+
+    fn labelled(&self, label: &Label) -> Result<Option<(Box<RawValue>, Counted)>, DecideError> {
+        let Some((found, _)) = self.find_transaction(label.transaction_id.as_str())? else { return Ok(None) };
+        let transaction = found.transaction().map_err(|error| DecideError::Internal(error.to_string()))?;
+        let counted = self.state.counted(&self.policies.live().policy.catalogue, &transaction);
+        Ok(Some((found.transaction, counted)))
+    }
+
+    fn label_again(
+        &self,
+        label: &Label,
+        position: crate::audit::receipt::Position,
+    ) -> Result<Bytes, DecideError> {
+        let mut buffer = Vec::new();
+        let stored = self
+            .lookup
+            .read_at(position, &mut buffer)
+            .map_err(|error| DecideError::Internal(error.to_string()))?;
+        let body: LabelRecord =
+            record::decode(stored.body).map_err(|error| DecideError::Internal(error.to_string()))?;
+        let receipt = Receipt {
+            sequence: stored.header.sequence,
+            hash: stored.hash,
+            position,
+            recorded_at: stored.header.recorded_at,
+        };
+        self.label_answer(label, body.transaction.is_some(), true, &receipt)
+    }
+
+    fn label_answer(
+        &self,
+        label: &Label,
+        transaction_known: bool,
+        replayed: bool,
+        receipt: &Receipt,
+    ) -> Result<Bytes, DecideError> {
+        let audit = LabelAudit {
+            log: self.log_id,
+            sequence: receipt.sequence,
+            hash: format!("blake3:{}", receipt.hash),
+        };
+        serde_json::to_vec(&LabelAnswer { label: LabelJson(label), transaction_known, replayed, audit })
+            .map(Bytes::from)
+            .map_err(|error| DecideError::Internal(error.to_string()))
+    }
+}

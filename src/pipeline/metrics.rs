@@ -1,0 +1,308 @@
+//! What Prometheus reads: counters on the request path, and gauges taken when they are asked for.
+
+use std::fmt::Write;
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::audit::record::StageTimes;
+use crate::domain::decision::{Decision, Outcome};
+use crate::domain::label::{Label, Verdict};
+use crate::pipeline::service::{DecideError, Service};
+
+/// Upper ends of the buckets of stage times, in seconds: from 10 us to the longest deadline, dense around the budget.
+const STAGE_BUCKETS_S: [f64; 17] = [
+    0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08,
+    0.16, 0.5, 1.0, 10.0,
+];
+
+type Named<T> = Family<Vec<(&'static str, String)>, T>;
+
+/// One stage of the request path.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, EncodeLabelValue)]
+enum StageName {
+    Total,
+    Parse,
+    Enrich,
+    Windows,
+    Model,
+    Explain,
+    Rules,
+    Audit,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct StageLabels {
+    stage: StageName,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct RequestLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct DecisionLabels {
+    decision: &'static str,
+    degraded: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct LabelLabels {
+    label: &'static str,
+    transaction: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct ReloadLabels {
+    result: &'static str,
+}
+
+/// The counters.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    decisions: Family<DecisionLabels, Counter>,
+    labels: Family<LabelLabels, Counter>,
+    reloads: Family<ReloadLabels, Counter>,
+    missing: Named<Counter>,
+    replayed: Counter,
+    unknown_fields: Counter,
+    audit_failures: Counter,
+    stages: Family<StageLabels, Histogram>,
+    gauges: Gauges,
+}
+
+#[derive(Debug, Default)]
+struct Gauges {
+    window_keys: Named<Gauge>,
+    window_events: Named<Gauge>,
+    window_evicted: Named<Counter<u64, AtomicU64>>,
+    window_evicted_active: Named<Counter<u64, AtomicU64>>,
+    window_late: Named<Counter<u64, AtomicU64>>,
+    window_truncated: Named<Counter<u64, AtomicU64>>,
+    index_keys: Gauge,
+    index_forgotten: Gauge,
+    log_sequence: Gauge,
+    log_bytes: Gauge,
+    log_queue: Gauge,
+    log_healthy: Gauge,
+    profiles_up: Gauge,
+    in_flight: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("tollgate");
+        let stages =
+            Family::<StageLabels, Histogram>::new_with_constructor(|| Histogram::new(STAGE_BUCKETS_S));
+        let metrics = Self {
+            requests: Family::default(),
+            decisions: Family::default(),
+            labels: Family::default(),
+            reloads: Family::default(),
+            missing: Family::default(),
+            replayed: Counter::default(),
+            unknown_fields: Counter::default(),
+            audit_failures: Counter::default(),
+            stages,
+            gauges: Gauges::default(),
+            registry: Registry::default(),
+        };
+        registry.register("requests", "Decision requests by result", metrics.requests.clone());
+        registry.register("decisions", "Recorded decisions by outcome", metrics.decisions.clone());
+        registry.register("labels", "Recorded labels", metrics.labels.clone());
+        registry.register("policy_reloads", "Policy candidates by result", metrics.reloads.clone());
+        registry.register("missing", "What was missing in recorded decisions", metrics.missing.clone());
+        registry.register(
+            "requests_replayed",
+            "Requests answered from their first record",
+            metrics.replayed.clone(),
+        );
+        registry.register(
+            "unknown_fields",
+            "Request fields that the contract does not know",
+            metrics.unknown_fields.clone(),
+        );
+        registry.register(
+            "audit_failures",
+            "Decisions that could not be recorded",
+            metrics.audit_failures.clone(),
+        );
+        registry.register(
+            "stage_seconds",
+            "Time of each stage of a recorded decision",
+            metrics.stages.clone(),
+        );
+        let gauges = &metrics.gauges;
+        registry.register("window_keys", "Keys held by the window store", gauges.window_keys.clone());
+        registry.register("window_events", "Events held by the window store", gauges.window_events.clone());
+        registry.register(
+            "window_evicted_keys",
+            "Keys evicted because there were too many",
+            gauges.window_evicted.clone(),
+        );
+        registry.register(
+            "window_evicted_active_keys",
+            "Evicted keys that were still active: raise max_keys",
+            gauges.window_evicted_active.clone(),
+        );
+        registry.register("window_late_events", "Events too late to be counted", gauges.window_late.clone());
+        registry.register(
+            "window_truncated_events",
+            "Events dropped because one key had too many: its counts are lower bounds",
+            gauges.window_truncated.clone(),
+        );
+        registry.register("idempotency_keys", "Idempotency keys remembered", gauges.index_keys.clone());
+        registry.register(
+            "idempotency_keys_forgotten",
+            "Idempotency keys forgotten",
+            gauges.index_forgotten.clone(),
+        );
+        registry.register("audit_sequence", "Sequence of the last record", gauges.log_sequence.clone());
+        registry.register("audit_log_bytes", "Length of the audit log", gauges.log_bytes.clone());
+        registry.register("audit_queue_records", "Records waiting to be written", gauges.log_queue.clone());
+        registry.register(
+            "audit_healthy",
+            "1 while the audit log can be written",
+            gauges.log_healthy.clone(),
+        );
+        registry.register(
+            "profiles_up",
+            "1 while the enrichment store can be asked",
+            gauges.profiles_up.clone(),
+        );
+        registry.register("requests_in_flight", "Requests being decided", gauges.in_flight.clone());
+        Self { registry, ..metrics }
+    }
+}
+
+impl Metrics {
+    /// Counts what became of a decision request.
+    pub fn count_request<T>(&self, result: &Result<T, DecideError>) {
+        let result = match result {
+            Ok(_) => "ok",
+            Err(DecideError::Rejected(_)) => "rejected",
+            Err(DecideError::KeyReused) => "key_reused",
+            Err(DecideError::InFlight) => "in_flight",
+            Err(DecideError::Overloaded { .. }) => "overloaded",
+            Err(DecideError::NotReady(_)) => "not_ready",
+            Err(DecideError::AuditUnavailable(_)) => "audit_unavailable",
+            Err(DecideError::Internal(_)) => "internal",
+        };
+        self.requests.get_or_create(&RequestLabels { result }).inc();
+    }
+
+    /// Counts a decision that is about to be recorded.
+    pub fn count_decision(&self, decision: &Decision) {
+        let degraded = if decision.degraded { "true" } else { "false" };
+        let labels = DecisionLabels { decision: Outcome::name(decision.decision), degraded };
+        self.decisions.get_or_create(&labels).inc();
+        for part in &decision.missing {
+            self.missing.get_or_create(&vec![("part", part.to_string())]).inc();
+        }
+    }
+
+    /// Counts a label that was recorded.
+    pub fn count_label(&self, label: &Label, transaction_known: bool) {
+        let label = match label.verdict {
+            Verdict::Fraud => "fraud",
+            Verdict::Legitimate => "legitimate",
+        };
+        let transaction = if transaction_known { "known" } else { "unknown" };
+        self.labels.get_or_create(&LabelLabels { label, transaction }).inc();
+    }
+
+    /// Counts a policy candidate.
+    pub fn count_reload(&self, went_live: bool) {
+        let result = if went_live { "live" } else { "refused" };
+        self.reloads.get_or_create(&ReloadLabels { result }).inc();
+    }
+
+    /// Counts a request that was answered from its first record.
+    pub fn count_replayed(&self) {
+        self.replayed.inc();
+    }
+
+    /// Counts fields that the contract does not know.
+    pub fn count_unknown_fields(&self, count: usize) {
+        if count > 0 {
+            self.unknown_fields.inc_by(count as u64);
+        }
+    }
+
+    /// Counts a decision that could not be recorded.
+    pub fn count_audit_failure(&self) {
+        self.audit_failures.inc();
+    }
+
+    /// Takes the stage times of one recorded decision.
+    pub fn observe_stages(&self, times: &StageTimes) {
+        let stages = [
+            (StageName::Total, times.total),
+            (StageName::Parse, times.parse),
+            (StageName::Enrich, times.enrich),
+            (StageName::Windows, times.windows),
+            (StageName::Model, times.model),
+            (StageName::Explain, times.explain),
+            (StageName::Rules, times.rules),
+            (StageName::Audit, times.audit),
+        ];
+        for (stage, micros) in stages {
+            #[expect(clippy::cast_precision_loss, reason = "stage times are far below 2^52 us")]
+            self.stages.get_or_create(&StageLabels { stage }).observe(micros as f64 / 1e6);
+        }
+    }
+}
+
+impl Service {
+    /// Everything in Prometheus' text format (OpenMetrics 1.0).
+    pub fn metrics_text(&self) -> String {
+        self.take_gauges();
+        let mut text = String::new();
+        if encode(&mut text, &self.metrics.registry).is_err() {
+            text.clear();
+            let _ = writeln!(text, "# EOF");
+        }
+        text
+    }
+
+    fn take_gauges(&self) {
+        let gauges = &self.metrics.gauges;
+        for stats in self.state.windows.stats() {
+            let entity = vec![("entity", stats.entity.to_string())];
+            gauges.window_keys.get_or_create(&entity).set(count(stats.keys));
+            gauges.window_events.get_or_create(&entity).set(count(stats.events));
+            for (family, value) in [
+                (&gauges.window_evicted, stats.evicted_keys),
+                (&gauges.window_evicted_active, stats.evicted_active_keys),
+                (&gauges.window_late, stats.late_events),
+                (&gauges.window_truncated, stats.truncated_events),
+            ] {
+                family.get_or_create(&entity).inner().store(value, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        let (keys, forgotten) = self.index.len_and_forgotten();
+        gauges.index_keys.set(count(keys as u64));
+        gauges.index_forgotten.set(count(forgotten));
+        let log = self.log_status();
+        gauges.log_sequence.set(count(log.head.sequence));
+        gauges.log_bytes.set(count(log.bytes));
+        gauges.log_queue.set(count(log.queue_depth as u64));
+        gauges.log_healthy.set(i64::from(log.healthy));
+        gauges.profiles_up.set(i64::from(self.profiles.is_up()));
+        let free = self.in_flight.available_permits();
+        gauges.in_flight.set(count(self.settings.in_flight_max.saturating_sub(free) as u64));
+    }
+}
+
+fn count(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,552 @@
+//! The service: what the decision port and the admin port call.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use thiserror::Error;
+use tokio::sync::{Semaphore, watch};
+use tracing::error;
+
+use crate::audit::failure::LogError;
+use crate::audit::frame::Kind;
+use crate::audit::lookup::LogLookup;
+use crate::audit::queue::{Pending, Ticket};
+use crate::audit::receipt::{LogId, Position, Receipt};
+use crate::audit::record::{self, DecisionRecord, RecordedHit, StageTimes};
+use crate::audit::writer::{LogHandle, LogStatus};
+use crate::domain::decision::{Challenge, Decision, Outcome, Reason, ReasonSource, RiskLevel};
+use crate::domain::enrichment::Enrichment;
+use crate::domain::text::TransactionId;
+use crate::domain::time::{Clock, EventTime};
+use crate::domain::transaction::{Mode, Transaction};
+use crate::engine::judge::{Judgement, judge};
+use crate::engine::observe::{Observation, observe};
+use crate::engine::state::State;
+use crate::enrich::profiles::Profiles;
+use crate::enrich::source::ProfileSource;
+use crate::pipeline::answer::answer_json;
+use crate::pipeline::fold::Consequence;
+use crate::pipeline::index::{Claim, Claimed, DecisionIndex, Fingerprint, RequestKey};
+use crate::pipeline::metrics::Metrics;
+use crate::pipeline::policy::{LivePolicy, PolicyKeeper};
+use crate::pipeline::secret::Secret;
+use crate::pipeline::settings::{OnAuditFailure, ServiceSettings};
+use crate::pipeline::stopwatch::Stopwatch;
+use crate::wire::rejection::Rejection;
+use crate::wire::transaction::{DecisionRequest, TransactionJson, parse_slice};
+
+/// Why there is no decision.
+#[derive(Debug, Error)]
+pub enum DecideError {
+    /// The request is wrong.
+    #[error("{0}")]
+    Rejected(#[from] Rejection),
+    /// The idempotency key has been used for another body.
+    #[error("this idempotency key was used before, for a request with another body")]
+    KeyReused,
+    /// The first request with this key is still being decided, and the deadline of this one is over.
+    #[error("the first request with this idempotency key is still being decided")]
+    InFlight,
+    /// More requests than can be decided in time.
+    #[error("more requests are being decided than the service takes on; ask again in {retry_after_s} s")]
+    Overloaded {
+        /// When to ask again.
+        retry_after_s: u32,
+    },
+    /// Starting or draining.
+    #[error("the service is {0}")]
+    NotReady(&'static str),
+    /// The decision cannot be recorded, and config says that then there is none.
+    #[error("the decision cannot be recorded: {0}")]
+    AuditUnavailable(String),
+    /// A defect of this program.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+/// What orders `observe`, and how far the consequences of records have reached the windows.
+#[derive(Debug)]
+pub struct Lane {
+    /// The sequence of the last record whose consequences the windows hold.
+    pub state_sequence: u64,
+}
+
+/// Everything that the request path needs.
+pub struct Service {
+    /// The clock.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// The settings.
+    pub(crate) settings: ServiceSettings,
+    /// The installation's secret.
+    pub(crate) secret: Secret,
+    /// The live policy and its history.
+    pub(crate) policies: PolicyKeeper,
+    /// The windows and what has been counted.
+    pub(crate) state: Arc<State>,
+    /// The order of `observe`.
+    pub(crate) lane: Arc<Mutex<Lane>>,
+    /// The enrichment store.
+    pub(crate) profiles: Profiles,
+    /// The log's writer.
+    pub(crate) log: LogHandle<Consequence>,
+    /// The log's name.
+    pub(crate) log_id: LogId,
+    /// Records by position.
+    pub(crate) lookup: LogLookup,
+    /// Answered requests.
+    pub(crate) index: Arc<DecisionIndex>,
+    /// Admission.
+    pub(crate) in_flight: Semaphore,
+    /// Counters and histograms.
+    pub(crate) metrics: Arc<Metrics>,
+    /// Whether the service is draining.
+    pub(crate) draining: AtomicBool,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("log", &self.log_id).finish_non_exhaustive()
+    }
+}
+
+/// One request on its way.
+struct Walk {
+    received_at: EventTime,
+    deadline: Duration,
+    stopwatch: Stopwatch,
+    times: StageTimes,
+}
+
+impl Walk {
+    fn remaining(&self) -> Duration {
+        self.deadline.saturating_sub(self.stopwatch.elapsed())
+    }
+}
+
+/// What was seen and concluded, before it is written down.
+struct Decided {
+    policy: Arc<LivePolicy>,
+    observation: Observation,
+    enrichment: Enrichment,
+    judgement: Judgement,
+    answer: Decision,
+    state_sequence: u64,
+}
+
+impl Service {
+    /// Decides one request. `budget` is the client's deadline, if it named one; `received` is when the request came.
+    pub async fn decide(
+        &self,
+        body: &[u8],
+        idempotency_key: Option<&str>,
+        budget: Option<Duration>,
+        received: Instant,
+    ) -> Result<Bytes, DecideError> {
+        let result = self.decide_counted(body, idempotency_key, budget, received).await;
+        self.metrics.count_request(&result);
+        result
+    }
+
+    async fn decide_counted(
+        &self,
+        body: &[u8],
+        idempotency_key: Option<&str>,
+        budget: Option<Duration>,
+        received: Instant,
+    ) -> Result<Bytes, DecideError> {
+        if self.draining.load(Ordering::Acquire) {
+            return Err(DecideError::NotReady("draining"));
+        }
+        let Ok(_admitted) = self.in_flight.try_acquire() else {
+            return Err(DecideError::Overloaded { retry_after_s: 1 });
+        };
+        let mut walk = Walk {
+            received_at: self.clock.now(),
+            deadline: budget.unwrap_or(self.settings.deadline_default),
+            stopwatch: Stopwatch::new(Arc::clone(&self.clock), received),
+            times: StageTimes::default(),
+        };
+        let request = parse_slice(body)?;
+        self.refuse_far_future(request.transaction.occurred_at, walk.received_at, "/occurred_at")?;
+        self.metrics.count_unknown_fields(request.unknown_fields);
+        walk.times.parse = walk.stopwatch.lap_us();
+        match request.mode {
+            Mode::DryRun => self.dry_run(&request, walk).await,
+            Mode::Live => self.decide_live(&request, idempotency_key, walk).await,
+        }
+    }
+
+    /// Event times too far ahead of the receiver's clock would poison windows.
+    pub(crate) fn refuse_far_future(
+        &self,
+        occurred_at: EventTime,
+        now: EventTime,
+        pointer: &str,
+    ) -> Result<(), Rejection> {
+        let skew_max = self.settings.clock_skew_max;
+        if occurred_at > now.plus(skew_max) {
+            let detail =
+                format!("lies more than {} s ahead of the receiver's clock ({now})", skew_max.as_secs());
+            return Err(Rejection::field(pointer, detail));
+        }
+        Ok(())
+    }
+
+    async fn dry_run(&self, request: &DecisionRequest, mut walk: Walk) -> Result<Bytes, DecideError> {
+        let policy = self.policies.live();
+        let enrichment = self.enrich(&policy, &request.transaction, &mut walk).await;
+        let (observation, state_sequence) = {
+            let lane = self.lane.lock();
+            (
+                observe(&self.state, &policy.policy.catalogue, &request.transaction, Mode::DryRun),
+                lane.state_sequence,
+            )
+        };
+        walk.times.windows = walk.stopwatch.lap_us();
+        let key = RequestKey::of_request(&self.secret, request.transaction.id.as_str());
+        let decided = self.conclude(
+            policy,
+            &request.transaction,
+            key,
+            enrichment,
+            observation,
+            state_sequence,
+            &mut walk,
+        );
+        walk.times.total = walk.stopwatch.total_us();
+        answer_json(&decided.answer, false, walk.times, None)
+            .map_err(|error| DecideError::Internal(error.to_string()))
+    }
+
+    async fn decide_live(
+        &self,
+        request: &DecisionRequest,
+        idempotency_key: Option<&str>,
+        mut walk: Walk,
+    ) -> Result<Bytes, DecideError> {
+        let transaction = &request.transaction;
+        let canonical = serde_json::value::to_raw_value(&TransactionJson(transaction))
+            .map_err(|error| DecideError::Internal(error.to_string()))?;
+        let idempotency_key = idempotency_key.unwrap_or(transaction.id.as_str());
+        let key = RequestKey::of_request(&self.secret, idempotency_key);
+        let fingerprint = Fingerprint::of(canonical.get().as_bytes());
+        let claimed = loop {
+            match self.index.claim(key, fingerprint) {
+                Claim::New(claimed) => break claimed,
+                Claim::Conflict => return Err(DecideError::KeyReused),
+                Claim::Done(position) => {
+                    walk.times.total = walk.stopwatch.total_us();
+                    return self.answer_again(position, walk.times);
+                }
+                Claim::InFlight(released) => wait_released(released, walk.remaining()).await?,
+            }
+        };
+        let policy = self.policies.live();
+        let enrichment = self.enrich(&policy, transaction, &mut walk).await;
+
+        // From here to `commit` nothing waits, so that a client that hangs up cannot leave a gap between windows and log.
+        let (ticket, observation, state_sequence) = {
+            let lane = self.lane.lock();
+            let ticket = match self.log.reserve() {
+                Ok(ticket) => ticket,
+                Err(error) => return self.without_record(transaction, key, &error, walk),
+            };
+            let observation = observe(&self.state, &policy.policy.catalogue, transaction, Mode::Live);
+            (ticket, observation, lane.state_sequence)
+        };
+        walk.times.windows = walk.stopwatch.lap_us();
+        let decided =
+            self.conclude(policy, transaction, key, enrichment, observation, state_sequence, &mut walk);
+        let (answer, pending) =
+            self.commit(ticket, decided, claimed, idempotency_key, fingerprint, canonical, &walk)?;
+        let receipt = tokio::time::timeout(walk.remaining().max(Duration::from_millis(1)), pending).await;
+        walk.times.audit = walk.stopwatch.lap_us();
+        match receipt {
+            Ok(Ok(receipt)) => {
+                walk.times.total = walk.stopwatch.total_us();
+                self.metrics.observe_stages(&walk.times);
+                answer_json(&answer, false, walk.times, Some((self.log_id, &receipt)))
+                    .map_err(|error| DecideError::Internal(error.to_string()))
+            }
+            Ok(Err(error)) => self.without_record(transaction, key, &error, walk),
+            Err(_) => self.without_record(transaction, key, &"it was not written within the deadline", walk),
+        }
+    }
+
+    async fn enrich(&self, policy: &LivePolicy, transaction: &Transaction, walk: &mut Walk) -> Enrichment {
+        let keys = policy.profile_keys(transaction);
+        let timeout = walk.remaining().min(self.settings.enrich_timeout_max);
+        let enrichment = self.profiles.fetch(&policy.profile_plan, &keys, timeout).await;
+        walk.times.enrich = walk.stopwatch.lap_us();
+        enrichment
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all that a decision is made of")]
+    fn conclude(
+        &self,
+        policy: Arc<LivePolicy>,
+        transaction: &Transaction,
+        key: RequestKey,
+        enrichment: Enrichment,
+        observation: Observation,
+        state_sequence: u64,
+        walk: &mut Walk,
+    ) -> Decided {
+        let mut times = walk.times;
+        let judgement =
+            judge(&policy.policy, transaction, observation.windows.clone(), &enrichment, &mut |stage| {
+                let lap_us = walk.stopwatch.lap_us();
+                match stage {
+                    crate::engine::judge::Stage::Model => times.model = lap_us,
+                    crate::engine::judge::Stage::Explain => times.explain = lap_us,
+                    crate::engine::judge::Stage::Rules => times.rules = lap_us,
+                }
+            });
+        walk.times = times;
+        let answer = Decision {
+            decision_id: key.decision_id(walk.received_at).into(),
+            transaction_id: transaction.id.as_str().into(),
+            decision: judgement.outcome,
+            reason: judgement.reason.clone(),
+            reasons: judgement.reasons.clone(),
+            score: judgement.score,
+            risk_level: judgement.risk_level,
+            challenge: (judgement.outcome == Outcome::Challenge).then_some(Challenge::ThreeDs),
+            degraded: !judgement.missing.is_empty(),
+            missing: judgement.missing.iter().map(|part| part.name().into()).collect(),
+            versions: policy.policy.versions.clone(),
+        };
+        Decided { policy, observation, enrichment, judgement, answer, state_sequence }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all that a record is made of")]
+    fn commit(
+        &self,
+        ticket: Ticket<Consequence>,
+        decided: Decided,
+        claimed: Claimed,
+        idempotency_key: &str,
+        fingerprint: Fingerprint,
+        canonical: Box<RawValue>,
+        walk: &Walk,
+    ) -> Result<(Decision, Pending), DecideError> {
+        let Decided { policy, observation, enrichment, judgement, answer, state_sequence } = decided;
+        self.metrics.count_decision(&answer);
+        let mut latency_us = walk.times;
+        latency_us.total = walk.stopwatch.total_us();
+        let record = DecisionRecord {
+            answer,
+            idempotency_key: idempotency_key.into(),
+            fingerprint: fingerprint.to_string().into(),
+            received_at_ms: walk.received_at.unix_millis(),
+            repeat: !observation.is_new,
+            state_sequence,
+            transaction: canonical,
+            enrichment,
+            features: judgement.features.numbers_or_null(),
+            feature_texts: judgement.features.texts(),
+            margin: judgement.margin,
+            contributions: judgement.contributions.clone(),
+            bias: judgement.bias,
+            hits: judgement
+                .hits
+                .iter()
+                .map(|hit| RecordedHit { rule: hit.rule.clone(), shadow: hit.is_shadow })
+                .collect(),
+            policy: policy.policy.hash.clone(),
+            latency_us,
+        };
+        let body = record::encode(&record).map_err(|error| DecideError::Internal(error.to_string()))?;
+        let answer = record.answer;
+        let alias = (idempotency_key != &*answer.transaction_id)
+            .then(|| RequestKey::of_transaction(&self.secret, &answer.transaction_id));
+        let outcome = observation.is_new.then_some(answer.decision);
+        let consequence =
+            Consequence::decision(claimed, alias, fingerprint, observation.counted.attempt, outcome);
+        let pending = ticket.commit(Kind::Decision, walk.received_at, body, consequence);
+        Ok((answer, pending))
+    }
+
+    /// The decision cannot be recorded: what then is config's choice.
+    fn without_record(
+        &self,
+        transaction: &Transaction,
+        key: RequestKey,
+        error: &dyn std::fmt::Display,
+        mut walk: Walk,
+    ) -> Result<Bytes, DecideError> {
+        self.metrics.count_audit_failure();
+        let outcome = match self.settings.on_audit_failure {
+            OnAuditFailure::Refuse => return Err(DecideError::AuditUnavailable(error.to_string())),
+            OnAuditFailure::Approve => Outcome::Approve,
+            OnAuditFailure::Review => Outcome::Review,
+        };
+        let reason: Box<str> = "audit_unavailable".into();
+        let answer = Decision {
+            decision_id: key.decision_id(walk.received_at).into(),
+            transaction_id: transaction.id.as_str().into(),
+            decision: outcome,
+            reason: reason.clone(),
+            reasons: vec![Reason {
+                code: reason,
+                source: ReasonSource::Degraded,
+                rule: None,
+                message: Some("the decision could not be recorded; config chose this outcome".to_owned()),
+                value: None,
+                contribution: None,
+            }],
+            score: None,
+            risk_level: RiskLevel::Unknown,
+            challenge: None,
+            degraded: true,
+            missing: vec!["audit".into()],
+            versions: self.policies.live().policy.versions.clone(),
+        };
+        walk.times.total = walk.stopwatch.total_us();
+        answer_json(&answer, false, walk.times, None)
+            .map_err(|error| DecideError::Internal(error.to_string()))
+    }
+
+    /// The first answer again, from its record.
+    fn answer_again(&self, position: Position, times: StageTimes) -> Result<Bytes, DecideError> {
+        let (record, receipt) = self.read_decision(position)?;
+        self.metrics.count_replayed();
+        answer_json(&record.answer, true, times, Some((self.log_id, &receipt)))
+            .map_err(|error| DecideError::Internal(error.to_string()))
+    }
+
+    /// A decision's record.
+    pub(crate) fn read_decision(&self, position: Position) -> Result<(DecisionRecord, Receipt), DecideError> {
+        let mut buffer = Vec::new();
+        let unreadable = |detail: String| {
+            error!(?position, detail, "an indexed record cannot be read");
+            DecideError::Internal(format!("the record cannot be read: {detail}"))
+        };
+        let stored =
+            self.lookup.read_at(position, &mut buffer).map_err(|error| unreadable(error.to_string()))?;
+        let record: DecisionRecord =
+            record::decode(stored.body).map_err(|error| unreadable(error.to_string()))?;
+        let receipt = Receipt {
+            sequence: stored.header.sequence,
+            hash: stored.hash,
+            position,
+            recorded_at: stored.header.recorded_at,
+        };
+        Ok((record, receipt))
+    }
+
+    /// A decision as it was recorded, by its id.
+    pub fn decision_by_id(&self, decision_id: &str) -> Result<Option<Bytes>, DecideError> {
+        let Some(key) = RequestKey::of_decision_id(decision_id) else { return Ok(None) };
+        let found = self.find(key, |record| &*record.answer.decision_id == decision_id)?;
+        self.render(found)
+    }
+
+    /// The decision of a transaction, by the transaction's id.
+    pub fn decision_by_transaction(&self, transaction_id: &str) -> Result<Option<Bytes>, DecideError> {
+        let found = self.find_transaction(transaction_id)?;
+        self.render(found)
+    }
+
+    /// The record of a transaction's decision, while it is remembered.
+    pub(crate) fn find_transaction(
+        &self,
+        transaction_id: &str,
+    ) -> Result<Option<(DecisionRecord, Receipt)>, DecideError> {
+        if TransactionId::parse(transaction_id).is_err() {
+            return Ok(None);
+        }
+        let is_it = |record: &DecisionRecord| &*record.answer.transaction_id == transaction_id;
+        match self.find(RequestKey::of_transaction(&self.secret, transaction_id), is_it)? {
+            Some(found) => Ok(Some(found)),
+            None => self.find(RequestKey::of_request(&self.secret, transaction_id), is_it),
+        }
+    }
+
+    fn find(
+        &self,
+        key: RequestKey,
+        is_it: impl Fn(&DecisionRecord) -> bool,
+    ) -> Result<Option<(DecisionRecord, Receipt)>, DecideError> {
+        let Some(position) = self.index.position(key) else { return Ok(None) };
+        let found = self.read_decision(position)?;
+        Ok(is_it(&found.0).then_some(found))
+    }
+
+    fn render(&self, found: Option<(DecisionRecord, Receipt)>) -> Result<Option<Bytes>, DecideError> {
+        let Some((record, receipt)) = found else { return Ok(None) };
+        answer_json(&record.answer, false, record.latency_us, Some((self.log_id, &receipt)))
+            .map(Some)
+            .map_err(|error| DecideError::Internal(error.to_string()))
+    }
+
+    /// Takes no more requests. Those on their way are decided.
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Waits until the log holds everything, and closes it. Blocks.
+    pub fn close(&self, patience: Duration) -> Result<(), LogError> {
+        self.start_draining();
+        self.log.close(patience)
+    }
+
+    /// Whether the service can decide, and if not, why.
+    pub fn readiness(&self) -> Readiness {
+        let log = self.log.status();
+        let log_is_writable = if log.healthy { Ok(()) } else { Err(log.last_error.unwrap_or_default()) };
+        let is_open = if self.draining.load(Ordering::Acquire) { Err("draining".to_owned()) } else { Ok(()) };
+        let checks = vec![
+            Check::new("policy", Ok(())),
+            Check::new("state", Ok(())),
+            Check::new("log", log_is_writable),
+            Check::new("open", is_open),
+        ];
+        Readiness { ready: checks.iter().all(|check| check.ok), checks }
+    }
+
+    /// The state of the log.
+    pub fn log_status(&self) -> LogStatus {
+        self.log.status()
+    }
+}
+
+/// Waits until whoever holds a key has decided, but not past the deadline.
+async fn wait_released(mut released: watch::Receiver<()>, remaining: Duration) -> Result<(), DecideError> {
+    match tokio::time::timeout(remaining, released.changed()).await {
+        Ok(_) => Ok(()),
+        Err(_) => Err(DecideError::InFlight),
+    }
+}
+
+/// Whether the service can decide.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Readiness {
+    /// All checks passed.
+    pub ready: bool,
+    /// Each check.
+    pub checks: Vec<Check>,
+}
+
+/// One check of readiness.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Check {
+    /// What was checked.
+    pub name: &'static str,
+    /// Whether it is well.
+    pub ok: bool,
+    /// What is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl Check {
+    fn new(name: &'static str, result: Result<(), String>) -> Self {
+        Self { name, ok: result.is_ok(), detail: result.err() }
+    }
+}

@@ -1,0 +1,163 @@
+//! The start of a service: policy, log, state rebuilt from the log, and only then the first request.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::sync::Semaphore;
+use tracing::{error, info, warn};
+
+use crate::audit::lookup::LogLookup;
+use crate::audit::open::{LogOptions, OpenError, OpenedLog};
+use crate::audit::receipt::LogId;
+use crate::audit::writer::{Ack, LogWriter, WriterOptions};
+use crate::domain::time::Clock;
+use crate::engine::policy::PolicyFiles;
+use crate::engine::settings::MissingPolicy;
+use crate::engine::state::State;
+use crate::enrich::profiles::Profiles;
+use crate::pipeline::fold::{self, Consequence};
+use crate::pipeline::index::DecisionIndex;
+use crate::pipeline::metrics::Metrics;
+use crate::pipeline::policy::{LivePolicy, PolicyKeeper};
+use crate::pipeline::recover::{RecoverError, recover};
+use crate::pipeline::secret::{Secret, SecretError};
+use crate::pipeline::service::{Lane, Service};
+use crate::pipeline::settings::ServiceSettings;
+
+/// The directory of the log inside the data directory.
+pub const LOG_DIRECTORY: &str = "log";
+
+/// Why the service does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The policy has mistakes.
+    #[error("the policy is not sound:\n  {}", .0.join("\n  "))]
+    Policy(Vec<String>),
+    /// The data directory cannot be used.
+    #[error("{path}: the data directory cannot be made: {error}")]
+    Data {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// No secret.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The log cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The state cannot be rebuilt from it.
+    #[error("the state cannot be rebuilt from the log: {0}")]
+    Recover(#[from] RecoverError),
+    /// No writer thread.
+    #[error("the log's writer cannot be started: {0}")]
+    Writer(std::io::Error),
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug)]
+pub struct LogSettings {
+    /// When a record counts as written.
+    pub ack: Ack,
+    /// With `Ack::Disk`: how long records are gathered for one sync.
+    pub commit_interval: Duration,
+    /// Longest segment, in bytes.
+    pub segment_bytes_max: u64,
+    /// Most records on their way.
+    pub queue_max: usize,
+}
+
+/// Everything that a service is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The data directory.
+    pub data: PathBuf,
+    /// Where the policy lies.
+    pub files: PolicyFiles,
+    /// What missing parts mean.
+    pub missing: MissingPolicy,
+    /// The request path.
+    pub settings: ServiceSettings,
+    /// The log.
+    pub log: LogSettings,
+}
+
+impl Service {
+    /// Loads the policy, opens the log, rebuilds the state from it and starts the log's writer. Blocks while it does.
+    pub fn start(parts: Parts, profiles: Profiles, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StartError> {
+        let policy = LivePolicy::load(&parts.files, parts.missing).map_err(StartError::Policy)?;
+        std::fs::create_dir_all(&parts.data)
+            .map_err(|error| StartError::Data { path: parts.data.clone(), error })?;
+        let secret = Secret::load_or_create(&parts.data)?;
+        let catalogue = Arc::clone(&policy.policy.catalogue);
+        let state = Arc::new(State::new(
+            Arc::clone(&catalogue.layout),
+            secret.window_key(),
+            parts.settings.decisions_max,
+        ));
+        let index = DecisionIndex::new(parts.settings.decisions_max);
+
+        let now = clock.now();
+        let directory = parts.data.join(LOG_DIRECTORY);
+        let options = LogOptions { segment_bytes_max: parts.log.segment_bytes_max, ..LogOptions::default() };
+        let opened = OpenedLog::open(&directory, LogId(secret.log_id(now)), now, options)?;
+        for repair in &opened.repairs {
+            warn!(?repair, "the audit log was repaired");
+        }
+        let log_id = opened.log_id();
+        let recovered = recover(&directory, &catalogue, &secret, &state, &index, |sequence| {
+            if sequence.is_multiple_of(1_000_000) {
+                info!(sequence, "rebuilding the state from the log");
+            }
+        })?;
+        info!(
+            decisions = recovered.decisions,
+            labels = recovered.labels,
+            sequence = recovered.sequence,
+            "the state is rebuilt from the log"
+        );
+
+        let lane = Arc::new(Mutex::new(Lane { state_sequence: recovered.sequence }));
+        let metrics = Arc::new(Metrics::default());
+        let writer = WriterOptions {
+            ack: parts.log.ack,
+            queue_max: parts.log.queue_max,
+            commit_interval: parts.log.commit_interval,
+            clock: Arc::clone(&clock),
+            ..WriterOptions::default()
+        };
+        let on_committed = {
+            let (state, lane, index) = (Arc::clone(&state), Arc::clone(&lane), Arc::clone(&index));
+            Box::new(move |committed: std::vec::Drain<'_, _>| fold::apply(&state, &lane, &index, committed))
+        };
+        let on_failed = Box::new(|failed: std::vec::Drain<'_, crate::audit::writer::Failed<Consequence>>| {
+            // Each context is dropped, which releases its claim: the client may ask again.
+            for failed in failed {
+                error!(error = %failed.error, "a record could not be written");
+            }
+        });
+        let log = LogWriter::start(opened, writer, on_committed, on_failed).map_err(StartError::Writer)?;
+        let layout = Arc::clone(&catalogue.layout);
+        Ok(Arc::new(Self {
+            policies: PolicyKeeper::new(policy, parts.files, parts.missing, layout, now),
+            in_flight: Semaphore::new(parts.settings.in_flight_max),
+            lookup: LogLookup::new(&directory),
+            settings: parts.settings,
+            draining: AtomicBool::new(false),
+            clock,
+            secret,
+            state,
+            lane,
+            profiles,
+            log,
+            log_id,
+            index,
+            metrics,
+        }))
+    }
+}

@@ -1,0 +1,192 @@
+//! Lists of values by name: `rules/lists/<name>.txt`.
+//!
+//! One value a line, `#` begins a comment, and `value,2027-01-01` holds until the end of that day (UTC) by the
+//! transaction's event time. Values are compared as they are written: case counts.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+
+use crate::domain::limits::ID_BYTES_MAX;
+use crate::domain::time::EventTime;
+use crate::domain::value::Value;
+use crate::rules::file::end_of_day;
+use crate::rules::problem::{Place, Problem};
+
+/// Most entries of one list.
+pub const LIST_ENTRIES_MAX: usize = 5_000_000;
+/// Longest list file, in bytes.
+pub const LIST_FILE_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// Most lists.
+pub const LISTS_MAX: usize = 256;
+/// Most problems that one list file reports.
+const PROBLEMS_MAX: usize = 20;
+
+/// One list.
+#[derive(Debug, Default)]
+pub struct List {
+    name: Box<str>,
+    /// Each value with the first moment at which it no longer counts. The standard hasher is seeded, so that nobody who
+    /// can add values can slow the table down.
+    entries: HashMap<Box<str>, Option<EventTime>>,
+}
+
+impl List {
+    /// Reads the text of a list file; `file` is its name for people.
+    pub fn parse(name: &str, file: &str, text: &str) -> Result<Self, Vec<Problem>> {
+        let mut entries = HashMap::new();
+        let mut problems = Vec::new();
+        for (index, line) in text.lines().enumerate() {
+            match entry(line) {
+                Ok(None) => {}
+                Ok(Some((value, until))) => {
+                    if entries.len() >= LIST_ENTRIES_MAX {
+                        problems
+                            .push(Problem::error(file, format!("holds more than {LIST_ENTRIES_MAX} values")));
+                        return Err(problems);
+                    }
+                    entries.insert(value.into(), until);
+                }
+                Err(message) => {
+                    let place = Place { line: index + 1, column: 1, width: line.chars().count().max(1) };
+                    let mut problem = Problem::error(file, message);
+                    problem.source_line = Some(line.chars().take(120).collect());
+                    problem.place = Some(place);
+                    problems.push(problem);
+                    if problems.len() >= PROBLEMS_MAX {
+                        return Err(problems);
+                    }
+                }
+            }
+        }
+        if problems.is_empty() { Ok(Self { name: name.into(), entries }) } else { Err(problems) }
+    }
+
+    /// The name that rules use.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many values it holds, expired ones included.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether a text, or a whole number as it is written, stands on the list at that moment. Nothing else ever does.
+    pub fn contains(&self, value: Value<'_>, at: EventTime) -> bool {
+        match value {
+            Value::Text(text) => self.holds(text, at),
+            Value::Int(number) => {
+                let mut digits = [0_u8; 20];
+                let mut rest = digits.as_mut_slice();
+                let written = if write!(rest, "{number}").is_ok() { 20 - rest.len() } else { 0 };
+                std::str::from_utf8(&digits[..written]).is_ok_and(|text| self.holds(text, at))
+            }
+            Value::Missing | Value::Bool(_) | Value::Double(_) | Value::Time(_) => false,
+        }
+    }
+
+    fn holds(&self, text: &str, at: EventTime) -> bool {
+        self.entries.get(text).is_some_and(|until| until.is_none_or(|until| at < until))
+    }
+}
+
+/// One line: nothing, or a value with the moment from which it no longer counts.
+fn entry(line: &str) -> Result<Option<(&str, Option<EventTime>)>, String> {
+    let line = line.trim().trim_start_matches('\u{feff}');
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(None);
+    }
+    let line = line.find(" #").map_or(line, |comment| &line[..comment]).trim_end();
+    let (value, until) = match line.rsplit_once(',') {
+        None => (line, None),
+        Some((value, date)) => {
+            let until = end_of_day(date.trim())
+                .ok_or_else(|| format!("`{}` is no date such as 2027-01-31", date.trim()))?;
+            (value.trim_end(), Some(until))
+        }
+    };
+    if value.is_empty() || value.len() > ID_BYTES_MAX {
+        return Err(format!("a value has 1 to {ID_BYTES_MAX} bytes; this one has {}", value.len()));
+    }
+    Ok(Some((value, until)))
+}
+
+/// All lists, by number.
+#[derive(Debug, Default)]
+pub struct Lists(Vec<List>);
+
+impl Lists {
+    /// The lists in this order; a list's number is its position.
+    pub fn new(lists: Vec<List>) -> Self {
+        Self(lists)
+    }
+
+    /// Whether a value stands on the list with that number at that moment; false when there is no such list.
+    pub fn contains(&self, list: usize, value: Value<'_>, at: EventTime) -> bool {
+        self.0.get(list).is_some_and(|list| list.contains(value, at))
+    }
+
+    /// The number of a list.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.0.iter().position(|list| list.name() == name)
+    }
+
+    /// The lists, by number.
+    pub fn iter(&self) -> std::slice::Iter<'_, List> {
+        self.0.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_holds_what_its_lines_say() {
+        let text = "\u{feff}# stolen in March\nfp_1\n  fp_2  \nfp_3,2026-12-31\n\nfp_4 # by phone\n42\nfp_5 , 2026-12-31\n";
+        let list = List::parse("blocked", "blocked.txt", text).unwrap();
+        let before = EventTime::parse_rfc3339("2026-12-31T23:59:59.999Z").unwrap();
+        let after = EventTime::parse_rfc3339("2027-01-01T00:00:00Z").unwrap();
+        let cases = [
+            (Value::Text("fp_1"), before, true),
+            (Value::Text("fp_2"), before, true),
+            (Value::Text("fp_3"), before, true),
+            (Value::Text("fp_3"), after, false),
+            (Value::Text("fp_4"), after, true),
+            (Value::Text("fp_5"), before, true),
+            (Value::Text("FP_1"), before, false),
+            (Value::Text(""), before, false),
+            (Value::Int(42), before, true),
+            (Value::Int(i64::MIN), before, false),
+            (Value::Missing, before, false),
+            (Value::Bool(true), before, false),
+        ];
+        for (value, at, expected) in cases {
+            assert_eq!(list.contains(value, at), expected, "{value:?} at {at}");
+        }
+        assert_eq!(list.len(), 6);
+    }
+
+    #[test]
+    fn wrong_lines_are_named() {
+        let problems = List::parse("x", "x.txt", "good\nbad,soon\n,2027-01-01\n").unwrap_err();
+        let shown: Vec<String> = problems.iter().map(|problem| format!("{problem}")).collect();
+        assert!(shown[0].starts_with("x.txt:2:1: error: `soon` is no date"), "{shown:?}");
+        assert!(shown[1].starts_with("x.txt:3:1: error: a value has 1 to 256 bytes"), "{shown:?}");
+    }
+
+    #[test]
+    fn a_million_lines() {
+        let text: String = (0..1_000_000).map(|number| format!("card_{number}\n")).collect();
+        let list = List::parse("many", "many.txt", &text).unwrap();
+        let at = EventTime::from_unix_millis(0).unwrap();
+        assert_eq!(list.len(), 1_000_000);
+        assert!(list.contains(Value::Text("card_999999"), at));
+        assert!(!list.contains(Value::Text("card_1000000"), at));
+    }
+}

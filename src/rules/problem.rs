@@ -1,0 +1,133 @@
+//! What is wrong with a set of rules, for people and for machines.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::expr::error::excerpt;
+
+/// How bad it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// The set is refused.
+    Error,
+    /// The set works, but perhaps not as meant.
+    Warning,
+}
+
+/// Where in a file: line and column from 1, the column in characters.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+pub struct Place {
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// How many characters are meant; at least 1.
+    #[serde(skip)]
+    pub width: usize,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Problem {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The file, as the rules directory names it.
+    pub file: String,
+    /// Where in the file; absent when the file as a whole is meant.
+    #[serde(flatten)]
+    pub place: Option<Place>,
+    /// The rule's id, when it is about one rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// What is wrong.
+    pub message: String,
+    /// A name that was perhaps meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suggestion: Option<String>,
+    /// The line of the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_line: Option<String>,
+}
+
+/// Problems after which a load looks no further: whoever wrote so many has enough to begin with.
+pub const PROBLEMS_COLLECTED_MAX: usize = 1_000;
+/// Most problems that one load reports; the rest are counted.
+pub const PROBLEMS_MAX: usize = 200;
+/// Longest source line that a problem quotes, in characters.
+const SOURCE_LINE_CHARS_MAX: usize = 240;
+
+impl Problem {
+    /// An error about a file as a whole.
+    pub fn error(file: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            file: file.into(),
+            place: None,
+            rule: None,
+            message: message.into(),
+            suggestion: None,
+            source_line: None,
+        }
+    }
+
+    /// The same as a warning.
+    #[must_use]
+    pub fn warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
+    }
+
+    /// About this rule.
+    #[must_use]
+    pub fn about(mut self, rule: Option<&str>) -> Self {
+        self.rule = rule.map(str::to_owned);
+        self
+    }
+
+    /// With a suggestion.
+    #[must_use]
+    pub fn suggesting(mut self, suggestion: Option<String>) -> Self {
+        self.suggestion = suggestion;
+        self
+    }
+
+    /// At a place of the file's text.
+    #[must_use]
+    pub fn at(mut self, place: Place, text: &str) -> Self {
+        self.source_line = text
+            .lines()
+            .nth(place.line.saturating_sub(1))
+            .map(|line| line.chars().take(SOURCE_LINE_CHARS_MAX).collect());
+        self.place = Some(place);
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    /// `rules/velocity.yaml:12:11: error: rule `x`: …`, the line, and carets under the place.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(place) = self.place {
+            write!(f, ":{}:{}", place.line, place.column)?;
+        }
+        f.write_str(match self.severity {
+            Severity::Error => ": error: ",
+            Severity::Warning => ": warning: ",
+        })?;
+        if let Some(rule) = &self.rule {
+            write!(f, "rule `{rule}`: ")?;
+        }
+        f.write_str(&self.message)?;
+        if let Some(suggestion) = &self.suggestion {
+            write!(f, "; did you mean `{suggestion}`?")?;
+        }
+        if let (Some(place), Some(line)) = (self.place, &self.source_line) {
+            write!(f, "\n{}", excerpt(line, place.column, place.width))?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problem {}

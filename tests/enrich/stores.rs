@@ -1,0 +1,67 @@
+//! Stores under test, plans and answers in short words.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tollgate::domain::enrichment::Enrichment;
+use tollgate::enrich::counters::ProfileCounters;
+use tollgate::enrich::embedded::EmbeddedProfiles;
+use tollgate::enrich::plan::{ProfilePlan, ProfileType};
+use tollgate::enrich::profiles::Profiles;
+use tollgate::enrich::redis::RedisProfiles;
+use tollgate::enrich::redis_target::RedisTarget;
+use tollgate::enrich::source::{ProfileKeys, ProfileSource};
+
+use crate::redis_server::RedisServer;
+
+/// Long enough for a busy machine; nothing should ever come near it.
+pub const AMPLE: Duration = Duration::from_secs(5);
+
+/// A connection to `url` that stands.
+pub async fn connected(url: &str) -> RedisProfiles {
+    let profiles = started(url);
+    assert!(profiles.wait_until_up(AMPLE).await, "no connection to {url}");
+    profiles
+}
+
+/// A connection to `url` that may come later.
+pub fn started(url: &str) -> RedisProfiles {
+    let target = RedisTarget::parse(url).unwrap();
+    RedisProfiles::start(target, Arc::new(ProfileCounters::default()), &Handle::current())
+}
+
+/// Every kind of store, with what it needs to live.
+pub async fn every_store() -> Vec<(&'static str, Profiles, Box<dyn std::any::Any>)> {
+    let server = RedisServer::start();
+    let dir = tempfile::tempdir().unwrap();
+    vec![
+        ("memory", Profiles::Embedded(EmbeddedProfiles::in_memory().unwrap()), Box::new(())),
+        ("file", Profiles::Embedded(EmbeddedProfiles::open(dir.path()).unwrap()), Box::new(dir)),
+        ("redis", Profiles::Redis(connected(&server.url()).await), Box::new(server)),
+    ]
+}
+
+/// A plan of `(entity, field, type)`.
+pub fn plan(fields: &[(&str, &str, ProfileType)]) -> ProfilePlan {
+    let mut builder = ProfilePlan::builder();
+    for (entity, field, kind) in fields {
+        builder.field(entity, field, *kind).unwrap();
+    }
+    builder.build()
+}
+
+/// Asks and answers as JSON text: `[{"known":5},"absent","timed_out"]`.
+pub async fn ask(store: &impl ProfileSource, plan: &ProfilePlan, ids: &[Option<&str>]) -> String {
+    shown(&store.fetch(plan, &ids.iter().copied().collect(), AMPLE).await)
+}
+
+/// An answer as JSON text.
+pub fn shown(enrichment: &Enrichment) -> String {
+    serde_json::to_string(enrichment).unwrap()
+}
+
+/// The ids of one transaction.
+pub fn keys<'a>(ids: &[Option<&'a str>]) -> ProfileKeys<'a> {
+    ids.iter().copied().collect()
+}

@@ -1,0 +1,195 @@
+//! A service that reads requests as the real one does, and then does what the `transaction_id` tells it to.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+
+use tollgate::domain::decision::{Outcome, Versions};
+use tollgate::http::options::ServerOptions;
+use tollgate::http::server::{DrainReport, Server};
+use tollgate::http::service::{DecisionService, RuleStatus, RulesStatus};
+use tollgate::pipeline::policy::{PolicyStatus, Refusal};
+use tollgate::pipeline::service::{Check, DecideError, Readiness};
+use tollgate::rules::file::State;
+use tollgate::wire::label;
+use tollgate::wire::rejection::Rejection;
+use tollgate::wire::transaction::parse_slice;
+
+#[derive(Default)]
+pub(crate) struct Steered {
+    /// Decisions begun.
+    pub(crate) begun: AtomicUsize,
+    /// Decisions finished.
+    pub(crate) finished: AtomicUsize,
+    /// Lets go of every `held` decision.
+    pub(crate) release: Notify,
+    pub(crate) is_ready: bool,
+    pub(crate) refuses_policy: bool,
+}
+
+impl Steered {
+    fn decision(id: &str, key: Option<&str>, budget: Option<Duration>) -> Value {
+        json!({
+            "decision_id": "dec_01JD", "transaction_id": id, "decision": "BLOCK", "reason": "velocity_exceeded",
+            "reasons": [{"code": "velocity_exceeded", "source": "rule", "rule": "card-velocity-5m",
+                "message": format!("key {key:?}, budget {budget:?}")}],
+            "score": 0.934, "risk_level": "high", "challenge": {"type": "three_ds"}, "degraded": false, "missing": [],
+            "replayed": false, "versions": {"rules": "sha256:01", "model": null, "features": "sha256:02"}, "latency_us": {"total": 212, "parse": 4},
+            "audit": {"log": "l", "sequence": 88123, "hash": "blake3:00"},
+        })
+    }
+}
+
+fn bytes(value: &Value) -> Bytes {
+    Bytes::from(value.to_string())
+}
+
+impl DecisionService for Steered {
+    async fn decide(
+        &self,
+        body: &[u8],
+        idempotency_key: Option<&str>,
+        budget: Option<Duration>,
+        _received: Instant,
+    ) -> Result<Bytes, DecideError> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        let request = parse_slice(body)?;
+        let id = request.transaction.id.as_str();
+        match id {
+            "held" => self.release.notified().await,
+            "slow" => tokio::time::sleep(Duration::from_millis(200)).await,
+            "panic" => panic!("told to"),
+            "reused" => return Err(DecideError::KeyReused),
+            "in-flight" => return Err(DecideError::InFlight),
+            "overloaded" => return Err(DecideError::Overloaded { retry_after_s: 2 }),
+            "not-ready" => return Err(DecideError::NotReady("starting")),
+            "audit" => return Err(DecideError::AuditUnavailable("disk full".to_owned())),
+            "internal" => return Err(DecideError::Internal("a secret".to_owned())),
+            _ => {}
+        }
+        self.finished.fetch_add(1, Ordering::SeqCst);
+        Ok(bytes(&Self::decision(id, idempotency_key, budget)))
+    }
+
+    async fn label(&self, body: &[u8]) -> Result<Bytes, DecideError> {
+        let label = label::parse_slice(body)?;
+        let mut answer = serde_json::to_value(label::LabelJson(&label)).unwrap();
+        answer["transaction_known"] = true.into();
+        answer["replayed"] = false.into();
+        answer["audit"] = json!({"log": "l", "sequence": 1, "hash": "blake3:00"});
+        Ok(bytes(&answer))
+    }
+
+    fn decision_by_id(&self, decision_id: &str) -> Result<Option<Bytes>, DecideError> {
+        Ok((decision_id == "dec_01JD").then(|| bytes(&Self::decision("pay_9_1", None, None))))
+    }
+
+    fn decision_by_transaction(&self, transaction_id: &str) -> Result<Option<Bytes>, DecideError> {
+        match transaction_id {
+            "pay/9" => Ok(Some(bytes(&Self::decision("pay/9", None, None)))),
+            "broken" => Err(DecideError::Rejected(Rejection::NotJson("x".to_owned()))),
+            _ => Ok(None),
+        }
+    }
+
+    fn readiness(&self) -> Readiness {
+        let detail = (!self.is_ready).then(|| "read-only file system".to_owned());
+        Readiness { ready: self.is_ready, checks: vec![Check { name: "log", ok: self.is_ready, detail }] }
+    }
+
+    fn policy_status(&self) -> PolicyStatus {
+        let errors = vec!["rules/velocity.yaml:12: unknown field \"amont\"".to_owned()];
+        let at = "2026-10-20T12:00:00.000Z".to_owned();
+        let refusal = Refusal { at: at.clone(), cause: "api", errors };
+        let versions = Versions { rules: "sha256:01".into(), model: None, features: "sha256:02".into() };
+        PolicyStatus {
+            policy: "sha256:00".into(),
+            versions,
+            live_since: at,
+            cause: "start",
+            refused: self.refuses_policy.then_some(refusal),
+            reloads: 0,
+            refusals: 1,
+        }
+    }
+
+    async fn reload(self: &Arc<Self>, _cause: &'static str) -> PolicyStatus {
+        self.policy_status()
+    }
+
+    fn rules_status(&self) -> RulesStatus {
+        let rule = RuleStatus {
+            id: "card-velocity-5m".into(),
+            description: "Card testing".into(),
+            owner: None,
+            when: "card.attempts_5m >= 6".into(),
+            then: Outcome::Block,
+            reason: "velocity_exceeded".into(),
+            state: State::Live,
+            priority: 0,
+            file: "rules/velocity.yaml".into(),
+            line: 12,
+        };
+        RulesStatus { version: "sha256:01".into(), rules: vec![rule] }
+    }
+
+    fn metrics_text(&self) -> String {
+        "# TYPE tollgate_decisions counter\ntollgate_decisions_total 1\n# EOF\n".to_owned()
+    }
+}
+
+/// A server with short limits, and its steered service.
+pub(crate) struct Running {
+    pub(crate) decision: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) service: Arc<Steered>,
+    stop: Option<oneshot::Sender<()>>,
+    server: JoinHandle<DrainReport>,
+}
+
+impl Running {
+    pub(crate) fn options() -> ServerOptions {
+        ServerOptions {
+            decision_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            admin_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            head_timeout: Duration::from_millis(300),
+            body_timeout: Duration::from_millis(400),
+            batch_body_timeout: Duration::from_millis(800),
+            idle_timeout: Duration::from_millis(600),
+            drain_notice: Duration::from_millis(400),
+            drain_timeout: Duration::from_millis(1_200),
+            ..ServerOptions::default()
+        }
+    }
+
+    pub(crate) async fn start() -> Self {
+        Self::start_with(Self::options(), Steered { is_ready: true, ..Steered::default() }).await
+    }
+
+    pub(crate) async fn start_with(options: ServerOptions, service: Steered) -> Self {
+        let service = Arc::new(service);
+        let server = Server::bind(options, Arc::clone(&service)).await.unwrap();
+        let (decision, admin) = (server.decision_address(), server.admin_address());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let server = tokio::spawn(server.run(async {
+            let _ = stopped.await;
+        }));
+        Self { decision, admin, service, stop: Some(stop), server }
+    }
+
+    pub(crate) fn shut_down(&mut self) {
+        self.stop.take().expect("once").send(()).unwrap();
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(mut self) -> DrainReport {
+        drop(self.stop.take());
+        self.server.await.unwrap()
+    }
+}
