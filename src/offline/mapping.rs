@@ -14,13 +14,13 @@ use crate::domain::field::{FIELDS, Field};
 use crate::domain::label::LabelKind;
 use crate::domain::money::Currency;
 use crate::domain::value::{ValueType, parse_duration};
+use crate::expr::suggest::nearest;
 use crate::offline::cell::Cell;
 use crate::offline::error::{InputError, MappingError};
 use crate::offline::mapping_yaml::{
     CurrencyYaml, FieldYaml, LabelYaml, LabelsYaml, MAPPING_BYTES_MAX, MappingYaml, ScalarYaml,
 };
 use crate::offline::moment::{EpochUnit, MomentReading};
-use crate::offline::suggest::nearest;
 
 /// What a label is said to be when the mapping does not say.
 const LABEL_KIND_DEFAULT: LabelKind = LabelKind::Chargeback;

@@ -30,7 +30,6 @@ pub mod replay;
 pub mod report;
 pub mod report_text;
 pub mod session;
-pub mod suggest;
 pub mod tally;
 pub mod transactions;
 
