@@ -20,6 +20,7 @@ pub mod input_ndjson;
 pub mod input_parquet;
 pub mod labels;
 pub mod mapping;
+pub mod mapping_check;
 pub mod mapping_yaml;
 pub mod metrics;
 pub mod moment;
