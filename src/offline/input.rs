@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use flate2::bufread::MultiGzDecoder;
 use serde_json::Value;
 
+use crate::expr::suggest::nearest;
 use crate::offline::cell::Cell;
 use crate::offline::error::{InputError, NoSuchColumn, ReadError};
 use crate::offline::input_csv::CsvRows;
@@ -18,7 +19,6 @@ use crate::offline::input_ndjson::NdjsonRows;
 #[cfg(feature = "parquet")]
 use crate::offline::input_parquet::ParquetRows;
 use crate::offline::mapping::ColumnName;
-use crate::offline::suggest::nearest;
 
 /// Longest line of NDJSON, longest record of CSV, in bytes.
 pub const LINE_BYTES_MAX: usize = 1024 * 1024;

@@ -1,6 +1,7 @@
 //! The text of a mapping: which keys there are, and where they stand. What they mean is checked in
 //! [`crate::offline::mapping`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
@@ -42,20 +43,12 @@ pub struct FieldYaml {
 
 /// `EUR`, or `{column: currency}`.
 #[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "a currency code such as EUR, or {column: NAME}")]
+#[serde(untagged, expecting = "expected a currency code such as EUR, or {column: NAME}")]
 pub enum CurrencyYaml {
     /// One currency for every row.
     Code(String),
-    /// A column of codes.
-    Column(ColumnYaml),
-}
-
-/// `{column: NAME}`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ColumnYaml {
-    /// The column's name.
-    pub column: String,
+    /// `column` and a column of codes.
+    Column(BTreeMap<String, String>),
 }
 
 /// A label in the same file.
@@ -64,10 +57,10 @@ pub struct ColumnYaml {
 pub struct LabelYaml {
     /// The column that says whether it was fraud.
     pub column: Spanned<String>,
-    /// Its values for fraud.
-    pub fraud: Option<Vec<ScalarYaml>>,
+    /// Its values for fraud, as they are written: `1`, `true`, `Y`.
+    pub fraud: Option<Vec<String>>,
     /// Its values for no fraud; every other one when not said.
-    pub legitimate: Option<Vec<ScalarYaml>>,
+    pub legitimate: Option<Vec<String>>,
     /// How long after the transaction the label becomes known.
     pub delay: Option<Spanned<String>>,
     /// How it became known.
@@ -92,7 +85,7 @@ pub struct LabelsYaml {
 
 /// One scalar.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
-#[serde(untagged, expecting = "a text, a number, true or false")]
+#[serde(untagged, expecting = "expected a text, a number, true or false")]
 pub enum ScalarYaml {
     /// `true`
     Bool(bool),
@@ -102,6 +95,13 @@ pub enum ScalarYaml {
     Double(f64),
     /// `EUR`
     Text(String),
+}
+
+impl MappingYaml {
+    /// Reads a mapping's text. Only `true` and `false` are booleans: `NO` is a country.
+    pub fn parse(text: &str) -> Result<Self, serde_saphyr::Error> {
+        serde_saphyr::from_str_with_options(text, serde_saphyr::options! { strict_booleans: true })
+    }
 }
 
 impl<'de> Deserialize<'de> for MappingYaml {
@@ -138,22 +138,20 @@ mod tests {
 
     #[test]
     fn keys_keep_their_places() {
-        let text = "transaction_id: {column: tx_id}\namount:\n  column: amount\n  unit: major\n  currency: {column: ccy}\nlabel: {column: f, fraud: [1, yes, 'x', true], delay: 7d}\n";
-        let mapping: MappingYaml = serde_saphyr::from_str(text).unwrap();
+        let text = "transaction_id: {column: tx_id}\namount:\n  column: amount\n  unit: major\n  currency: {column: ccy}\nlabel: {column: f, fraud: [1, yes, 'x', true, 007, 1.0], delay: 7d}\n";
+        let mapping = MappingYaml::parse(text).unwrap();
         let (key, field) = &mapping.fields[1];
         assert_eq!((key.value.as_str(), key.referenced.line(), key.referenced.column()), ("amount", 2, 1));
         let unit = field.value.unit.as_ref().unwrap();
         assert_eq!((unit.value.as_str(), unit.referenced.line(), unit.referenced.column()), ("major", 4, 9));
         assert!(matches!(field.value.currency.as_ref().unwrap().value, CurrencyYaml::Column(_)));
-        let fraud = mapping.label.unwrap().value.fraud.unwrap();
-        let text = |text: &str| ScalarYaml::Text(text.into());
-        assert_eq!(fraud, [ScalarYaml::Int(1), text("yes"), text("x"), ScalarYaml::Bool(true)]);
+        assert_eq!(mapping.label.unwrap().value.fraud.unwrap(), ["1", "yes", "x", "true", "007", "1.0"]);
     }
 
     #[test]
     fn duplicate_and_unknown_keys_are_refused() {
         for text in ["a: {column: x}\na: {column: y}\n", "a: {colum: x}\n", "[]", "a", "a: {column: {}}"] {
-            assert!(serde_saphyr::from_str::<MappingYaml>(text).is_err(), "{text}");
+            assert!(MappingYaml::parse(text).is_err(), "{text}");
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod input_ndjson;
 pub mod input_parquet;
 pub mod labels;
 pub mod mapping;
+pub mod mapping_check;
 pub mod mapping_yaml;
 pub mod metrics;
 pub mod moment;
@@ -30,6 +31,20 @@ pub mod replay;
 pub mod report;
 pub mod report_text;
 pub mod session;
-pub mod suggest;
 pub mod tally;
 pub mod transactions;
+
+#[cfg(test)]
+mod input_tests;
+#[cfg(test)]
+mod mapping_tests;
+#[cfg(test)]
+mod metrics_tests;
+#[cfg(test)]
+mod output_tests;
+#[cfg(test)]
+mod replay_tests;
+#[cfg(test)]
+mod report_tests;
+#[cfg(test)]
+mod shared_data_tests;

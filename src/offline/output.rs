@@ -167,6 +167,11 @@ impl FeatureTable {
             })?),
             ColumnType::Double | ColumnType::Text => Value::Text(transaction_id),
         };
+        for (value, column) in values.iter().zip(&self.columns[1..]) {
+            if !fits(value, column.column_type) {
+                return Err(unwritable(format!("the column {:?} cannot hold {value:?}", column.name)));
+            }
+        }
         match &mut self.sink {
             None => return Err(unwritable("is closed already".to_owned())),
             Some(Sink::Csv(writer)) => {
@@ -243,6 +248,17 @@ fn csv_error(path: &Path, error: csv::Error) -> OutputError {
     match error.into_kind() {
         csv::ErrorKind::Io(source) => OutputError::Io { path: path.to_owned(), source },
         other => OutputError::Unwritable { path: path.to_owned(), detail: format!("{other:?}") },
+    }
+}
+
+/// Whether a column of that type can hold the value.
+const fn fits(value: &Value<'_>, column_type: ColumnType) -> bool {
+    match column_type {
+        ColumnType::Int64 => matches!(value, Value::Missing | Value::Bool(_) | Value::Int(_)),
+        ColumnType::Double => {
+            matches!(value, Value::Missing | Value::Bool(_) | Value::Int(_) | Value::Double(_))
+        }
+        ColumnType::Text => true,
     }
 }
 

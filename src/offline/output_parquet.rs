@@ -80,9 +80,7 @@ impl ParquetTable {
         })
     }
 
-    /// Adds a value to a column of the present row. A value that is not of the column's type is missing, except that every
-    /// number fits a column of doubles, and everything fits a column of texts.
-    #[expect(clippy::cast_possible_truncation, reason = "only whole doubles in range are cast")]
+    /// Adds a value to a column of the present row. The caller has made sure that it fits; one that does not is missing.
     pub fn push(&mut self, position: usize, value: &Value<'_>) {
         let Some(Buffer { levels, values }) = self.columns.get_mut(position) else { return };
         let is_present = match (values, value) {
@@ -93,12 +91,6 @@ impl ParquetTable {
             }
             (Values::Int64(column), Value::Bool(flag)) => {
                 column.push(i64::from(*flag));
-                true
-            }
-            (Values::Int64(column), Value::Double(number))
-                if number.fract() == 0.0 && number.abs() < 9e18 =>
-            {
-                column.push(*number as i64);
                 true
             }
             (Values::Double(column), Value::Int(_) | Value::Bool(_) | Value::Double(_)) => {

@@ -7,7 +7,9 @@ use crate::offline::report::{BacktestReport, MoneyRow, Quality, TruthCounts};
 
 /// Most reasons that are shown; the data has all of them.
 const REASONS_SHOWN_MAX: usize = 20;
-/// Most changes between outcomes: four outcomes, each to three others.
+/// How long a line of names becomes.
+const LINE_CHARS: usize = 110;
+/// What stands where there is no value.
 const NO_VALUE: &str = "-";
 
 impl fmt::Display for BacktestReport {
@@ -139,7 +141,7 @@ impl BacktestReport {
             "other value",
         ];
         let mut table = Table::new("Rules", &columns).left(3);
-        for row in &self.rules {
+        for row in self.rules.iter().filter(|row| row.hits > 0) {
             let mut cells = vec![
                 row.rule.clone(),
                 row.state.name().to_owned(),
@@ -161,7 +163,17 @@ impl BacktestReport {
             cells.push(values(|value| value.other_minor));
             table.row(cells);
         }
-        table.write(f)
+        table.write(f)?;
+        let silent: Vec<&str> =
+            self.rules.iter().filter(|row| row.hits == 0).map(|row| row.rule.as_str()).collect();
+        if silent.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\nRules that never matched: {}", silent.len())?;
+        for line in wrapped(&silent) {
+            writeln!(f, "  {line}")?;
+        }
+        Ok(())
     }
 
     fn write_reasons(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -247,6 +259,21 @@ fn entry(f: &mut fmt::Formatter<'_>, name: &str, value: &str) -> fmt::Result {
 
 fn truth_cells(truth: &TruthCounts) -> [String; 3] {
     [truth.fraud, truth.legitimate, truth.unlabelled].map(thousands)
+}
+
+/// Names in lines of readable length.
+fn wrapped(names: &[&str]) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for name in names {
+        match lines.last_mut() {
+            Some(line) if line.len() + name.len() + 2 <= LINE_CHARS => {
+                line.push_str(", ");
+                line.push_str(name);
+            }
+            _ => lines.push((*name).to_owned()),
+        }
+    }
+    lines
 }
 
 /// A table whose first columns are aligned left and whose other columns are aligned right.
