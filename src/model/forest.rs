@@ -75,19 +75,27 @@ pub struct Forest {
     features: usize,
     base_margin: f32,
     nodes: Vec<Node>,
+    /// By node: how much a split lowered the training loss.
+    gains: Vec<f32>,
     roots: Vec<usize>,
 }
 
 impl Forest {
     /// A forest without trees, in which every row has `base_margin`.
-    pub const fn new(features: usize, base_margin: f32) -> Self {
-        Self { features, base_margin, nodes: Vec::new(), roots: Vec::new() }
+    pub(in crate::model) const fn new(features: usize, base_margin: f32) -> Self {
+        Self { features, base_margin, nodes: Vec::new(), gains: Vec::new(), roots: Vec::new() }
     }
 
-    /// Adds a tree, whose first node is its root.
-    pub fn push(&mut self, nodes: &[Node]) {
+    /// Adds a tree, whose first node is its root; the reader has checked that it is one. `gains` has one entry a node.
+    pub(in crate::model) fn push(&mut self, nodes: &[Node], gains: &[f32]) {
         self.roots.push(self.nodes.len());
         self.nodes.extend_from_slice(nodes);
+        self.gains.extend_from_slice(gains);
+    }
+
+    /// All nodes, each with how much it lowered the training loss (0 for a leaf).
+    pub fn nodes_and_gains(&self) -> impl Iterator<Item = (&Node, f32)> {
+        self.nodes.iter().zip(self.gains.iter().copied())
     }
 
     /// How many features a row has.

@@ -47,7 +47,7 @@ pub enum ModelError {
         /// What differs.
         what: String,
     },
-    /// The model asks for features that the catalogue does not have, or has as texts.
+    /// The model asks for features that the catalogue does not have, or has as texts; each with the nearest name it has.
     #[error("{file}: the model asks for {} features that the catalogue lacks: {}", .names.len(), .names.join(", "))]
     UnknownFeatures {
         /// The model's file.
@@ -68,6 +68,9 @@ pub struct Manifest {
     pub model_sha256: String,
     /// The hash of the catalogue that it was trained with.
     pub features_sha256: String,
+    /// The model's features in order; checked against `model.json` when it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feature_names: Option<Vec<String>>,
     /// Which scores are elevated, and which are high.
     pub thresholds: Thresholds,
 }
@@ -100,6 +103,10 @@ pub struct Model {
     pub thresholds: Thresholds,
     /// The version of XGBoost that wrote it.
     pub xgboost_version: String,
+    /// Its objective; the margin is log-odds in both that are read.
+    pub objective: String,
+    /// What training with early stopping noted, from 0; all trees are used all the same.
+    pub best_iteration: Option<u32>,
     file: PathBuf,
 }
 
@@ -127,6 +134,11 @@ impl Model {
             let what = format!("names {}, but {MODEL_FILE} has {}", manifest.model_sha256, model.sha256);
             return Err(mismatch(what));
         }
+        let named = manifest.feature_names.unwrap_or_default();
+        if !named.is_empty() && !named.iter().map(String::as_str).eq(model.feature_names.iter().map(|n| &**n))
+        {
+            return Err(mismatch(format!("names other features, or in another order, than {MODEL_FILE}")));
+        }
         let Thresholds { elevated, high } = manifest.thresholds;
         if !(0.0..=1.0).contains(&elevated) || !(elevated..=1.0).contains(&high) {
             return Err(mismatch(format!(
@@ -152,6 +164,8 @@ impl Model {
             forest: read.forest,
             thresholds: Thresholds { elevated: 0.5, high: 0.9 },
             xgboost_version: read.xgboost_version,
+            objective: read.objective,
+            best_iteration: read.best_iteration,
             file: file.to_owned(),
         })
     }
@@ -170,7 +184,10 @@ impl Model {
         for name in &self.feature_names {
             match slot_of(name).and_then(|slot| u16::try_from(slot).ok()) {
                 Some(slot) => slots.push(slot),
-                None => unknown.push(name.to_string()),
+                None => unknown.push(match nearest(name, catalogue) {
+                    Some(near) => format!("{name} (is {near} meant?)"),
+                    None => name.to_string(),
+                }),
             }
         }
         if unknown.is_empty() {
@@ -191,5 +208,105 @@ impl Binding {
     #[expect(clippy::cast_possible_truncation, reason = "XGBoost rounds features to f32 in training, too")]
     pub fn row(&self, numbers: &[f64]) -> Vec<f32> {
         self.0.iter().map(|slot| numbers[usize::from(*slot)] as f32).collect()
+    }
+}
+
+/// The catalogue's name nearest to one that it lacks, if one is near: at most a quarter of its letters differ.
+fn nearest<'a>(name: &str, catalogue: &[Option<&'a str>]) -> Option<&'a str> {
+    let distances = catalogue.iter().flatten().map(|known| (edit_distance(name, known), *known));
+    let (distance, near) = distances.min()?;
+    (distance <= name.len() / 4).then_some(near)
+}
+
+/// How many bytes to add, take away or change to make `a` of `b` (Levenshtein).
+fn edit_distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, of_a) in a.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, of_b) in b.bytes().enumerate() {
+            let changed = diagonal + usize::from(of_a != of_b);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARITY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/parity");
+
+    fn directory(change: impl FnOnce(&mut serde_json::Value)) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        let file = Path::new(PARITY).join("named.json");
+        std::fs::copy(&file, directory.path().join(MODEL_FILE)).unwrap();
+        let mut manifest = serde_json::json!({
+            "schema": 1,
+            "name": "named",
+            "model_sha256": &*sha256(&std::fs::read(&file).unwrap()),
+            "features_sha256": "sha256:00",
+            "feature_names": (0..8).map(|index| format!("card.feature_{index}")).collect::<Vec<_>>(),
+            "thresholds": {"elevated": 0.25, "high": 0.5},
+            "training": {"rows": 3000},
+        });
+        change(&mut manifest);
+        std::fs::write(directory.path().join(MANIFEST_FILE), manifest.to_string()).unwrap();
+        directory
+    }
+
+    #[test]
+    fn a_directory_is_loaded() {
+        let directory = directory(|_| ());
+        let model = Model::load_either(directory.path()).unwrap();
+        assert_eq!(&*model.name, "named");
+        assert_eq!(model.thresholds, Thresholds { elevated: 0.25, high: 0.5 });
+        assert_eq!(model.features_sha256.as_deref(), Some("sha256:00"));
+        assert!(model.sha256.starts_with("sha256:") && model.sha256.len() == 71);
+    }
+
+    #[test]
+    fn a_manifest_that_does_not_fit_is_refused() {
+        let facts: [(&str, serde_json::Value, &str); 6] = [
+            ("schema", 2.into(), "is of schema 2"),
+            ("model_sha256", "sha256:11".into(), "names sha256:11, but model.json has sha256:"),
+            ("feature_names", serde_json::json!(["a"]), "names other features"),
+            ("thresholds", serde_json::json!({"elevated": 0.5, "high": 0.4}), "not ordered"),
+            ("thresholds", serde_json::json!({"elevated": 0.5}), "missing field `high`"),
+            ("name", 7.into(), "is not a model manifest"),
+        ];
+        for (key, value, expected) in facts {
+            let directory = directory(|manifest| manifest[key] = value);
+            let error = Model::load(directory.path()).unwrap_err().to_string();
+            assert!(error.contains("manifest.json: ") && error.contains(expected), "{key}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let empty = tempfile::tempdir().unwrap();
+        let error = Model::load(empty.path()).unwrap_err().to_string();
+        assert!(error.contains("manifest.json: cannot be read"), "{error}");
+        let error = Model::load_either(&empty.path().join("no.json")).unwrap_err().to_string();
+        assert!(error.contains("no.json: cannot be read"), "{error}");
+    }
+
+    #[test]
+    fn features_are_found_by_name_and_lacking_ones_are_listed() {
+        let model = Model::load_file(&Path::new(PARITY).join("named.json")).unwrap();
+        let names: Vec<String> = (0..9).rev().map(|index| format!("card.feature_{index}")).collect();
+        let mut catalogue: Vec<Option<&str>> = names.iter().map(|name| Some(name.as_str())).collect();
+        let binding = model.bind(&catalogue).unwrap();
+        assert_eq!(binding.slots(), [8, 7, 6, 5, 4, 3, 2, 1]);
+        let numbers: Vec<f64> = (0..9).map(f64::from).collect();
+        assert_eq!(binding.row(&numbers), [8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0]);
+        catalogue[8] = Some("card.featur_0");
+        catalogue[7] = None;
+        let error = model.bind(&catalogue).unwrap_err().to_string();
+        assert!(error.contains("asks for 2 features that the catalogue lacks"), "{error}");
+        assert!(error.contains("card.feature_0 (is card.featur_0 meant?)"), "{error}");
+        let error = model.bind(&[]).unwrap_err().to_string();
+        assert!(error.ends_with("card.feature_6, card.feature_7"), "{error}");
     }
 }

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 
 use thiserror::Error;
 
+use crate::model::attribution::AttributionScratch;
 use crate::model::forest::{RowLengthError, probability};
 use crate::model::manifest::Model;
 
@@ -19,6 +20,9 @@ pub enum ScoreError {
     /// The header is not the model's.
     #[error("the header lacks the model's features {}; it must name all of them, in any order", .0.join(", "))]
     MissingColumns(Vec<String>),
+    /// The header names a feature twice.
+    #[error("the header names {0} twice")]
+    DoubleColumn(String),
     /// A value is no number.
     #[error("row {row}, column {column}: {text:?} is no number; an empty field is missing")]
     NotANumber {
@@ -51,6 +55,11 @@ pub fn score_csv(
             None => missing.push(name.to_string()),
         }
     }
+    let twice =
+        columns.iter().find(|column| header.iter().filter(|name| *name == &header[**column]).count() > 1);
+    if let Some(column) = twice {
+        return Err(ScoreError::DoubleColumn(header[*column].to_owned()));
+    }
     if !missing.is_empty() {
         return Err(ScoreError::MissingColumns(missing));
     }
@@ -63,6 +72,8 @@ pub fn score_csv(
     writer.write_record(&titles)?;
     let mut rows = 0;
     let mut row = vec![f32::NAN; columns.len()];
+    let mut scratch = AttributionScratch::default();
+    let mut contributions = vec![0.0_f32; columns.len()];
     for record in reader.records() {
         let record = record?;
         rows += 1;
@@ -77,9 +88,9 @@ pub fn score_csv(
         let margin = model.forest.margin(&row)?;
         let mut fields = vec![margin.to_string(), probability(margin).to_string()];
         if with_contributions {
-            let contributions = model.attributor.contributions(&model.forest, &row)?;
-            fields.extend(contributions.features.iter().map(ToString::to_string));
-            fields.push(contributions.bias.to_string());
+            model.attributor.contributions_into(&model.forest, &row, &mut scratch, &mut contributions)?;
+            fields.extend(contributions.iter().map(ToString::to_string));
+            fields.push(model.attributor.bias().to_string());
         }
         writer.write_record(&fields)?;
     }
@@ -90,4 +101,58 @@ pub fn score_csv(
 /// A field as f32, read at once in that precision; empty is missing.
 fn parse(text: &str) -> Option<f32> {
     if text.is_empty() { Some(f32::NAN) } else { text.parse().ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn score(input: &str, with_contributions: bool) -> Result<String, String> {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/parity");
+        let model = Model::load_file(&directory.join("depth1.json")).unwrap();
+        let mut output = Vec::new();
+        score_csv(&model, input.as_bytes(), &mut output, with_contributions)
+            .map_err(|error| error.to_string())?;
+        Ok(String::from_utf8(output).unwrap())
+    }
+
+    #[test]
+    fn what_is_written_reads_back_as_the_same_numbers() {
+        let input = "f7,f6,id,f5,f4,f3,f2,f1,f0\n0.1,inf,a,-inf,1e-40, 3 ,,5,6\n,,b,,,,,,\n";
+        let output = score(input, true).unwrap();
+        let mut reader = csv::Reader::from_reader(output.as_bytes());
+        assert_eq!(
+            reader.headers().unwrap(),
+            vec!["margin", "probability", "f0", "f1", "f2", "f3", "f4", "f5", "f6", "f7", "bias"]
+        );
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/parity");
+        let model = Model::load_file(&directory.join("depth1.json")).unwrap();
+        let rows = [[6.0, 5.0, f32::NAN, 3.0, 1e-40, f32::NEG_INFINITY, f32::INFINITY, 0.1], [f32::NAN; 8]];
+        for (row, record) in rows.iter().zip(reader.records()) {
+            let found: Vec<f32> = record.unwrap().iter().map(|field| field.parse().unwrap()).collect();
+            let margin = model.forest.margin(row).unwrap();
+            let parts = model.attributor.contributions(&model.forest, row).unwrap();
+            assert_eq!(found[..2], [margin, probability(margin)]);
+            assert_eq!((&found[2..10], found[10]), (&parts.features[..], parts.bias));
+        }
+        assert!(score(input, false).unwrap().starts_with("margin,probability\n"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let header = "f0,f1,f2,f3,f4,f5,f6,f7\n";
+        let facts = [
+            (format!("{header},,,,,,,\n,,1x,,,,,\n"), "row 2, column f2: \"1x\" is no number"),
+            (format!("{header}1,2\n"), "found record with 2 fields"),
+            ("f0,f1,f2,f3,f4,f5\n".to_owned(), "lacks the model's features f6, f7"),
+            ("f0,f1,f2,f3,f4,f5,f6,f7,f3\n".to_owned(), "names f3 twice"),
+            (String::new(), "lacks the model's features f0"),
+        ];
+        for (input, expected) in facts {
+            let error = score(&input, false).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
 }
