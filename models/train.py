@@ -6,7 +6,7 @@ Two files, split before:
     python models/train.py --features train.parquet --test test.parquet --labels labels.ndjson \\
         --transactions transactions.ndjson --catalogue models/features.yaml --output models/default
 
-One file, split in time: trained before --split-at with the labels that arrived until the --gap-days after it were over, tested from then on:
+One file, split in time: trained before --split-at with the labels that had arrived --gap-days later, tested from then on:
 
     python models/train.py --features all.parquet --split-at 2026-03-01T00:00:00Z --gap-days 7 ...
 
