@@ -16,7 +16,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     // `load` measures the service from outside: it lives in loadtest/, which the library does not know.
-    let load = clap::Command::new("load").about("Send decisions to a service at a constant rate, and measure it");
+    let load =
+        clap::Command::new("load").about("Send decisions to a service at a constant rate, and measure it");
     let matches = Cli::command().subcommand(LoadOptions::augment_args(load)).get_matches();
     if let Some(("load", matches)) = matches.subcommand() {
         logging::start("warn");

@@ -485,7 +485,8 @@ impl Compiler {
         }
         for (entity, read) in since {
             if let Some(entity) = entity {
-                let Some(position) = self.entity(at, entity).and_then(|entity| self.position(at, entity)) else {
+                let Some(position) = self.entity(at, entity).and_then(|entity| self.position(at, entity))
+                else {
                     return;
                 };
                 if let Some(output) = self.add_feature(at, name, ValueType::Double) {
