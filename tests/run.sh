@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Runs all tests; installs what a fresh Debian lacks for them. Arguments go to `cargo test`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+if ! command -v redis-server >/dev/null; then
+  echo "installing redis-server: the enrichment tests start one of their own"
+  as_root=$([ "$(id -u)" = 0 ] || echo sudo)
+  $as_root apt-get update -qq
+  # The package's own service is not wanted: the tests start servers on free ports.
+  printf '#!/bin/sh\nexit 101\n' | $as_root tee /usr/sbin/policy-rc.d >/dev/null
+  $as_root chmod +x /usr/sbin/policy-rc.d
+  DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends redis-server
+  $as_root rm -f /usr/sbin/policy-rc.d
+fi
+exec cargo test --locked --features parquet "$@"
