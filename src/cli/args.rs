@@ -177,7 +177,7 @@ pub struct SimulateArgs {
     /// Labels to write, as NDJSON: what becomes known, when it becomes known.
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
-    /// The truth to write, as CSV: every fraud with its scenario, also those that nobody reports.
+    /// The truth to write, as NDJSON: for every transaction whether it is fraud, and its scenario, also what nobody reports.
     #[arg(long, value_name = "FILE")]
     pub truth: Option<PathBuf>,
     /// All parameters, as YAML; the flags below win.

@@ -11,7 +11,7 @@ use crate::cli::{policy, progress};
 use crate::domain::label::Label;
 use crate::simulate::labels::LabelQueue;
 use crate::simulate::parameters::Parameters;
-use crate::simulate::simulation::Simulation;
+use crate::simulate::simulation::{Scenario, Simulation};
 use crate::wire::label::LabelJson;
 use crate::wire::transaction::TransactionJson;
 
@@ -22,9 +22,6 @@ pub fn run(args: &SimulateArgs) -> anyhow::Result<()> {
     let mut output = policy::create(&args.output)?;
     let mut labels = args.labels.as_ref().map(policy::create).transpose()?;
     let mut truth = args.truth.as_ref().map(policy::create).transpose()?;
-    if let Some(truth) = &mut truth {
-        writeln!(truth, "transaction_id,occurred_at,is_fraud,scenario")?;
-    }
     let interrupt = Interrupt::listen();
     let bar = progress::things("simulate", None);
     let mut waiting = LabelQueue::default();
@@ -37,9 +34,12 @@ pub fn run(args: &SimulateArgs) -> anyhow::Result<()> {
         serde_json::to_writer(&mut output, &TransactionJson(transaction))?;
         output.write_all(b"\n")?;
         if let Some(truth) = &mut truth {
-            let scenario = simulated.truth.map_or("", |scenario| scenario.name());
-            let is_fraud = u8::from(simulated.truth.is_some());
-            writeln!(truth, "{},{},{is_fraud},{scenario}", transaction.id, transaction.occurred_at)?;
+            let label = if simulated.truth.is_some() { "fraud" } else { "legitimate" };
+            let line = json!({
+                "transaction_id": transaction.id, "occurred_at": transaction.occurred_at.to_string(), "label": label,
+                "scenario": simulated.truth.map(Scenario::name),
+            });
+            writeln!(truth, "{line}")?;
         }
         transactions += 1;
         frauds += u64::from(simulated.truth.is_some());
