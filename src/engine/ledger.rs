@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn everything_counts_once_and_the_oldest_is_forgotten() {
         let hasher = KeyHasher::new([7; 16]);
-        let key = |id: &str| hasher.key(0, &[id]);
+        let key = |id: &str| hasher.key(0, [id]);
         let ledger = Ledger::new(2);
         assert!(ledger.count_attempt(key("a")));
         assert!(!ledger.count_attempt(key("a")));

@@ -135,6 +135,9 @@ impl Catalogue {
     }
 }
 
+/// Makes a read since an earlier attempt, of an entity, into an output.
+type MakeSince = fn(u8, usize) -> SinceRead;
+
 /// A catalogue being compiled.
 struct Compiler {
     file: PathBuf,
@@ -182,7 +185,7 @@ impl Compiler {
     fn reject(&mut self, at: Location, message: impl Into<String>) {
         self.errors.push(CatalogueError {
             file: self.file.clone(),
-            place: Some((u64::from(at.line()), u64::from(at.column()))),
+            place: Some((at.line(), at.column())),
             message: message.into(),
         });
     }
@@ -465,7 +468,7 @@ impl Compiler {
         let written = &entry.value;
         let at = written.name.referenced;
         let name = written.name.value.as_str();
-        let since: [(&Option<String>, fn(u8, usize) -> SinceRead); 4] = [
+        let since: [(&Option<String>, MakeSince); 4] = [
             (&written.impossible_travel, |entity, output| SinceRead::SpeedKmh { entity, output }),
             (&written.distance_km, |entity, output| SinceRead::DistanceKm { entity, output }),
             (&written.since_last, |entity, output| SinceRead::SecondsSinceLast { entity, output }),

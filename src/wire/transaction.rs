@@ -478,7 +478,7 @@ mod tests {
     fn text_that_is_no_json_is_told_apart() {
         let deep = "[".repeat(10_000);
         for text in ["", "{", "nonsense", "{\"a\":1}}", &deep] {
-            assert!(matches!(parse_slice(text.as_bytes()), Err(Rejection::NotJson(_))), "{:.20}", text);
+            assert!(matches!(parse_slice(text.as_bytes()), Err(Rejection::NotJson(_))), "{text:.20}");
         }
     }
 }
