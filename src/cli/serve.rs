@@ -82,6 +82,7 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
     service.record_policy("start", &service.policy_status()).await;
     let _watch = reload::watch(Arc::clone(&service)).context("the policy's files cannot be watched")?;
 
+    service.warm_up().await;
     let server = Server::bind(server_options(&config)?, Arc::clone(&service)).await?;
     info!(
         listen = %server.decision_address(),
