@@ -114,9 +114,12 @@ pub struct InputArgs {
 /// `tollgate decide`
 #[derive(Args, Debug)]
 pub struct DecideArgs {
-    /// Transactions as JSON or NDJSON; - is standard input.
+    /// Transactions as JSON or NDJSON, or any file that `backtest` reads; - is JSON on standard input.
     #[arg(default_value = "-", value_name = "FILE")]
     pub file: PathBuf,
+    /// Which column of a foreign file is which field; see models/mappings/.
+    #[arg(long, value_name = "FILE")]
+    pub map: Option<PathBuf>,
     /// Where the policy is read from.
     #[command(flatten)]
     pub policy: PolicyArgs,

@@ -9,7 +9,10 @@ use crate::cli::args::DecideArgs;
 use crate::cli::policy;
 use crate::engine::judge::Judgement;
 use crate::engine::policy::Policy;
+use crate::offline::input::Format;
+use crate::offline::mapping::Mapping;
 use crate::offline::session::Session;
+use crate::offline::transactions::{ReadOptions, TransactionReader};
 use crate::wire::transaction::{DecisionRequest, parse_value};
 
 /// Largest input, in bytes: for more there is `tollgate backtest`.
@@ -20,14 +23,32 @@ const FEATURES_SHOWN: usize = 10;
 /// Runs it.
 pub fn run(args: &DecideArgs) -> anyhow::Result<()> {
     let policy = policy::load(&args.policy)?;
+    let is_json =
+        args.map.is_none() && matches!(Format::of_path(&args.file), Ok((Format::Ndjson, false)) | Err(_));
+    if is_json { decide_json(args, &policy) } else { decide_table(args, &policy) }
+}
+
+/// A table, or anything that a mapping explains.
+fn decide_table(args: &DecideArgs, policy: &Policy) -> anyhow::Result<()> {
+    let mapping = args.map.as_deref().map(Mapping::load).transpose()?;
+    let options = ReadOptions { mapping: mapping.as_ref(), skip_bad_rows: false };
+    let session = Session::new(policy);
+    for row in TransactionReader::open(&args.file, options)? {
+        let request = row?.request;
+        print(args, policy, &request, &session.decide(&request.transaction, request.mode));
+    }
+    Ok(())
+}
+
+/// One JSON value after the other, with or without line ends between them: an object, or a list of objects.
+fn decide_json(args: &DecideArgs, policy: &Policy) -> anyhow::Result<()> {
     let mut text = String::new();
     policy::open(&args.file)?
         .take(INPUT_BYTES_MAX)
         .read_to_string(&mut text)
         .with_context(|| format!("{}: cannot be read", args.file.display()))?;
-    let session = Session::new(&policy);
+    let session = Session::new(policy);
     let mut wrong = 0;
-    // One JSON value after the other, with or without line ends between them: an object, or a list of objects.
     let mut number = 0;
     for value in serde_json::Deserializer::from_str(&text).into_iter::<Json>() {
         let value = value.with_context(|| format!("{}: not JSON", args.file.display()))?;
@@ -40,7 +61,7 @@ pub fn run(args: &DecideArgs) -> anyhow::Result<()> {
             match parse_value(&request) {
                 Ok(request) => {
                     let judgement = session.decide(&request.transaction, request.mode);
-                    print(args, &policy, &request, &judgement);
+                    print(args, policy, &request, &judgement);
                 }
                 Err(rejection) => {
                     wrong += 1;
