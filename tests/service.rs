@@ -1,0 +1,30 @@
+//! The real program from end to end: `tollgate serve` as a process of its own, spoken to over sockets, with real files, a real
+//! Redis and real kills. One module for each promise.
+#![expect(unreachable_pub, reason = "a program has no outside; the modules share with one another")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+#[path = "support/http.rs"]
+mod http;
+#[path = "support/redis.rs"]
+mod redis_server;
+#[path = "support/tollgate.rs"]
+mod tollgate_process;
+
+#[path = "service/crash.rs"]
+mod crash;
+#[path = "service/hostile.rs"]
+mod hostile;
+#[path = "service/idempotency.rs"]
+mod idempotency;
+#[path = "service/labels.rs"]
+mod labels;
+#[path = "service/parity.rs"]
+mod parity;
+#[path = "service/profiles.rs"]
+mod profiles;
+#[path = "service/reload.rs"]
+mod reload;
+#[path = "service/shutdown.rs"]
+mod shutdown;
+#[path = "service/traffic.rs"]
+mod traffic;

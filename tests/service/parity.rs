@@ -1,0 +1,143 @@
+//! HTTP, `tollgate backtest` and `tollgate features` are one decision function: the same history gives the same decisions, scores
+//! and feature vectors, bit for bit.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::tollgate_process::{Installation, run};
+use crate::traffic::{Event, Traffic, names};
+
+const TRANSACTIONS: usize = 1_000;
+
+/// Sends everything in order over one connection and answers the recorded decisions.
+fn over_http(installation: &Installation, events: &[Event]) -> Vec<Value> {
+    let service = installation.serve();
+    let mut connection = service.connect();
+    for event in events {
+        event.send(&mut connection);
+    }
+    service.kill();
+    installation.decisions()
+}
+
+/// Runs `backtest` and `features` over the files and compares them with what was recorded.
+fn compare(installation: &Installation, recorded: &[Value], files: &[&str]) {
+    let decisions = installation.path().join("decisions.csv");
+    let features = installation.path().join("features.csv");
+    let policy = installation.policy();
+    let limit = recorded.len().to_string();
+    for (command, flag, output) in
+        [("backtest", "--decisions", &decisions), ("features", "--output", &features)]
+    {
+        let policy = policy.iter().map(String::as_str);
+        let rest = ["--limit", &limit, "--json", flag, output.to_str().unwrap()];
+        run(command, files.iter().copied().chain(policy).chain(rest));
+    }
+    let mut decisions = csv::Reader::from_path(decisions).unwrap();
+    let mut features = csv::Reader::from_path(features).unwrap();
+    let header = features.headers().unwrap().clone();
+    assert_eq!(header.iter().skip(1).collect::<Vec<_>>(), names(), "one column per feature");
+
+    let mut rows = 0;
+    for ((recorded, decision), vector) in recorded.iter().zip(decisions.records()).zip(features.records()) {
+        let (decision, vector) = (decision.unwrap(), vector.unwrap());
+        let id = recorded["transaction_id"].as_str().unwrap();
+        assert_eq!((&decision[0], &vector[0]), (id, id), "one row for each transaction, in order");
+        assert_eq!(
+            (&decision[1], &decision[2]),
+            (text(&recorded["decision"]), text(&recorded["reason"])),
+            "{id}"
+        );
+        assert_eq!(number(&decision[3]), recorded["score"].as_f64().map(f64::to_bits), "score of {id}");
+        let numbers = recorded["features"].as_array().unwrap();
+        assert_eq!(numbers.len(), header.len() - 1);
+        for (slot, (recorded_number, field)) in numbers.iter().zip(vector.iter().skip(1)).enumerate() {
+            let name = &header[slot + 1];
+            match recorded_text(recorded, slot) {
+                Some(recorded) => assert_eq!(field, recorded, "{name} of {id}"),
+                None => {
+                    assert_eq!(number(field), recorded_number.as_f64().map(f64::to_bits), "{name} of {id}")
+                }
+            }
+        }
+        rows += 1;
+    }
+    assert_eq!(rows, recorded.len());
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("a text")
+}
+
+/// The bits of a number in CSV; nothing for an empty field.
+fn number(field: &str) -> Option<u64> {
+    let number = || field.parse::<f64>().unwrap_or_else(|_| panic!("{field:?} is no number"));
+    (!field.is_empty()).then(|| number().to_bits())
+}
+
+fn recorded_text(recorded: &Value, slot: usize) -> Option<&str> {
+    let texts = recorded["feature_texts"].as_array()?;
+    texts.iter().find(|it| it[0].as_u64() == Some(slot as u64)).and_then(|it| it[1].as_str())
+}
+
+fn path(file: &Path) -> &str {
+    file.to_str().expect("a path in UTF-8")
+}
+
+#[test]
+fn simulated_traffic_is_decided_the_same_over_http_and_offline() {
+    let installation = Installation::new();
+    let traffic = Traffic::simulate(&installation, 3, 100, 20);
+    let events = traffic.events(TRANSACTIONS);
+    let recorded = over_http(&installation, &events);
+    assert_eq!(recorded.len(), TRANSACTIONS);
+    compare(
+        &installation,
+        &recorded,
+        &["--input", path(&traffic.transactions), "--labels", path(&traffic.labels)],
+    );
+}
+
+/// On real rows of the public data sets, where they are at hand; they are read as Parquet.
+#[cfg(feature = "parquet")]
+#[test]
+fn public_data_is_decided_the_same_over_http_and_offline() {
+    use tollgate::offline::mapping::Mapping;
+    use tollgate::offline::replay::ReplayEvent;
+    use tollgate::offline::session::ReplayFiles;
+    use tollgate::wire::label::LabelJson;
+    use tollgate::wire::transaction::TransactionJson;
+
+    use crate::tollgate_process::root;
+
+    for (file, mapping_file) in [
+        ("handbook_2018-04-01_2018-09-04.parquet", "models/mappings/handbook.yaml"),
+        ("sparkov_A_train_2012-01-01_2013-06-21.parquet", "models/mappings/sparkov.yaml"),
+    ] {
+        let input = root().join("../shared/data").join(file);
+        if !input.exists() {
+            continue;
+        }
+        let mapping = Mapping::load(&root().join(mapping_file)).unwrap();
+        let files =
+            ReplayFiles { input: &input, labels: None, mapping: Some(&mapping), skip_bad_rows: false };
+        let mut replay = files.open().unwrap();
+        let mut events = Vec::new();
+        let mut transactions = 0;
+        while transactions < TRANSACTIONS {
+            events.push(match replay.next_event().unwrap().expect("more rows") {
+                ReplayEvent::Label { label, .. } => {
+                    Event::Label(serde_json::to_string(&LabelJson(&label)).unwrap())
+                }
+                ReplayEvent::Attempt { transaction, .. } => {
+                    transactions += 1;
+                    Event::Transaction(serde_json::to_string(&TransactionJson(&transaction)).unwrap())
+                }
+            });
+        }
+        let installation = Installation::new();
+        let recorded = over_http(&installation, &events);
+        compare(&installation, &recorded, &["--input", path(&input), "--map", mapping_file]);
+    }
+}

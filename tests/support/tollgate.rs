@@ -1,0 +1,243 @@
+//! The real program: served on free ports with a data directory of its own, killed, ended and started again; and its other
+//! commands, run to their end.
+#![allow(dead_code, unreachable_pub, reason = "each test program takes what it needs")]
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::http::{Answer, Connection, PATIENCE};
+
+/// Patient settings: on a busy machine nothing may time out but what a test wants to time out.
+pub const PATIENT: &str = "[decision]\ndeadline_ms = 10000\nenrich_timeout_ms = 5000\n";
+
+/// The project's top directory.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The shipped model, or `none` where there is none (yet).
+pub fn model() -> &'static str {
+    if root().join("models/default/manifest.json").exists() { "models/default" } else { "none" }
+}
+
+/// A directory with everything that a service needs to start, and to start again.
+pub struct Installation {
+    directory: TempDir,
+    rules: PathBuf,
+    redis: Option<String>,
+}
+
+impl Installation {
+    /// With patient settings and the shipped rules.
+    pub fn new() -> Self {
+        Self::with_settings(PATIENT)
+    }
+
+    /// With settings as in `tollgate.toml`.
+    pub fn with_settings(settings: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::write(directory.path().join("tollgate.toml"), settings).expect("the settings are written");
+        Self { directory, rules: root().join("rules"), redis: None }
+    }
+
+    /// With rules of its own, which a test may change.
+    pub fn rules(mut self, rules: &Path) -> Self {
+        rules.clone_into(&mut self.rules);
+        self
+    }
+
+    /// With its profiles in a Redis.
+    pub fn redis(mut self, url: &str) -> Self {
+        self.redis = Some(url.to_owned());
+        self
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.path().join("data")
+    }
+
+    /// The flags that name the policy.
+    pub fn policy(&self) -> Vec<String> {
+        let text = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
+        vec![
+            "--config".into(),
+            text(&self.path().join("tollgate.toml")),
+            "--rules".into(),
+            text(&self.rules),
+            "--model".into(),
+            model().into(),
+            "--features".into(),
+            "models/features.yaml".into(),
+        ]
+    }
+
+    /// Serves, and waits until it is ready to decide.
+    pub fn serve(&self) -> Service {
+        let mut command = tollgate("serve");
+        command.args(self.policy()).args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"]);
+        command.arg(self.data());
+        if let Some(redis) = &self.redis {
+            command.args(["--redis", redis]);
+        }
+        Service::spawn(command)
+    }
+
+    /// The log's records, once the service has ended or is idle.
+    pub fn records(&self) -> Vec<Value> {
+        let data = self.data();
+        let exported = run("audit", ["export", "--data", data.to_str().unwrap()]);
+        exported.lines().map(|line| serde_json::from_str(line).expect("a record is JSON")).collect()
+    }
+
+    /// The bodies of the log's decisions.
+    pub fn decisions(&self) -> Vec<Value> {
+        let records = self.records().into_iter().filter(|record| record["kind"] == "decision");
+        records.map(|mut record| record["body"].take()).collect()
+    }
+
+    /// Checks every record of the log, and answers what `audit verify --json` says.
+    pub fn verify(&self) -> Value {
+        let data = self.data();
+        let report = run("audit", ["verify", "--json", "--data", data.to_str().unwrap()]);
+        let report: Value = serde_json::from_str(&report).expect("a report");
+        assert_eq!(report["problems"].as_array().map_or(0, Vec::len), 0, "{report:#}");
+        report
+    }
+}
+
+fn tollgate(command: &str) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    program.arg(command).current_dir(root()).env("RUST_LOG", "info").env_remove("TOLLGATE_REDIS");
+    program
+}
+
+/// Runs a command to its end and answers its standard output; it must succeed.
+pub fn run<'a>(command: &str, arguments: impl IntoIterator<Item = &'a str>) -> String {
+    let output = tollgate(command).args(arguments).output().expect("the program runs");
+    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command}: {}\n{text:.4000}\n{errors:.4000}", output.status);
+    text.into_owned()
+}
+
+/// A running service. It ends with this value.
+pub struct Service {
+    child: Child,
+    watchdog: Option<Child>,
+    said: Mutex<Receiver<Value>>,
+    pub decision: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+impl Service {
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        // A shell that ends the service when this process is gone, even by a kill: then its standard input closes.
+        let watchdog = Command::new("sh")
+            .arg("-c")
+            .arg(format!("read _; kill -KILL {}", child.id()))
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok();
+        let (say, said) = mpsc::channel();
+        let stderr = child.stderr.take().expect("its standard error");
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let _ = say.send(serde_json::from_str(&line).unwrap_or(Value::String(line)));
+            }
+        });
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut service = Self { child, watchdog, said: Mutex::new(said), decision: nowhere, admin: nowhere };
+        let ready = service.wait_for_message("ready to decide");
+        let address = |name: &str| ready[name].as_str().and_then(|it| it.parse().ok()).expect("an address");
+        (service.decision, service.admin) = (address("listen"), address("admin"));
+        service
+    }
+
+    /// Waits until the service logs that message.
+    pub fn wait_for_message(&self, message: &str) -> Value {
+        let said = self.said.lock().expect("no other waiter failed");
+        let mut before = Vec::new();
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match said.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(line) if line["message"] == message => return line,
+                Ok(line) => before.push(line.to_string()),
+                Err(error) => panic!("never said {message:?} ({error}); said\n{}", before.join("\n")),
+            }
+        }
+    }
+
+    /// A connection to the decision port.
+    pub fn connect(&self) -> Connection {
+        Connection::open(self.decision)
+    }
+
+    /// What the admin port says.
+    pub fn admin(&self, path: &str) -> Answer {
+        Connection::open(self.admin).get(path)
+    }
+
+    /// `GET /v1/policy`
+    pub fn policy(&self) -> Value {
+        self.admin("/v1/policy").good()
+    }
+
+    /// `kill -9`
+    pub fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
+    /// `kill -TERM`
+    pub fn terminate(&self) {
+        let sent = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.child.id())).status();
+        assert!(sent.is_ok_and(|status| status.success()), "cannot send SIGTERM");
+    }
+
+    /// Waits for the end, however long it takes in reason.
+    pub fn ended(mut self) -> ExitStatus {
+        wait_until("the end of the service", || self.child.try_wait().expect("a status"))
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // The watchdog first: once the service has ended, its number may be another process's.
+        if let Some(mut watchdog) = self.watchdog.take() {
+            let _ = watchdog.kill();
+            let _ = watchdog.wait();
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Asks again and again until there is an answer.
+pub fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < until, "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
