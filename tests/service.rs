@@ -2,6 +2,7 @@
 //! Redis and real kills. One module for each promise.
 #![expect(unreachable_pub, reason = "a program has no outside; the modules share with one another")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![expect(clippy::disallowed_methods, reason = "what a client waits for is real time")]
 
 #[path = "support/http.rs"]
 mod http;

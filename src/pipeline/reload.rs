@@ -1,10 +1,11 @@
 //! Hot reload: on a file change, on SIGHUP, and on request. Each attempt is recorded, also one that is refused.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
@@ -16,6 +17,8 @@ use crate::pipeline::service::Service;
 
 /// How long a change may go on before it is read: an editor writes a file in several steps.
 const SETTLE: Duration = Duration::from_millis(100);
+/// How often a missing file or directory of the policy is looked for.
+const MISSING_POLL: Duration = Duration::from_millis(250);
 
 impl Service {
     /// What is live, and why the last candidate was refused.
@@ -72,40 +75,73 @@ impl Service {
 /// Watches the policy's files until the service goes away; each change leads to one reload.
 pub fn watch(service: Arc<Service>) -> notify::Result<PolicyWatch> {
     let (changed, mut changes) = mpsc::channel::<()>(1);
+    let paths: Vec<PathBuf> = service.policies.watched().iter().map(|path| absolute(path)).collect();
+    let concerned = paths.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        if event.is_ok_and(|event| !event.kind.is_access()) {
+        if event.is_ok_and(|event| !event.kind.is_access() && concerns(&event, &concerned)) {
             let _ = changed.try_send(()); // one waiting change is enough: the reload reads everything
         }
     })?;
-    for path in existing(&service.policies.watched()) {
-        watcher.watch(&path, RecursiveMode::Recursive)?;
+    for (path, mode) in places(&paths) {
+        watcher.watch(&path, mode)?;
     }
     let task = tokio::spawn(async move {
-        while changes.recv().await.is_some() {
+        loop {
+            let there = existing(&paths);
+            let is_whole = there.iter().all(|exists| *exists);
+            tokio::select! {
+                change = changes.recv() => if change.is_none() { break },
+                // Nobody reports a directory whose parent is gone as well: whatever is missing is looked for.
+                () = tokio::time::sleep(MISSING_POLL), if !is_whole => if existing(&paths) == there { continue },
+            }
             tokio::time::sleep(SETTLE).await;
             let _ = changes.try_recv();
+            // A directory that was replaced is another one under the same name: the old watch sees nothing of it. Watching
+            // comes before reading, so that no change falls in between.
+            for (path, mode) in places(&paths) {
+                let _ = watcher.unwatch(&path); // it may be unwatched already, by having been deleted
+                if let Err(error) = watcher.watch(&path, mode) {
+                    warn!(path = %path.display(), %error, "cannot be watched; changes need POST /v1/policy/reload or SIGHUP");
+                }
+            }
             service.reload("file_change").await;
         }
     });
-    Ok(PolicyWatch { _watcher: watcher, task })
+    Ok(PolicyWatch { task })
 }
 
-/// What is there to be watched: a file is watched through its directory, so that replacing it is seen.
-fn existing(paths: &[PathBuf]) -> Vec<PathBuf> {
-    let mut watched: Vec<PathBuf> = paths
-        .iter()
-        .filter_map(|path| if path.is_dir() { Some(path.as_path()) } else { path.parent() })
-        .map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path }.to_owned())
-        .collect();
-    watched.sort();
-    watched.dedup();
-    watched
+/// The path as events name it.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Whether something happened to one of these paths, or below it.
+fn concerns(event: &notify::Event, paths: &[PathBuf]) -> bool {
+    let is_below = |changed: &PathBuf| paths.iter().any(|path| changed.starts_with(path));
+    event.need_rescan() || event.paths.iter().any(is_below)
+}
+
+/// Which of these paths are there.
+fn existing(paths: &[PathBuf]) -> Vec<bool> {
+    paths.iter().map(|path| path.exists()).collect()
+}
+
+/// What to watch: a directory with all below it, and the directory around each path, so that replacing it is seen, also
+/// where it is a symbolic link.
+fn places(paths: &[PathBuf]) -> BTreeMap<PathBuf, RecursiveMode> {
+    let mut places = BTreeMap::new();
+    for parent in paths.iter().filter_map(|path| path.parent()).filter(|parent| parent.is_dir()) {
+        places.insert(parent.to_owned(), RecursiveMode::NonRecursive);
+    }
+    for directory in paths.iter().filter(|path| path.is_dir()) {
+        places.insert(directory.clone(), RecursiveMode::Recursive);
+    }
+    places
 }
 
 /// A running watch. Dropping it ends it.
 #[derive(Debug)]
 pub struct PolicyWatch {
-    _watcher: RecommendedWatcher,
     task: tokio::task::JoinHandle<()>,
 }
 

@@ -40,6 +40,12 @@ use crate::pipeline::stopwatch::Stopwatch;
 use crate::wire::rejection::Rejection;
 use crate::wire::transaction::{DecisionRequest, TransactionJson, parse_slice};
 
+/// The most of a deadline that is kept back from enrichment, for the decision and its record.
+const AFTER_ENRICH_MAX: Duration = Duration::from_millis(20);
+/// The least time that a record gets, also past the deadline: a late answer is better than none for a decision that is
+/// already counted and on its way into the log.
+const RECORD_WAIT_MIN: Duration = Duration::from_millis(20);
+
 /// Why there is no decision.
 #[derive(Debug, Error)]
 pub enum DecideError {
@@ -125,6 +131,11 @@ struct Walk {
 impl Walk {
     fn remaining(&self) -> Duration {
         self.deadline.saturating_sub(self.stopwatch.elapsed())
+    }
+
+    /// What enrichment must leave for the decision and its record: a quarter of the deadline, and no more than it takes.
+    fn reserve(&self) -> Duration {
+        (self.deadline / 4).min(AFTER_ENRICH_MAX)
     }
 }
 
@@ -274,7 +285,7 @@ impl Service {
             self.conclude(policy, transaction, key, enrichment, observation, state_sequence, &mut walk);
         let (answer, pending) =
             self.commit(ticket, decided, claimed, idempotency_key, fingerprint, canonical, &walk)?;
-        let receipt = tokio::time::timeout(walk.remaining().max(Duration::from_millis(1)), pending).await;
+        let receipt = tokio::time::timeout(walk.remaining().max(RECORD_WAIT_MIN), pending).await;
         walk.times.audit = walk.stopwatch.lap_us();
         match receipt {
             Ok(Ok(receipt)) => {
@@ -290,7 +301,7 @@ impl Service {
 
     async fn enrich(&self, policy: &LivePolicy, transaction: &Transaction, walk: &mut Walk) -> Enrichment {
         let keys = policy.profile_keys(transaction);
-        let timeout = walk.remaining().min(self.settings.enrich_timeout_max);
+        let timeout = walk.remaining().saturating_sub(walk.reserve()).min(self.settings.enrich_timeout_max);
         let enrichment = self.profiles.fetch(&policy.profile_plan, &keys, timeout).await;
         walk.times.enrich = walk.stopwatch.lap_us();
         enrichment

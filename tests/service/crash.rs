@@ -10,7 +10,7 @@ use crate::http::Connection;
 use crate::tollgate_process::{Installation, Service, wait_until};
 use crate::traffic::{Event, Traffic, lasting};
 
-const TRANSACTIONS: usize = 1_500;
+const TRANSACTIONS: usize = 3_000;
 const CONNECTIONS: usize = 4;
 const REPEATED_EVERY: usize = 25;
 const LOAD_CONNECTIONS: usize = 6;
@@ -44,18 +44,32 @@ fn send(service: &Service, events: &[Event]) -> Vec<Value> {
 #[test]
 fn a_killed_service_goes_on_as_its_uninterrupted_twin() {
     let (victim, twin) = (Installation::new(), Installation::new());
-    let events = Traffic::simulate(&twin, 7, 120, 20).events(TRANSACTIONS);
+    let events = Traffic::simulate(&twin, 7, 160, 30).events(TRANSACTIONS);
+    assert_eq!(events.iter().filter(|event| matches!(event, Event::Transaction(_))).count(), TRANSACTIONS);
     assert!(events.iter().filter(|event| matches!(event, Event::Label(_))).count() >= 10, "labels take part");
+    kill_and_compare(&victim, &twin, &events, events.len().div_ceil(3));
+}
 
+/// Ten thousand rows of public data, a kill, and a thousand more; where the data are at hand.
+#[cfg(feature = "parquet")]
+#[test]
+fn ten_thousand_public_transactions_survive_a_kill() {
+    let Some(events) = crate::traffic::public_events(&crate::traffic::HANDBOOK, 11_000) else { return };
+    kill_and_compare(&Installation::new(), &Installation::new(), &events, 10_000);
+}
+
+/// Sends the same to both; one of them is killed and started again after each `part` of the events. Both must have decided
+/// everything the same.
+fn kill_and_compare(victim: &Installation, twin: &Installation, events: &[Event], part: usize) {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let service = twin.serve();
-            send(&service, &events);
+            send(&service, events);
             service.kill();
         });
         scope.spawn(|| {
             let mut answered: Vec<(&Event, Value)> = Vec::new();
-            for part in events.chunks(events.len().div_ceil(3)) {
+            for part in events.chunks(part) {
                 let service = victim.serve();
                 // What was asked before the kill is answered as before, and counts no second time.
                 let mut connection = service.connect();
@@ -70,8 +84,9 @@ fn a_killed_service_goes_on_as_its_uninterrupted_twin() {
         });
     });
 
+    let transactions = events.iter().filter(|event| matches!(event, Event::Transaction(_))).count();
     let (victims, twins) = (victim.decisions(), twin.decisions());
-    assert_eq!((victims.len(), twins.len()), (TRANSACTIONS, TRANSACTIONS));
+    assert_eq!((victims.len(), twins.len()), (transactions, transactions));
     for (victims, twins) in victims.iter().zip(&twins) {
         for field in DECIDED {
             assert_eq!(victims[field], twins[field], "{field} of {}", twins["transaction_id"]);

@@ -109,7 +109,8 @@ fn nonsense_is_refused_with_what_is_wrong_and_where() {
         assert_eq!(answer.status, status, "{what}: {answer:?}");
         let (said, mut at) = answer.problem();
         let mut pointers = pointers.to_vec();
-        (at.sort_unstable(), pointers.sort_unstable());
+        at.sort_unstable();
+        pointers.sort_unstable();
         assert_eq!(
             (said.as_str(), at.iter().map(String::as_str).collect::<Vec<_>>()),
             (problem, pointers),

@@ -57,7 +57,8 @@ fn keys_bodies_and_counts() {
         format!(r#"{{"amount": {{"currency": "EUR", "value": 100}}, {}"#, &text[1..])
     };
     assert_ne!(reordered, body("pay_1", 100));
-    let steps: [(&str, Option<&str>, String, u16, bool, Option<f64>); 9] = [
+    type Step = (&'static str, Option<&'static str>, String, u16, bool, Option<f64>);
+    let steps: [Step; 9] = [
         ("the first", None, body("pay_1", 100), 200, false, Some(1.0)),
         ("again", None, body("pay_1", 100), 200, true, None),
         ("the same key said aloud", Some("pay_1"), body("pay_1", 100), 200, true, None),

@@ -8,7 +8,9 @@ use serde_json::Value;
 use crate::tollgate_process::{Installation, run};
 use crate::traffic::{Event, Traffic, names};
 
-const TRANSACTIONS: usize = 1_000;
+const TRANSACTIONS: usize = 2_500;
+#[cfg(feature = "parquet")]
+const PUBLIC_TRANSACTIONS: usize = 1_000;
 
 /// Sends everything in order over one connection and answers the recorded decisions.
 fn over_http(installation: &Installation, events: &[Event]) -> Vec<Value> {
@@ -57,7 +59,8 @@ fn compare(installation: &Installation, recorded: &[Value], files: &[&str]) {
             match recorded_text(recorded, slot) {
                 Some(recorded) => assert_eq!(field, recorded, "{name} of {id}"),
                 None => {
-                    assert_eq!(number(field), recorded_number.as_f64().map(f64::to_bits), "{name} of {id}")
+                    let recorded = recorded_number.as_f64().map(f64::to_bits);
+                    assert_eq!(number(field), recorded, "{name} of {id}");
                 }
             }
         }
@@ -88,7 +91,7 @@ fn path(file: &Path) -> &str {
 #[test]
 fn simulated_traffic_is_decided_the_same_over_http_and_offline() {
     let installation = Installation::new();
-    let traffic = Traffic::simulate(&installation, 3, 100, 20);
+    let traffic = Traffic::simulate(&installation, 3, 150, 30);
     let events = traffic.events(TRANSACTIONS);
     let recorded = over_http(&installation, &events);
     assert_eq!(recorded.len(), TRANSACTIONS);
@@ -99,45 +102,15 @@ fn simulated_traffic_is_decided_the_same_over_http_and_offline() {
     );
 }
 
-/// On real rows of the public data sets, where they are at hand; they are read as Parquet.
+/// On rows of the public data sets, where they are at hand; they are read as Parquet.
 #[cfg(feature = "parquet")]
 #[test]
 fn public_data_is_decided_the_same_over_http_and_offline() {
-    use tollgate::offline::mapping::Mapping;
-    use tollgate::offline::replay::ReplayEvent;
-    use tollgate::offline::session::ReplayFiles;
-    use tollgate::wire::label::LabelJson;
-    use tollgate::wire::transaction::TransactionJson;
-
-    use crate::tollgate_process::root;
-
-    for (file, mapping_file) in [
-        ("handbook_2018-04-01_2018-09-04.parquet", "models/mappings/handbook.yaml"),
-        ("sparkov_A_train_2012-01-01_2013-06-21.parquet", "models/mappings/sparkov.yaml"),
-    ] {
-        let input = root().join("../shared/data").join(file);
-        if !input.exists() {
-            continue;
-        }
-        let mapping = Mapping::load(&root().join(mapping_file)).unwrap();
-        let files =
-            ReplayFiles { input: &input, labels: None, mapping: Some(&mapping), skip_bad_rows: false };
-        let mut replay = files.open().unwrap();
-        let mut events = Vec::new();
-        let mut transactions = 0;
-        while transactions < TRANSACTIONS {
-            events.push(match replay.next_event().unwrap().expect("more rows") {
-                ReplayEvent::Label { label, .. } => {
-                    Event::Label(serde_json::to_string(&LabelJson(&label)).unwrap())
-                }
-                ReplayEvent::Attempt { transaction, .. } => {
-                    transactions += 1;
-                    Event::Transaction(serde_json::to_string(&TransactionJson(&transaction)).unwrap())
-                }
-            });
-        }
+    for public in [&crate::traffic::HANDBOOK, &crate::traffic::SPARKOV] {
+        let Some(events) = crate::traffic::public_events(public, PUBLIC_TRANSACTIONS) else { continue };
         let installation = Installation::new();
         let recorded = over_http(&installation, &events);
-        compare(&installation, &recorded, &["--input", path(&input), "--map", mapping_file]);
+        assert_eq!(recorded.len(), PUBLIC_TRANSACTIONS);
+        compare(&installation, &recorded, &["--input", path(&public.path()), "--map", public.mapping]);
     }
 }

@@ -2,6 +2,7 @@
 //! in under a second.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -161,4 +162,31 @@ fn half_a_file_and_no_directory_change_nothing_until_all_is_there() {
         live(&service, Instant::now(), &old);
         assert_eq!(reason(&mut connection, &mut number), format!("back_{round}"));
     }
+}
+
+#[test]
+fn a_link_to_another_release_of_the_rules_goes_live() {
+    let (first, second) = (Rules::new(), Rules::new());
+    first.write(&own_rule("first_release"));
+    second.write(&own_rule("second_release"));
+    let directory = tempfile::tempdir().unwrap();
+    let (current, next) = (directory.path().join("rules"), directory.path().join("next"));
+    symlink(first.path(), &current).unwrap();
+    let installation = Installation::new().rules(&current);
+    let service = installation.serve();
+    let mut connection = service.connect();
+    let mut number = 0;
+    assert_eq!(reason(&mut connection, &mut number), "first_release");
+
+    let old = service.policy()["policy"].clone();
+    symlink(second.path(), &next).unwrap();
+    fs::rename(&next, &current).unwrap();
+    live(&service, Instant::now(), &old);
+    assert_eq!(reason(&mut connection, &mut number), "second_release");
+
+    // What is linked to now is what is watched now.
+    let old = service.policy()["policy"].clone();
+    second.write(&own_rule("second_release_mended"));
+    live(&service, Instant::now(), &old);
+    assert_eq!(reason(&mut connection, &mut number), "second_release_mended");
 }

@@ -77,6 +77,64 @@ fn occurred_at(line: &str) -> EventTime {
     EventTime::parse_rfc3339(event["occurred_at"].as_str().unwrap()).expect("a time")
 }
 
+/// A public data set beside the project.
+#[cfg(feature = "parquet")]
+pub struct Public {
+    file: &'static str,
+    pub mapping: &'static str,
+}
+
+#[cfg(feature = "parquet")]
+pub const HANDBOOK: Public = Public {
+    file: "../shared/data/handbook_2018-04-01_2018-09-04.parquet",
+    mapping: "models/mappings/handbook.yaml",
+};
+
+#[cfg(feature = "parquet")]
+pub const SPARKOV: Public = Public {
+    file: "../shared/data/sparkov_A_train_2012-01-01_2013-06-21.parquet",
+    mapping: "models/mappings/sparkov.yaml",
+};
+
+#[cfg(feature = "parquet")]
+impl Public {
+    pub fn path(&self) -> PathBuf {
+        crate::tollgate_process::root().join(self.file)
+    }
+}
+
+/// The first `limit` transactions of a public data set with the labels between them; nothing where it is not at hand.
+#[cfg(feature = "parquet")]
+pub fn public_events(public: &Public, limit: usize) -> Option<Vec<Event>> {
+    use tollgate::offline::mapping::Mapping;
+    use tollgate::offline::replay::ReplayEvent;
+    use tollgate::offline::session::ReplayFiles;
+    use tollgate::wire::label::LabelJson;
+    use tollgate::wire::transaction::TransactionJson;
+
+    let input = public.path();
+    if !input.exists() {
+        return None;
+    }
+    let mapping = Mapping::load(&crate::tollgate_process::root().join(public.mapping)).unwrap();
+    let files = ReplayFiles { input: &input, labels: None, mapping: Some(&mapping), skip_bad_rows: false };
+    let mut replay = files.open().unwrap();
+    let mut events = Vec::new();
+    let mut transactions = 0;
+    while transactions < limit {
+        events.push(match replay.next_event().unwrap().expect("more rows") {
+            ReplayEvent::Label { label, .. } => {
+                Event::Label(serde_json::to_string(&LabelJson(&label)).unwrap())
+            }
+            ReplayEvent::Attempt { transaction, .. } => {
+                transactions += 1;
+                Event::Transaction(serde_json::to_string(&TransactionJson(&transaction)).unwrap())
+            }
+        });
+    }
+    Some(events)
+}
+
 /// A transaction with enough in it to count for every entity.
 pub fn transaction(id: &str) -> Value {
     json!({
