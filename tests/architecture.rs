@@ -257,7 +257,8 @@ fn a_room_opens_with_its_doc_and_has_no_logic() {
         let text = fs::read_to_string(root().join(&file)).unwrap();
         assert!(text.starts_with("//! "), "{file} does not begin with what it is for");
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            let is_declaration = (line.starts_with("pub mod ") || line.starts_with("mod ")) && line.ends_with(';');
+            let is_declaration =
+                (line.starts_with("pub mod ") || line.starts_with("mod ")) && line.ends_with(';');
             assert!(
                 line.starts_with("//") || line.starts_with("#[") || is_declaration,
                 "{file}: `{line}` belongs in a file of its own"
@@ -292,7 +293,15 @@ fn deterministic_rooms_see_no_clock_and_no_chance() {
             continue;
         }
         for (number, line) in code(&text).lines().enumerate() {
-            for word in ["Instant::now", "SystemTime", "Timestamp::now", "Zoned::now", "rand::", "rand_chacha::", "thread_rng"] {
+            for word in [
+                "Instant::now",
+                "SystemTime",
+                "Timestamp::now",
+                "Zoned::now",
+                "rand::",
+                "rand_chacha::",
+                "thread_rng",
+            ] {
                 if line.contains(word) {
                     wrong.push(format!("{file}:{}: {word}", number + 1));
                 }
