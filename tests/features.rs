@@ -217,8 +217,7 @@ fn amounts(what: &str, minors: &[i128], tx: &Tx) -> f64 {
 
 fn say(session: &Session<'_>, history: &mut History, tx: &Tx, at: i64, fraud: bool) {
     let verdict = if fraud { "fraud" } else { "legitimate" };
-    let body: Value =
-        json!({"transaction_id": format!("t{}", tx.id), "label": verdict, "occurred_at": rfc3339(at)});
+    let body: Value = json!({"transaction_id": format!("t{}", tx.id), "label": verdict, "kind": "chargeback", "occurred_at": rfc3339(at)});
     session.label(&tx.read(), &label::parse_value(&body).unwrap());
     history.labels.push((tx.clone(), at, fraud));
 }
