@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::audit::reader::{LogReader, Record};
 use crate::audit::verify::{VerifyOptions, verify};
 use crate::cli::args::{AuditArgs, AuditCommand, AuditExportArgs, AuditShowArgs};
+use crate::cli::output::say;
 use crate::cli::progress;
 use crate::pipeline::start::LOG_DIRECTORY;
 
@@ -29,14 +30,14 @@ fn verify_log(args: &AuditArgs) -> anyhow::Result<()> {
     })?;
     bar.finish_and_clear();
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        say!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         for problem in &report.problems {
-            println!("{problem}");
+            say!("{problem}");
         }
         let kinds: Vec<String> =
             report.by_kind.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-        println!(
+        say!(
             "{} records ({}) in {} segments, {} bytes",
             report.records,
             kinds.join(", "),
@@ -44,7 +45,7 @@ fn verify_log(args: &AuditArgs) -> anyhow::Result<()> {
             report.bytes
         );
         if let Some(head) = report.head_hash {
-            println!("head: record {}, blake3:{head}", report.last_sequence.unwrap_or(0));
+            say!("head: record {}, blake3:{head}", report.last_sequence.unwrap_or(0));
         }
     }
     if !report.is_good() {
@@ -100,7 +101,7 @@ fn show(args: &AuditShowArgs) -> anyhow::Result<()> {
         Ok(false)
     })?;
     match found {
-        Some(record) => println!("{record:#}"),
+        Some(record) => say!("{record:#}"),
         None => bail!("the log has no record {}", args.sequence),
     }
     Ok(())

@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 
 use crate::cli::args::{BacktestArgs, InputArgs};
 use crate::cli::interrupt::Interrupt;
+use crate::cli::output::say;
 use crate::cli::{policy, progress};
 use crate::domain::time::{Clock, EventTime, SystemClock};
 use crate::offline::backtest::{self, BacktestOptions};
@@ -63,9 +64,9 @@ pub fn run(args: &BacktestArgs) -> anyhow::Result<()> {
     }
     let report = report?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        say!("{}", serde_json::to_string_pretty(&report)?);
     } else {
-        print!("{report}");
+        say!("{report}");
     }
     if interrupt.is_set() {
         bail!("interrupted: the report covers the transactions up to then");

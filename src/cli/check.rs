@@ -3,6 +3,7 @@
 use anyhow::bail;
 
 use crate::cli::args::CheckArgs;
+use crate::cli::output::say;
 use crate::cli::policy::{files, settings};
 use crate::domain::time::{Clock, SystemClock};
 use crate::engine::policy::Policy;
@@ -23,7 +24,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
                     "sound": true, "policy": policy.hash, "versions": policy.versions, "features": policy.catalogue.features.len(),
                     "rules": rules.len(), "tests": tests, "errors": [], "warnings": warnings,
                 });
-                println!("{result:#}");
+                say!("{result:#}");
             } else {
                 for warning in &warnings {
                     eprintln!("{warning}");
@@ -38,7 +39,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
                         )
                     },
                 );
-                println!(
+                say!(
                     "sound: {} features, {model}, {} rules, {tests} tests passed, {} warnings",
                     policy.catalogue.features.len(),
                     rules.len(),
@@ -48,7 +49,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
             Ok(())
         }
         Err(errors) if args.json => {
-            println!("{:#}", serde_json::json!({"sound": false, "errors": errors}));
+            say!("{:#}", serde_json::json!({"sound": false, "errors": errors}));
             bail!("the policy is not sound: {} errors", errors.len());
         }
         Err(errors) => {

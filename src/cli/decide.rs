@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use serde_json::{Value as Json, json};
 
 use crate::cli::args::DecideArgs;
+use crate::cli::output::say;
 use crate::cli::policy;
 use crate::engine::judge::Judgement;
 use crate::engine::policy::Policy;
@@ -89,11 +90,11 @@ fn print(args: &DecideArgs, policy: &Policy, request: &DecisionRequest, judgemen
             "missing": judgement.missing.iter().map(|part| part.name()).collect::<Vec<_>>(),
             "versions": policy.versions,
         });
-        println!("{answer}");
+        say!("{answer}");
         return;
     }
     let score = judgement.score.map_or_else(|| "no score".to_owned(), |score| format!("score {score}"));
-    println!("{}  {}  {}  {score}", transaction.id, judgement.outcome, judgement.reason);
+    say!("{}  {}  {}  {score}", transaction.id, judgement.outcome, judgement.reason);
     for reason in &judgement.reasons {
         let rule = reason.rule.as_deref().map_or_else(String::new, |rule| format!(" [{rule}]"));
         let message = reason.message.as_deref().map_or_else(String::new, |message| format!(" {message}"));
@@ -101,7 +102,7 @@ fn print(args: &DecideArgs, policy: &Policy, request: &DecisionRequest, judgemen
             .contribution
             .map_or_else(String::new, |moved| format!(" moved the log-odds by {moved:+.3}"));
         let value = reason.value.map_or_else(String::new, |value| format!(" = {value}"));
-        println!("    {}{value}{rule}{message}{moved}", reason.code);
+        say!("    {}{value}{rule}{message}{moved}", reason.code);
     }
     if args.explain {
         explain(policy, judgement);
@@ -112,14 +113,14 @@ fn explain(policy: &Policy, judgement: &Judgement) {
     for hit in &judgement.hits {
         let Some(rule) = policy.rules.rules().iter().find(|rule| rule.id == hit.rule) else { continue };
         let shadow = if hit.is_shadow { " (shadow)" } else { "" };
-        println!("    rule {}{shadow}: {}", rule.id, rule.when.trim());
+        say!("    rule {}{shadow}: {}", rule.id, rule.when.trim());
         for read in rule.program().reads() {
             let value = policy
                 .catalogue
                 .slot(&read.name)
                 .map(|slot| judgement.features.get(slot, policy.catalogue.types[slot]).to_string());
             if let Some(value) = value {
-                println!("        {} = {value}", read.name);
+                say!("        {} = {value}", read.name);
             }
         }
     }
@@ -128,6 +129,6 @@ fn explain(policy: &Policy, judgement: &Judgement) {
     for (slot, contribution) in moved.into_iter().take(FEATURES_SHOWN) {
         let slot = usize::from(slot);
         let value = judgement.features.get(slot, policy.catalogue.types[slot]);
-        println!("    {contribution:+.4}  {} = {value}", policy.catalogue.features[slot].name);
+        say!("    {contribution:+.4}  {} = {value}", policy.catalogue.features[slot].name);
     }
 }

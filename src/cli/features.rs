@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use crate::cli::args::FeaturesArgs;
 use crate::cli::backtest::{ROWS_PER_TICK, files, from, mapping};
 use crate::cli::interrupt::Interrupt;
+use crate::cli::output::say;
 use crate::cli::{policy, progress};
 use crate::domain::value::Value;
 use crate::offline::backtest::{BacktestOptions, replay};
@@ -72,11 +73,11 @@ pub fn run(args: &FeaturesArgs) -> anyhow::Result<()> {
             "output": args.output, "rows": rows, "features": catalogue.features.len(),
             "features_sha256": catalogue.sha256, "rows_skipped": skipped, "replay": done.counts(),
         });
-        println!("{result}");
+        say!("{result}");
     } else {
-        println!("{rows} rows of {} features in {}", catalogue.features.len(), args.output.display());
+        say!("{rows} rows of {} features in {}", catalogue.features.len(), args.output.display());
         if skipped > 0 {
-            println!("{skipped} rows were wrong and left out");
+            say!("{skipped} rows were wrong and left out");
         }
     }
     if interrupt.is_set() {

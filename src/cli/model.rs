@@ -6,6 +6,7 @@ use std::io::BufReader;
 use anyhow::Context;
 
 use crate::cli::args::{ModelCommand, ModelInspectArgs, ModelScoreArgs};
+use crate::cli::output::say;
 use crate::cli::policy;
 use crate::model::inspect::summary;
 use crate::model::manifest::Model;
@@ -22,9 +23,9 @@ pub fn run(command: &ModelCommand) -> anyhow::Result<()> {
 fn inspect(args: &ModelInspectArgs) -> anyhow::Result<()> {
     let summary = summary(&Model::load_either(&args.model)?);
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&summary)?);
+        say!("{}", serde_json::to_string_pretty(&summary)?);
     } else {
-        print!("{summary}");
+        say!("{summary}");
     }
     Ok(())
 }
@@ -36,6 +37,6 @@ fn score(args: &ModelScoreArgs) -> anyhow::Result<()> {
     let output = policy::create(&args.output)?;
     let rows = score_csv(&model, BufReader::new(input), output, args.contributions)
         .with_context(|| format!("{}", args.input.display()))?;
-    println!("{rows} rows in {}", args.output.display());
+    say!("{rows} rows in {}", args.output.display());
     Ok(())
 }

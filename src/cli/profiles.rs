@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use crate::cli::args::{ProfilesCommand, ProfilesImportArgs};
+use crate::cli::output::say;
 use crate::cli::{policy, progress};
 use crate::enrich::counters::ProfileCounters;
 use crate::enrich::embedded::EmbeddedProfiles;
@@ -50,6 +51,6 @@ async fn import(args: &ProfilesImportArgs) -> anyhow::Result<()> {
         import_ndjson(policy::open(&args.file)?, &store, |progress| bar.set_position(progress.lines)).await;
     bar.finish_and_clear();
     let imported = imported.with_context(|| format!("{}", args.file.display()))?;
-    println!("{} profiles stored", imported.stored);
+    say!("{} profiles stored", imported.stored);
     Ok(())
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::cli::args::SimulateArgs;
 use crate::cli::interrupt::Interrupt;
+use crate::cli::output::say;
 use crate::cli::{policy, progress};
 use crate::domain::label::Label;
 use crate::simulate::labels::LabelQueue;
@@ -61,12 +62,12 @@ pub fn run(args: &SimulateArgs) -> anyhow::Result<()> {
             .context("a file could not be written")?;
     }
     if args.json {
-        println!(
+        say!(
             "{}",
             json!({"transactions": transactions, "frauds": frauds, "labels": labelled, "parameters": parameters})
         );
     } else {
-        println!("{transactions} transactions, {frauds} of them fraud, {labelled} labels");
+        say!("{transactions} transactions, {frauds} of them fraud, {labelled} labels");
     }
     Ok(())
 }
