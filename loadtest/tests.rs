@@ -142,7 +142,9 @@ async fn errors_are_counted_by_kind() {
         options.connections = 200;
     })
     .await;
-    assert_eq!((silent.ok, silent.errors_by_kind["timeout"]), (0, 100), "{silent}");
+    // On a machine that is busy with other things, some threads start too late to send at all.
+    let of_kind = |kind: &str| silent.errors_by_kind.get(kind).copied().unwrap_or(0);
+    assert_eq!((silent.ok, of_kind("timeout") + of_kind("not_sent")), (0, 100), "{silent}");
     assert!(silent.p50_us >= 100_000, "{silent}");
 
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
