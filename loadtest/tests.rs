@@ -11,14 +11,15 @@ use crate::load::options::LoadOptions;
 use crate::load::report::{Bottleneck, LoadReport};
 use crate::load::run::run;
 
-/// A service that answers every request after what `delay` says, given the time since it was started.
+/// A service that answers every request after what `delay` says, given the time since its first client came.
 fn service(status: &'static str, delay: impl Fn(Duration) -> Duration + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let delay = Arc::new(delay);
-    let started = SystemClock.instant();
     std::thread::spawn(move || {
+        let mut first_came = None;
         for stream in listener.incoming() {
+            let started = *first_came.get_or_insert_with(|| SystemClock.instant());
             let delay = Arc::clone(&delay);
             std::thread::spawn(move || answer(stream.unwrap(), status, started, &*delay));
         }
