@@ -14,6 +14,7 @@ pub const TRANSACTIONS_MAX: usize = 4_000_000;
 #[derive(Clone, Copy, Default, Debug)]
 struct Counted {
     attempt: bool,
+    outcome: bool,
     fraud: bool,
     legitimate: bool,
 }
@@ -46,6 +47,11 @@ impl Ledger {
     /// Counts the transaction's attempt; `false` when it has been counted before.
     pub fn count_attempt(&self, transaction: Key) -> bool {
         self.count(transaction, |counted| &mut counted.attempt)
+    }
+
+    /// Counts what the transaction was answered; `false` when that has been counted before.
+    pub fn count_outcome(&self, transaction: Key) -> bool {
+        self.count(transaction, |counted| &mut counted.outcome)
     }
 
     /// Counts a label; `false` when the transaction has one with this verdict already.
@@ -90,6 +96,8 @@ mod tests {
         let ledger = Ledger::new(2);
         assert!(ledger.count_attempt(key("a")));
         assert!(!ledger.count_attempt(key("a")));
+        assert!(ledger.count_outcome(key("a")));
+        assert!(!ledger.count_outcome(key("a")));
         assert!(ledger.count_label(key("a"), Verdict::Fraud));
         assert!(!ledger.count_label(key("a"), Verdict::Fraud));
         assert!(ledger.count_label(key("a"), Verdict::Legitimate));

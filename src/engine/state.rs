@@ -54,21 +54,22 @@ impl State {
         }
     }
 
-    /// Counts an attempt that has been decided before, without reading anything: how a log is folded. `false` when it had
-    /// been counted.
-    pub fn restore_attempt(&self, counted: &Counted) -> bool {
-        let is_new = self.ledger.count_attempt(counted.transaction);
-        if is_new {
+    /// Counts an attempt that has been decided before, without reading anything: how a log is folded.
+    pub fn restore_attempt(&self, counted: &Counted) {
+        if self.ledger.count_attempt(counted.transaction) {
             self.windows.add(&counted.attempt);
         }
-        is_new
     }
 
-    /// Counts what was answered, for the streams `approved` and `declined`. To be called once for each attempt that counted.
-    pub fn record_outcome(&self, attempt: &Attempt, outcome: Outcome) {
+    /// Counts what was answered, for the streams `approved` and `declined`: of each transaction the first answer that is in the
+    /// log, so that an attempt whose record failed and was sent again counts like any other.
+    pub fn record_outcome(&self, counted: &Counted, outcome: Outcome) {
+        if !self.ledger.count_outcome(counted.transaction) {
+            return;
+        }
         match outcome {
-            Outcome::Approve => self.windows.record_outcome(OutcomeStream::Approved, attempt),
-            Outcome::Block => self.windows.record_outcome(OutcomeStream::Declined, attempt),
+            Outcome::Approve => self.windows.record_outcome(OutcomeStream::Approved, &counted.attempt),
+            Outcome::Block => self.windows.record_outcome(OutcomeStream::Declined, &counted.attempt),
             Outcome::Review | Outcome::Challenge => {}
         }
     }

@@ -45,8 +45,8 @@ impl<'p> Session<'p> {
     pub fn decide(&self, transaction: &Transaction, mode: Mode) -> Judgement {
         let observation = observe(&self.state, &self.policy.catalogue, transaction, mode);
         let judgement = judge(self.policy, transaction, observation.windows, &self.no_profiles, &mut |_| {});
-        if observation.is_new {
-            self.state.record_outcome(&observation.counted.attempt, judgement.outcome);
+        if mode == Mode::Live {
+            self.state.record_outcome(&observation.counted, judgement.outcome);
         }
         judgement
     }

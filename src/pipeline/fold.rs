@@ -11,7 +11,6 @@ use crate::domain::label::Label;
 use crate::engine::state::{Counted, State};
 use crate::pipeline::index::{Claimed, DecisionIndex, Fingerprint, RequestKey};
 use crate::pipeline::service::Lane;
-use crate::window::event::Attempt;
 
 /// What is to be done when a record is in the log. Dropped undone, its claim is released.
 #[derive(Debug)]
@@ -30,8 +29,8 @@ pub struct DecisionConsequence {
     claimed: Claimed,
     alias: Option<RequestKey>,
     fingerprint: Fingerprint,
-    attempt: Attempt,
-    outcome: Option<Outcome>,
+    counted: Counted,
+    outcome: Outcome,
 }
 
 /// See `Consequence::Label`.
@@ -43,15 +42,15 @@ pub struct LabelConsequence {
 }
 
 impl Consequence {
-    /// Of a decision: `alias` when its transaction id is not its idempotency key, `outcome` unless it had been counted before.
+    /// Of a decision: `alias` when its transaction id is not its idempotency key.
     pub fn decision(
         claimed: Claimed,
         alias: Option<RequestKey>,
         fingerprint: Fingerprint,
-        attempt: Attempt,
-        outcome: Option<Outcome>,
+        counted: Counted,
+        outcome: Outcome,
     ) -> Self {
-        Self::Decision(Box::new(DecisionConsequence { claimed, alias, fingerprint, attempt, outcome }))
+        Self::Decision(Box::new(DecisionConsequence { claimed, alias, fingerprint, counted, outcome }))
     }
 
     /// Of a label; `counted` when the labelled transaction is known.
@@ -72,9 +71,7 @@ pub fn apply(
             let mut lane = lane.lock();
             match &context {
                 Consequence::Decision(decision) => {
-                    if let Some(outcome) = decision.outcome {
-                        state.record_outcome(&decision.attempt, outcome);
-                    }
+                    state.record_outcome(&decision.counted, decision.outcome);
                 }
                 Consequence::Label(label) => {
                     if let Some(counted) = &label.counted {

@@ -81,9 +81,8 @@ fn fold_decision(
 ) -> Result<(), RecordError> {
     let decided: DecisionRecord = record::decode(stored.body)?;
     let counted = state.counted(catalogue, &decided.transaction()?);
-    if state.restore_attempt(&counted) {
-        state.record_outcome(&counted.attempt, decided.answer.decision);
-    }
+    state.restore_attempt(&counted);
+    state.record_outcome(&counted, decided.answer.decision);
     let fingerprint = Fingerprint::parse(&decided.fingerprint).unwrap_or(Fingerprint(0));
     index.insert(RequestKey::of_request(secret, &decided.idempotency_key), fingerprint, stored.position);
     if decided.idempotency_key != decided.answer.transaction_id {

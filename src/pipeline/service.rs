@@ -386,9 +386,8 @@ impl Service {
         let answer = record.answer;
         let alias = (idempotency_key != &*answer.transaction_id)
             .then(|| RequestKey::of_transaction(&self.secret, &answer.transaction_id));
-        let outcome = observation.is_new.then_some(answer.decision);
         let consequence =
-            Consequence::decision(claimed, alias, fingerprint, observation.counted.attempt, outcome);
+            Consequence::decision(claimed, alias, fingerprint, observation.counted, answer.decision);
         let pending = ticket.commit(Kind::Decision, walk.received_at, body, consequence);
         Ok((answer, pending))
     }
