@@ -10,6 +10,11 @@ use crate::window::event::Key;
 /// Most transactions remembered, unless a ledger is made smaller. One that is repeated after so many others counts again.
 pub const TRANSACTIONS_MAX: usize = 4_000_000;
 
+/// Most parts of a ledger.
+const PARTS_MAX: usize = 1_024;
+/// A ledger has one part for so many transactions.
+const TRANSACTIONS_PER_PART: usize = 256;
+
 /// What has been counted of one transaction.
 #[derive(Clone, Copy, Default, Debug)]
 struct Counted {
@@ -19,29 +24,34 @@ struct Counted {
     legitimate: bool,
 }
 
-/// The transactions counted so far, the oldest forgotten first.
+/// The transactions counted so far; of each part the oldest is forgotten first. In many parts, because a map that grows holds
+/// up whoever needs it meanwhile.
 #[derive(Debug)]
 pub struct Ledger {
-    transactions_max: usize,
-    inner: Mutex<Inner>,
+    parts: Box<[Mutex<Part>]>,
+    transactions_per_part: usize,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct Part {
     counted: HashMap<Key, Counted>,
     order: VecDeque<Key>,
     forgotten: u64,
 }
 
 impl Ledger {
-    /// An empty ledger that remembers at most that many transactions.
+    /// An empty ledger that remembers about that many transactions, and never more.
     pub fn new(transactions_max: usize) -> Self {
-        Self { transactions_max: transactions_max.max(1), inner: Mutex::default() }
+        let parts = (transactions_max / TRANSACTIONS_PER_PART).clamp(1, PARTS_MAX);
+        Self {
+            parts: (0..parts).map(|_| Mutex::default()).collect(),
+            transactions_per_part: (transactions_max / parts).max(1),
+        }
     }
 
     /// Whether the transaction's attempt has been counted.
     pub fn has_attempt(&self, transaction: Key) -> bool {
-        self.inner.lock().counted.get(&transaction).is_some_and(|counted| counted.attempt)
+        self.part(transaction).lock().counted.get(&transaction).is_some_and(|counted| counted.attempt)
     }
 
     /// Counts the transaction's attempt; `false` when it has been counted before.
@@ -64,22 +74,28 @@ impl Ledger {
 
     /// How many transactions are remembered, and how many have been forgotten.
     pub fn len_and_forgotten(&self) -> (usize, u64) {
-        let inner = self.inner.lock();
-        (inner.counted.len(), inner.forgotten)
+        self.parts
+            .iter()
+            .map(|part| part.lock())
+            .fold((0, 0), |(held, forgotten), part| (held + part.counted.len(), forgotten + part.forgotten))
+    }
+
+    fn part(&self, transaction: Key) -> &Mutex<Part> {
+        &self.parts[transaction.shard_bits() % self.parts.len()]
     }
 
     fn count(&self, transaction: Key, flag: impl FnOnce(&mut Counted) -> &mut bool) -> bool {
-        let mut inner = self.inner.lock();
-        if !inner.counted.contains_key(&transaction) {
-            if inner.counted.len() >= self.transactions_max
-                && let Some(oldest) = inner.order.pop_front()
+        let mut part = self.part(transaction).lock();
+        if !part.counted.contains_key(&transaction) {
+            if part.counted.len() >= self.transactions_per_part
+                && let Some(oldest) = part.order.pop_front()
             {
-                inner.counted.remove(&oldest);
-                inner.forgotten += 1;
+                part.counted.remove(&oldest);
+                part.forgotten += 1;
             }
-            inner.order.push_back(transaction);
+            part.order.push_back(transaction);
         }
-        let flag = flag(inner.counted.entry(transaction).or_default());
+        let flag = flag(part.counted.entry(transaction).or_default());
         !std::mem::replace(flag, true)
     }
 }

@@ -17,6 +17,8 @@ use crate::audit::receipt::Position;
 use crate::domain::time::EventTime;
 use crate::pipeline::secret::Secret;
 
+/// Parts of the index: each stays small enough to grow within some 100 us.
+const SHARDS: usize = 1_024;
 /// Name space of idempotency keys.
 const REQUESTS: &str = "request";
 /// Name space of transaction ids that differ from their idempotency keys.
@@ -111,12 +113,13 @@ pub struct DecisionIndex {
 }
 
 impl DecisionIndex {
-    /// An empty index that remembers at most that many keys. Its memory is reserved at once, so that it never stops to grow.
+    /// An empty index that remembers at most that many keys. It is in many small parts, because a map that grows holds up
+    /// whoever needs it meanwhile.
     pub fn new(decisions_max: usize) -> Arc<Self> {
         let decisions_max = decisions_max.max(1);
         Arc::new(Self {
-            slots: DashMap::with_capacity(decisions_max),
-            order: Mutex::new(VecDeque::new()),
+            slots: DashMap::with_shard_amount(SHARDS),
+            order: Mutex::new(VecDeque::with_capacity(decisions_max.saturating_add(1))),
             decisions_max,
             forgotten: AtomicU64::new(0),
         })

@@ -267,6 +267,7 @@ impl Service {
                 Claim::InFlight(released) => wait_released(released, walk.remaining()).await?,
             }
         };
+        walk.times.parse += walk.stopwatch.lap_us(); // the claim is part of taking the request in
         let policy = self.policies.live();
         let enrichment = self.enrich(&policy, transaction, &mut walk).await;
 
