@@ -82,7 +82,7 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
     service.record_policy("start", &service.policy_status()).await;
     let _watch = reload::watch(Arc::clone(&service)).context("the policy's files cannot be watched")?;
 
-    service.warm_up().await;
+    warm_up(&service).await;
     let server = Server::bind(server_options(&config)?, Arc::clone(&service)).await?;
     info!(
         listen = %server.decision_address(),
@@ -95,6 +95,17 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
     closed.context("the audit log could not be closed cleanly")?;
     info!("drained and closed");
     Ok(())
+}
+
+/// Every worker thread decides once before the first client comes: its part of the allocator starts cold, too.
+async fn warm_up(service: &Arc<Service>) {
+    let workers = tokio::runtime::Handle::current().metrics().num_workers();
+    let mut warm = tokio::task::JoinSet::new();
+    for _ in 0..4 * workers {
+        let service = Arc::clone(service);
+        warm.spawn(async move { service.warm_up().await });
+    }
+    warm.join_all().await;
 }
 
 fn profiles(config: &Config) -> anyhow::Result<Profiles> {
