@@ -16,9 +16,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     // `load` measures the service from outside: it lives in loadtest/, which the library does not know.
-    let load =
-        clap::Command::new("load").about("Send decisions to a service at a constant rate, and measure it");
-    let matches = Cli::command().subcommand(LoadOptions::augment_args(load)).get_matches();
+    let load = LoadOptions::augment_args(clap::Command::new("load"))
+        .about("Send decisions to a service at a constant rate, and measure it");
+    let matches = Cli::command().subcommand(load).get_matches();
     if let Some(("load", matches)) = matches.subcommand() {
         logging::start("warn");
         let options = LoadOptions::from_arg_matches(matches).map_err(anyhow::Error::from);
@@ -39,11 +39,26 @@ fn main() -> ExitCode {
     })
 }
 
+/// Whether whoever reads our output has seen enough.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let kind =
+        error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+    kind == Some(std::io::ErrorKind::BrokenPipe)
+}
+
 fn exit(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            // Some errors say their cause themselves: each is said once.
+            let mut text = error.to_string();
+            for cause in error.chain().skip(1).map(ToString::to_string) {
+                if !text.contains(&cause) {
+                    text = format!("{text}: {cause}");
+                }
+            }
+            eprintln!("error: {text}");
             ExitCode::FAILURE
         }
     }

@@ -48,6 +48,12 @@ fn decide_json(args: &DecideArgs, policy: &Policy) -> anyhow::Result<()> {
         .take(INPUT_BYTES_MAX)
         .read_to_string(&mut text)
         .with_context(|| format!("{}: cannot be read", args.file.display()))?;
+    if text.len() as u64 == INPUT_BYTES_MAX {
+        bail!(
+            "{}: is longer than {INPUT_BYTES_MAX} bytes; use `tollgate backtest --decisions`",
+            args.file.display()
+        );
+    }
     let session = Session::new(policy);
     let mut wrong = 0;
     let mut number = 0;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
 use crate::cli::args::ServeArgs;
@@ -57,6 +57,7 @@ fn effective(args: &ServeArgs) -> anyhow::Result<Config> {
 }
 
 async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
+    let signals = Signals::listen().context("no signals")?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let parts = Parts {
         data: config.paths.data.clone(),
@@ -79,18 +80,18 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
     };
     let profiles = profiles(&config)?;
     let service = tokio::task::spawn_blocking(move || Service::start(parts, profiles, clock)).await??;
-    service.record_policy("start", &service.policy_status()).await;
     let _watch = reload::watch(Arc::clone(&service)).context("the policy's files cannot be watched")?;
 
     warm_up(&service).await;
     let server = Server::bind(server_options(&config)?, Arc::clone(&service)).await?;
+    service.record_policy("start", &service.policy_status()).await;
     info!(
         listen = %server.decision_address(),
         admin = %server.admin_address(),
         policy = %service.policy_status().policy,
         "ready to decide"
     );
-    server.run(shutdown(Arc::clone(&service))).await;
+    server.run(signals.shutdown(Arc::clone(&service))).await;
     let closed = tokio::task::spawn_blocking(move || service.close(CLOSE_PATIENCE)).await?;
     closed.context("the audit log could not be closed cleanly")?;
     info!("drained and closed");
@@ -134,21 +135,33 @@ fn server_options(config: &Config) -> anyhow::Result<ServerOptions> {
     })
 }
 
-/// Ends at SIGTERM or Ctrl-C; SIGHUP reloads the policy.
-async fn shutdown(service: Arc<Service>) {
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hang_up)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
-    else {
-        return std::future::pending().await;
-    };
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break info!("SIGTERM: draining"),
-            _ = interrupt.recv() => break info!("interrupted: draining"),
-            _ = hang_up.recv() => {
-                service.reload("sighup").await;
+/// The signals that the service answers to. Made before anything else, so that a SIGHUP during a long start does not end it.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Ends at SIGTERM or Ctrl-C; SIGHUP reloads the policy.
+    async fn shutdown(mut self, service: Arc<Service>) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => break info!("SIGTERM: draining"),
+                _ = self.interrupt.recv() => break info!("interrupted: draining"),
+                _ = self.hang_up.recv() => {
+                    service.reload("sighup").await;
+                }
             }
         }
+        service.start_draining();
     }
-    service.start_draining();
 }

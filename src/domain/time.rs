@@ -16,7 +16,9 @@ pub struct EventTime(i64);
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum EventTimeError {
     /// Not RFC 3339 with an offset.
-    #[error("must be an RFC 3339 timestamp with an offset, such as 2026-10-20T12:00:00.123Z")]
+    #[error(
+        "must be an RFC 3339 timestamp with an offset, such as 2026-10-20T12:00:00.123Z, before 9999-12-30"
+    )]
     Malformed,
     /// Before 1970 or after 9999.
     #[error("must lie between 1970-01-01 and 9999-12-30")]

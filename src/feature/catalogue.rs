@@ -39,7 +39,7 @@ pub struct Feature {
 }
 
 /// Who is counted for, and what identifies them.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entity {
     /// Its name.
     pub name: Box<str>,
@@ -545,7 +545,12 @@ impl Compiler {
                     name: draft.name.clone(),
                     keys_max: draft.keys_max,
                     ttl: draft.ttl,
-                    longest_window: draft.longest_window,
+                    // Without a window, as for `since_last` alone, what can be looked back at is what has to be kept.
+                    longest_window: if draft.longest_window.is_zero() {
+                        draft.ttl
+                    } else {
+                        draft.longest_window
+                    },
                     attributes: draft.attributes.iter().map(|field| field.name().into()).collect(),
                 })
                 .collect(),

@@ -8,6 +8,7 @@ use hyper::{HeaderMap, Request, Version};
 use crate::domain::text::TransactionId;
 use crate::http::options::DEADLINE_MS_MAX;
 use crate::http::problem::{Problem, ProblemKind};
+use crate::wire::pan::contains_pan;
 
 /// The header that names a request for retries.
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
@@ -33,6 +34,9 @@ pub fn check_host<B>(request: &Request<B>) -> Result<(), Problem> {
 pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<TransactionId>, Problem> {
     let Some(text) = single(headers, IDEMPOTENCY_KEY)? else { return Ok(None) };
     match TransactionId::parse(text) {
+        Ok(_) if contains_pan(text) => {
+            Err(Problem::header(IDEMPOTENCY_KEY, "holds a card number; send a token instead".to_owned()))
+        }
         Ok(key) => Ok(Some(key)),
         Err(error) => Err(Problem::header(IDEMPOTENCY_KEY, error.to_string())),
     }

@@ -9,7 +9,7 @@ use crate::audit::writer::Committed;
 use crate::domain::decision::Outcome;
 use crate::domain::label::Label;
 use crate::engine::state::{Counted, State};
-use crate::pipeline::index::{Claimed, DecisionIndex, Fingerprint, RequestKey};
+use crate::pipeline::index::Claimed;
 use crate::pipeline::service::Lane;
 
 /// What is to be done when a record is in the log. Dropped undone, its claim is released.
@@ -27,8 +27,7 @@ pub enum Consequence {
 #[derive(Debug)]
 pub struct DecisionConsequence {
     claimed: Claimed,
-    alias: Option<RequestKey>,
-    fingerprint: Fingerprint,
+    transaction_claimed: Option<Claimed>,
     counted: Counted,
     outcome: Outcome,
 }
@@ -42,15 +41,14 @@ pub struct LabelConsequence {
 }
 
 impl Consequence {
-    /// Of a decision: `alias` when its transaction id is not its idempotency key.
+    /// Of a decision: with a claim on its transaction id when that is not its idempotency key and nobody holds it.
     pub fn decision(
         claimed: Claimed,
-        alias: Option<RequestKey>,
-        fingerprint: Fingerprint,
+        transaction_claimed: Option<Claimed>,
         counted: Counted,
         outcome: Outcome,
     ) -> Self {
-        Self::Decision(Box::new(DecisionConsequence { claimed, alias, fingerprint, counted, outcome }))
+        Self::Decision(Box::new(DecisionConsequence { claimed, transaction_claimed, counted, outcome }))
     }
 
     /// Of a label; `counted` when the labelled transaction is known.
@@ -60,12 +58,7 @@ impl Consequence {
 }
 
 /// Does what records ask for, in their order. Runs on the log's writer thread, before the answers leave.
-pub fn apply(
-    state: &State,
-    lane: &Arc<Mutex<Lane>>,
-    index: &DecisionIndex,
-    committed: Drain<'_, Committed<Consequence>>,
-) {
+pub fn apply(state: &State, lane: &Arc<Mutex<Lane>>, committed: Drain<'_, Committed<Consequence>>) {
     for Committed { receipt, context, .. } in committed {
         {
             let mut lane = lane.lock();
@@ -84,8 +77,8 @@ pub fn apply(
         }
         match context {
             Consequence::Decision(decision) => {
-                if let Some(alias) = decision.alias {
-                    index.insert(alias, decision.fingerprint, receipt.position);
+                if let Some(claimed) = decision.transaction_claimed {
+                    claimed.complete(receipt.position);
                 }
                 decision.claimed.complete(receipt.position);
             }

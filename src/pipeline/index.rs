@@ -23,6 +23,8 @@ const SHARDS: usize = 1_024;
 const REQUESTS: &str = "request";
 /// Name space of transaction ids that differ from their idempotency keys.
 const TRANSACTIONS: &str = "transaction";
+/// Name space of labels whose transaction was not known.
+const EARLY_LABELS: &str = "early label";
 /// Name space of labels.
 const LABELS: &str = "label";
 
@@ -41,9 +43,10 @@ impl RequestKey {
         Self(secret.hash80(TRANSACTIONS, transaction_id))
     }
 
-    /// Of a label, by its canonical JSON.
-    pub fn of_label(secret: &Secret, canonical: &str) -> Self {
-        Self(secret.hash80(LABELS, canonical))
+    /// Of a label, by its canonical JSON. A label that came before its transaction was known is another one than the same
+    /// label after it: the second is the one that counts.
+    pub fn of_label(secret: &Secret, canonical: &str, transaction_known: bool) -> Self {
+        Self(secret.hash80(if transaction_known { LABELS } else { EARLY_LABELS }, canonical))
     }
 
     /// The id of the decision that answers this request: a ULID whose time is `received_at` and whose other 80 bits are this
@@ -119,7 +122,7 @@ impl DecisionIndex {
         let decisions_max = decisions_max.max(1);
         Arc::new(Self {
             slots: DashMap::with_shard_amount(SHARDS),
-            order: Mutex::new(VecDeque::with_capacity(decisions_max.saturating_add(1))),
+            order: Mutex::new(VecDeque::new()),
             decisions_max,
             forgotten: AtomicU64::new(0),
         })
@@ -149,6 +152,13 @@ impl DecisionIndex {
                 Slot::Claimed { .. } | Slot::Done { .. } => Claim::Conflict,
             },
         }
+    }
+
+    /// The fingerprint of what a key was used for, answered or not.
+    pub fn fingerprint(&self, key: RequestKey) -> Option<Fingerprint> {
+        self.slots.get(&key).map(|slot| match *slot {
+            Slot::Claimed { fingerprint, .. } | Slot::Done { fingerprint, .. } => fingerprint,
+        })
     }
 
     /// Where the record of an answered request lies.

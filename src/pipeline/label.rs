@@ -1,5 +1,7 @@
 //! Labels: recorded first, then counted for everyone who took part in the labelled transaction.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -14,6 +16,9 @@ use crate::pipeline::index::{Claim, Fingerprint, RequestKey};
 use crate::pipeline::service::{DecideError, Service};
 use crate::wire;
 use crate::wire::label::LabelJson;
+
+/// How long a label may take to be in the log.
+const RECORD_WAIT_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Serialize)]
 struct LabelAnswer<'a> {
@@ -41,7 +46,12 @@ impl Service {
         self.refuse_far_future(label.occurred_at, now, "/occurred_at")?;
         let canonical = serde_json::to_string(&LabelJson(&label))
             .map_err(|error| DecideError::Internal(error.to_string()))?;
-        let key = RequestKey::of_label(&self.secret, &canonical);
+        let Ok(_admitted) = self.in_flight.try_acquire() else {
+            return Err(DecideError::Overloaded { retry_after_s: 1 });
+        };
+        let labelled = self.labelled(&label)?;
+        let transaction_known = labelled.is_some();
+        let key = RequestKey::of_label(&self.secret, &canonical, transaction_known);
         let fingerprint = Fingerprint::of(canonical.as_bytes());
         let claimed = loop {
             match self.index.claim(key, fingerprint) {
@@ -55,8 +65,6 @@ impl Service {
                 }
             }
         };
-        let labelled = self.labelled(&label)?;
-        let transaction_known = labelled.is_some();
         let (raw, counted) = labelled.map_or((None, None), |(raw, counted)| (Some(raw), Some(counted)));
         let body = LabelRecord::new(&label, raw)
             .and_then(|body| record::encode(&body))
@@ -67,7 +75,10 @@ impl Service {
             .reserve()
             .map_err(|error| DecideError::AuditUnavailable(error.to_string()))?
             .commit(Kind::Label, now, body, consequence);
-        let receipt = pending.await.map_err(|error| DecideError::AuditUnavailable(error.to_string()))?;
+        let receipt = tokio::time::timeout(RECORD_WAIT_MAX, pending)
+            .await
+            .map_err(|_| DecideError::AuditUnavailable("the label was not written in time".to_owned()))?
+            .map_err(|error| DecideError::AuditUnavailable(error.to_string()))?;
         self.metrics.count_label(&label, transaction_known);
         self.label_answer(&label, transaction_known, false, &receipt)
     }

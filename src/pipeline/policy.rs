@@ -103,6 +103,8 @@ pub struct PolicyKeeper {
     missing: MissingPolicy,
     layout: Arc<Layout>,
     status: Mutex<PolicyStatus>,
+    /// Held while a candidate is read, so that the one read last is the one that stays.
+    reloading: Mutex<()>,
 }
 
 impl std::fmt::Debug for PolicyKeeper {
@@ -140,7 +142,14 @@ impl PolicyKeeper {
             reloads: 0,
             refusals: 0,
         };
-        Self { live: ArcSwap::from_pointee(first), files, missing, layout, status: Mutex::new(status) }
+        Self {
+            live: ArcSwap::from_pointee(first),
+            files,
+            missing,
+            layout,
+            status: Mutex::new(status),
+            reloading: Mutex::new(()),
+        }
     }
 
     /// The policy that decides now. Whoever holds it finishes with it.
@@ -159,17 +168,32 @@ impl PolicyKeeper {
     }
 
     /// Reads the files again. Blocks while it reads and checks.
-    pub fn reload(&self, cause: &'static str, now: EventTime) -> Reloaded {
+    pub fn reload(&self, cause: &'static str, now: EventTime) -> (Reloaded, PolicyStatus) {
+        let _alone = self.reloading.lock();
+        let reloaded = self.reload_alone(cause, now);
+        (reloaded, self.status())
+    }
+
+    fn reload_alone(&self, cause: &'static str, now: EventTime) -> Reloaded {
         let candidate = LivePolicy::load(&self.files, self.missing).and_then(|candidate| {
-            if self.layout.covers(&candidate.policy.catalogue.layout) {
-                Ok(candidate)
-            } else {
-                Err(vec![
-                    "the feature catalogue counts for other entities, over longer windows or over other fields than the \
-                     windows in memory; restart to rebuild them from the log"
-                        .to_owned(),
-                ])
-            }
+            let live = self.live();
+            let (old, new) = (&live.policy.catalogue.entities, &candidate.policy.catalogue.entities);
+            // Keys and attributes in memory were made with the old entities: they mean something else under new ones.
+            let changed = old.iter().zip(new.iter()).find(|(old, new)| old != new);
+            let what = match changed {
+                Some((old, _)) => Some(format!("the entity `{}` or what is counted of it by `distinct`", old.name)),
+                None if old.len() != new.len() => Some("the list of entities".to_owned()),
+                None if !self.layout.covers(&candidate.policy.catalogue.layout) => {
+                    Some("a window, which is longer than any that is kept".to_owned())
+                }
+                None => None,
+            };
+            what.map_or(Ok(candidate), |what| {
+                Err(vec![format!(
+                    "{}: changes {what}; the windows in memory cannot follow: restart to rebuild them from the log",
+                    self.files.features.display()
+                )])
+            })
         });
         let mut status = self.status.lock();
         match candidate {
@@ -191,6 +215,59 @@ impl PolicyKeeper {
                 status.reloads += 1;
                 self.live.store(Arc::new(candidate));
                 Reloaded::Live
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::settings::OnMissing;
+
+    const CATALOGUE: &str = "version: 1
+entities:
+  card: {key: card.fingerprint}
+  customer: {key: customer.id}
+windows:
+  - {entity: card, stream: attempts, count: [1h, 24h]}
+  - {entity: customer, stream: attempts, of: device.ip, distinct: [24h]}
+";
+
+    #[test]
+    fn a_catalogue_goes_live_only_if_what_is_in_memory_means_the_same_under_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let rules = directory.path().join("rules");
+        std::fs::create_dir(&rules).unwrap();
+        std::fs::write(rules.join("default.yaml"), "default: {then: APPROVE, reason: no_rule_matched}\n")
+            .unwrap();
+        let files = PolicyFiles { rules, model: None, features: directory.path().join("features.yaml") };
+        let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Review };
+        std::fs::write(&files.features, CATALOGUE).unwrap();
+        let first = LivePolicy::load(&files, missing).unwrap();
+        let layout = Arc::clone(&first.policy.catalogue.layout);
+        let now = EventTime::from_unix_millis(0).unwrap();
+        let keeper = PolicyKeeper::new(first, files.clone(), missing, layout, now);
+
+        let cases = [
+            ("another window within the longest", "[1h, 24h]", "[5m, 24h]", None),
+            ("a longer window", "[1h, 24h]", "[1h, 30d]", Some("a window")),
+            ("another key", "card.fingerprint", "card.bin", Some("`card`")),
+            ("another field counted", "of: device.ip", "of: device.id", Some("`customer`")),
+            ("an entity more", "  card: {", "  bin: {key: card.bin}\n  card: {", Some("`card`")),
+            ("nothing at all", "version: 1", "version: 1", None),
+        ];
+        for (what, old, new, refusal) in cases {
+            std::fs::write(&files.features, CATALOGUE.replace(old, new)).unwrap();
+            match (keeper.reload("api", now).0, refusal) {
+                (Reloaded::Refused(errors), Some(part)) => {
+                    assert!(
+                        errors[0].contains("features.yaml") && errors[0].contains(part),
+                        "{what}: {errors:?}"
+                    );
+                }
+                (Reloaded::Live, None) => {}
+                (other, _) => panic!("{what}: {other:?}"),
             }
         }
     }

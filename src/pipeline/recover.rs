@@ -104,7 +104,7 @@ fn fold_label(
         state.record_label(&state.counted(catalogue, &transaction), &labelled.label()?);
     }
     let canonical = labelled.label.get();
-    let key = RequestKey::of_label(secret, canonical);
+    let key = RequestKey::of_label(secret, canonical, labelled.transaction.is_some());
     index.insert(key, Fingerprint::of(canonical.as_bytes()), stored.position);
     Ok(())
 }

@@ -31,18 +31,20 @@ impl Service {
         let service = Arc::clone(self);
         let now = self.clock.now();
         let reloaded = tokio::task::spawn_blocking(move || service.policies.reload(cause, now)).await;
-        let status = self.policies.status();
+        let (reloaded, status) = match reloaded {
+            Ok(done) => done,
+            Err(error) => {
+                error!(cause, %error, "the reload did not finish");
+                return self.policies.status();
+            }
+        };
         match reloaded {
-            Ok(Reloaded::Unchanged) => return status,
-            Ok(Reloaded::Live) => info!(cause, policy = %status.policy, "a new policy is live"),
-            Ok(Reloaded::Refused(errors)) => {
+            Reloaded::Unchanged => return status,
+            Reloaded::Live => info!(cause, policy = %status.policy, "a new policy is live"),
+            Reloaded::Refused(errors) => {
                 for error in &errors {
                     warn!(cause, "the policy candidate was refused: {error}");
                 }
-            }
-            Err(error) => {
-                error!(cause, %error, "the reload did not finish");
-                return status;
             }
         }
         self.metrics.count_reload(status.refused.is_none());

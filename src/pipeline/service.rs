@@ -53,7 +53,7 @@ pub enum DecideError {
     #[error("{0}")]
     Rejected(#[from] Rejection),
     /// The idempotency key has been used for another body.
-    #[error("this idempotency key was used before, for a request with another body")]
+    #[error("this idempotency key or transaction_id was used before, for a request with another body")]
     KeyReused,
     /// The first request with this key is still being decided, and the deadline of this one is over.
     #[error("the first request with this idempotency key is still being decided")]
@@ -137,6 +137,12 @@ impl Walk {
     fn reserve(&self) -> Duration {
         (self.deadline / 4).min(AFTER_ENRICH_MAX)
     }
+}
+
+/// What a request holds until its record is in the log.
+struct Claims {
+    request: Claimed,
+    transaction: Option<Claimed>,
 }
 
 /// What was seen and concluded, before it is written down.
@@ -267,7 +273,10 @@ impl Service {
                 Claim::InFlight(released) => wait_released(released, walk.remaining()).await?,
             }
         };
-        walk.times.parse += walk.stopwatch.lap_us(); // the claim is part of taking the request in
+        let transaction_claimed =
+            self.claim_transaction(transaction, idempotency_key, fingerprint, &walk).await?;
+        let claims = Claims { request: claimed, transaction: transaction_claimed };
+        walk.times.parse += walk.stopwatch.lap_us(); // claiming is part of taking the request in
         let policy = self.policies.live();
         let enrichment = self.enrich(&policy, transaction, &mut walk).await;
 
@@ -276,7 +285,7 @@ impl Service {
             let lane = self.lane.lock();
             let ticket = match self.log.reserve() {
                 Ok(ticket) => ticket,
-                Err(error) => return self.without_record(transaction, key, &error, walk),
+                Err(error) => return self.without_record(transaction, key, None, &error, walk),
             };
             let observation = observe(&self.state, &policy.policy.catalogue, transaction, Mode::Live);
             (ticket, observation, lane.state_sequence)
@@ -285,18 +294,57 @@ impl Service {
         let decided =
             self.conclude(policy, transaction, key, enrichment, observation, state_sequence, &mut walk);
         let (answer, pending) =
-            self.commit(ticket, decided, claimed, idempotency_key, fingerprint, canonical, &walk)?;
+            self.commit(ticket, decided, claims, idempotency_key, fingerprint, canonical, &walk)?;
         let receipt = tokio::time::timeout(walk.remaining().max(RECORD_WAIT_MIN), pending).await;
         walk.times.audit = walk.stopwatch.lap_us();
         match receipt {
             Ok(Ok(receipt)) => {
                 walk.times.total = walk.stopwatch.total_us();
+                self.metrics.count_decision(&answer);
                 self.metrics.observe_stages(&walk.times);
                 answer_json(&answer, false, walk.times, Some((self.log_id, &receipt)))
                     .map_err(|error| DecideError::Internal(error.to_string()))
             }
-            Ok(Err(error)) => self.without_record(transaction, key, &error, walk),
-            Err(_) => self.without_record(transaction, key, &"it was not written within the deadline", walk),
+            Ok(Err(error)) => self.without_record(transaction, key, Some(answer), &error, walk),
+            Err(_) => {
+                let late = "it was not written within the deadline";
+                self.without_record(transaction, key, Some(answer), &late, walk)
+            }
+        }
+    }
+
+    /// Makes sure that one transaction id stands for one transaction, whatever the idempotency keys are: the same under another
+    /// key is decided again and counts once, another body is refused. The first decision stays the one that is found by the id.
+    async fn claim_transaction(
+        &self,
+        transaction: &Transaction,
+        idempotency_key: &str,
+        fingerprint: Fingerprint,
+        walk: &Walk,
+    ) -> Result<Option<Claimed>, DecideError> {
+        let id = transaction.id.as_str();
+        let by_id = RequestKey::of_transaction(&self.secret, id);
+        if idempotency_key == id {
+            let known = self.index.fingerprint(by_id);
+            return if known.is_none_or(|known| known == fingerprint) {
+                Ok(None)
+            } else {
+                Err(DecideError::KeyReused)
+            };
+        }
+        let is_it = |record: &DecisionRecord| &*record.answer.transaction_id == id;
+        if let Some((first, _)) = self.find(RequestKey::of_request(&self.secret, id), is_it)?
+            && Fingerprint::parse(&first.fingerprint) != Some(fingerprint)
+        {
+            return Err(DecideError::KeyReused);
+        }
+        loop {
+            match self.index.claim(by_id, fingerprint) {
+                Claim::New(claimed) => return Ok(Some(claimed)),
+                Claim::Done(_) => return Ok(None),
+                Claim::Conflict => return Err(DecideError::KeyReused),
+                Claim::InFlight(released) => wait_released(released, walk.remaining()).await?,
+            }
         }
     }
 
@@ -351,14 +399,13 @@ impl Service {
         &self,
         ticket: Ticket<Consequence>,
         decided: Decided,
-        claimed: Claimed,
+        claims: Claims,
         idempotency_key: &str,
         fingerprint: Fingerprint,
         canonical: Box<RawValue>,
         walk: &Walk,
     ) -> Result<(Decision, Pending), DecideError> {
         let Decided { policy, observation, enrichment, judgement, answer, state_sequence } = decided;
-        self.metrics.count_decision(&answer);
         let mut latency_us = walk.times;
         latency_us.total = walk.stopwatch.total_us();
         let record = DecisionRecord {
@@ -385,19 +432,19 @@ impl Service {
         };
         let body = record::encode(&record).map_err(|error| DecideError::Internal(error.to_string()))?;
         let answer = record.answer;
-        let alias = (idempotency_key != &*answer.transaction_id)
-            .then(|| RequestKey::of_transaction(&self.secret, &answer.transaction_id));
         let consequence =
-            Consequence::decision(claimed, alias, fingerprint, observation.counted, answer.decision);
+            Consequence::decision(claims.request, claims.transaction, observation.counted, answer.decision);
         let pending = ticket.commit(Kind::Decision, walk.received_at, body, consequence);
         Ok((answer, pending))
     }
 
-    /// The decision cannot be recorded: what then is config's choice.
+    /// The decision cannot be recorded: what then is config's choice. Where the decision was made and is more severe than that
+    /// choice, it holds.
     fn without_record(
         &self,
         transaction: &Transaction,
         key: RequestKey,
+        made: Option<Decision>,
         error: &dyn std::fmt::Display,
         mut walk: Walk,
     ) -> Result<Bytes, DecideError> {
@@ -407,6 +454,13 @@ impl Service {
             OnAuditFailure::Approve => Outcome::Approve,
             OnAuditFailure::Review => Outcome::Review,
         };
+        walk.times.total = walk.stopwatch.total_us();
+        if let Some(mut made) = made.filter(|made| made.decision > outcome) {
+            made.degraded = true;
+            made.missing.push("audit".into());
+            return answer_json(&made, false, walk.times, None)
+                .map_err(|error| DecideError::Internal(error.to_string()));
+        }
         let reason: Box<str> = "audit_unavailable".into();
         let answer = Decision {
             decision_id: key.decision_id(walk.received_at).into(),
@@ -428,7 +482,6 @@ impl Service {
             missing: vec!["audit".into()],
             versions: self.policies.live().policy.versions.clone(),
         };
-        walk.times.total = walk.stopwatch.total_us();
         answer_json(&answer, false, walk.times, None)
             .map_err(|error| DecideError::Internal(error.to_string()))
     }

@@ -132,8 +132,8 @@ impl Service {
             ..WriterOptions::default()
         };
         let on_committed = {
-            let (state, lane, index) = (Arc::clone(&state), Arc::clone(&lane), Arc::clone(&index));
-            Box::new(move |committed: std::vec::Drain<'_, _>| fold::apply(&state, &lane, &index, committed))
+            let (state, lane) = (Arc::clone(&state), Arc::clone(&lane));
+            Box::new(move |committed: std::vec::Drain<'_, _>| fold::apply(&state, &lane, committed))
         };
         let on_failed = Box::new(|failed: std::vec::Drain<'_, crate::audit::writer::Failed<Consequence>>| {
             // Each context is dropped, which releases its claim: the client may ask again.

@@ -1,7 +1,7 @@
 //! Finds raw card numbers (PANs) so that they are refused at the door. A number that was found is never repeated.
 //!
-//! A PAN is 13 to 19 digits with a valid Luhn check digit (ISO/IEC 7812-1), written together or in the groups that cards
-//! print, and starting with a digit that a card scheme issues (2 to 6). Digits that are part of a longer word, such as a
+//! A PAN is 13 to 19 digits with a valid Luhn check digit (ISO/IEC 7812-1), written together or in groups as cards print
+//! them, and starting with a digit that a card scheme issues (2 to 6). Digits that are part of a longer word, such as a
 //! hash, are none. Amounts, coordinates and timestamps cannot hold one and are left out, so that an unlucky amount is not refused.
 
 use serde_json::Value;
@@ -29,7 +29,7 @@ pub fn reject_card_numbers(body: &Value, errors: &mut FieldErrors) {
 fn walk(value: &Value, pointer: &mut String, errors: &mut FieldErrors) {
     let found = match value {
         Value::String(text) => contains_pan(text),
-        Value::Number(number) => number.as_u64().is_some_and(|number| contains_pan(&number.to_string())),
+        Value::Number(number) => number.as_f64().is_some_and(is_pan_number),
         Value::Array(items) => {
             for (position, item) in items.iter().enumerate() {
                 descend(&position.to_string(), item, pointer, errors);
@@ -65,6 +65,12 @@ fn descend(step: &str, value: &Value, pointer: &mut String, errors: &mut FieldEr
     pointer.push_str(step);
     walk(value, pointer, errors);
     pointer.truncate(length);
+}
+
+/// Whether a number is a card number, however it is written: `4242424242424242`, `4242424242424242.0`, `4.242…e15`. Above 2^53
+/// its last digit may be lost, so that of 17 to 19 digits only some are found.
+fn is_pan_number(number: f64) -> bool {
+    number.fract() == 0.0 && (1e12..1e19).contains(&number) && contains_pan(&format!("{number:.0}"))
 }
 
 /// Whether `text` holds a card number.
@@ -115,13 +121,12 @@ impl DigitRun {
             if run.groups.len() == 1 {
                 run.first_group_end = position;
             }
-            let parted = position + 1 < bytes.len()
-                && matches!(bytes[position], b' ' | b'-')
-                && bytes[position + 1].is_ascii_digit();
-            if !parted || run.digits.len() > PAN_DIGITS_MAX {
+            let parted = separator(&bytes[position..]);
+            let goes_on = parted > 0 && bytes.get(position + parted).is_some_and(u8::is_ascii_digit);
+            if !goes_on || run.digits.len() > PAN_DIGITS_MAX {
                 return run;
             }
-            position += 1;
+            position += parted;
         }
     }
 
@@ -137,6 +142,17 @@ impl DigitRun {
             && ((ends_clean(self.first_group_end) && is_card_number(first_group))
                 || (grouped_like_a_card && ends_clean(self.end) && is_card_number(whole)))
     }
+}
+
+/// How many bytes part two groups of digits here: up to two blanks (also one that does not break), hyphens, dots or slashes.
+fn separator(bytes: &[u8]) -> usize {
+    let one = |bytes: &[u8]| match bytes {
+        [b' ' | b'-' | b'.' | b'/', ..] => 1,
+        [0xC2, 0xA0, ..] => 2,
+        _ => 0,
+    };
+    let first = one(bytes);
+    first + one(&bytes[first..])
 }
 
 fn is_card_number(digits: &[u8]) -> bool {
@@ -172,6 +188,9 @@ mod tests {
             ("4242-4242-4242-4242", true),
             ("3782 822463 10005", true),
             ("378282246310005", true),
+            ("4242.4242.4242.4242", true),
+            ("4242/4242/4242/4242", true),
+            ("4242  4242 4242\u{a0}4242", true),
             ("card: 5555555555554444!", true),
             ("2223003122003222", true),
             ("6304000000000000", true),
@@ -195,13 +214,13 @@ mod tests {
     fn the_place_is_named_and_the_number_is_not() {
         let body = serde_json::json!({
             "amount": {"value": 4_242_424_242_424_242_i64},
-            "metadata": {"note": "4242424242424242", "n": 4_242_424_242_424_242_i64},
+            "metadata": {"note": "4242424242424242", "n": 4_242_424_242_424_242_i64, "f": 4_242_424_242_424_242.0},
             "unknown": [["4111 1111 1111 1111"]],
         });
         let mut errors = FieldErrors::default();
         reject_card_numbers(&body, &mut errors);
         let text = errors.into_rejection().to_string();
-        for pointer in ["/metadata/note", "/metadata/n", "/unknown/0/0"] {
+        for pointer in ["/metadata/note", "/metadata/n", "/metadata/f", "/unknown/0/0"] {
             assert!(text.contains(pointer), "{text}");
         }
         assert!(!text.contains("/amount") && !text.contains("4242") && !text.contains("4111"), "{text}");

@@ -58,7 +58,7 @@ fn keys_bodies_and_counts() {
     };
     assert_ne!(reordered, body("pay_1", 100));
     type Step = (&'static str, Option<&'static str>, String, u16, bool, Option<f64>);
-    let steps: [Step; 9] = [
+    let steps: [Step; 11] = [
         ("the first", None, body("pay_1", 100), 200, false, Some(1.0)),
         ("again", None, body("pay_1", 100), 200, true, None),
         ("the same key said aloud", Some("pay_1"), body("pay_1", 100), 200, true, None),
@@ -67,6 +67,8 @@ fn keys_bodies_and_counts() {
         ("that key again", Some("key_2"), body("pay_1", 100), 200, true, None),
         ("that key for another transaction", Some("key_2"), body("pay_2", 100), 422, false, None),
         ("another transaction under a key of its own", Some("key_3"), at(1, "pay_3"), 200, false, Some(2.0)),
+        ("its id again, another body, yet another key", Some("key_4"), body("pay_1", 7), 422, false, None),
+        ("an id that a key has used, another body", None, body("pay_3", 7), 422, false, None),
         ("and one more", None, at(2, "pay_4"), 200, false, Some(3.0)),
     ];
     let mut counts = Vec::new();
