@@ -24,6 +24,7 @@ fn labels_reach_the_next_decision_of_everyone_who_took_part() {
     connection.decide(&at(0, "pay_1"));
     let chargeback = label(10, "pay_1", "fraud", "chargeback");
     // (when, what is posted, known, replayed, frauds that the next decision sees)
+    let early = label(15, "after_8", "fraud", "chargeback");
     let steps = [
         ("nothing yet", None, true, false, 0.0),
         ("a chargeback", Some(chargeback.clone()), true, false, 1.0),
@@ -32,6 +33,9 @@ fn labels_reach_the_next_decision_of_everyone_who_took_part() {
         ("for nobody known", Some(label(12, "pay_unknown", "fraud", "chargeback")), false, false, 1.0),
         ("a second fraud", Some(label(13, "after_0", "fraud", "early_fraud_warning")), true, false, 2.0),
         ("a good one", Some(label(14, "after_1", "legitimate", "review")), true, false, 2.0),
+        ("before its transaction", Some(early.clone()), false, false, 2.0),
+        ("the same, still before", Some(early.clone()), false, true, 2.0),
+        ("the same when it is known", Some(early), true, false, 3.0),
     ];
     let mut expected = Vec::new();
     for (number, (what, label, known, replayed, frauds)) in steps.into_iter().enumerate() {
@@ -51,5 +55,5 @@ fn labels_reach_the_next_decision_of_everyone_who_took_part() {
         }
     }
     let kinds = &installation.verify()["by_kind"];
-    assert_eq!((kinds["decision"].as_u64(), kinds["label"].as_u64()), (Some(8), Some(5)));
+    assert_eq!((kinds["decision"].as_u64(), kinds["label"].as_u64()), (Some(11), Some(7)));
 }
