@@ -20,7 +20,7 @@ use crate::http::server::Shared;
 use crate::http::service::DecisionService;
 use crate::http::transport::BusyGuard;
 use crate::pipeline::policy::PolicyStatus;
-use crate::pipeline::service::Check;
+use crate::pipeline::readiness::Check;
 
 /// The media type of a metrics text that ends with `# EOF`.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

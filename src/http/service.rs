@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::domain::decision::Outcome;
 use crate::pipeline::policy::PolicyStatus;
-use crate::pipeline::service::{DecideError, Readiness, Service};
+use crate::pipeline::readiness::Readiness;
+use crate::pipeline::service::{DecideError, Service};
 use crate::rules::file::State;
 
 /// The service behind both ports.

@@ -95,19 +95,7 @@ impl Service {
         label: &Label,
         position: crate::audit::receipt::Position,
     ) -> Result<Bytes, DecideError> {
-        let mut buffer = Vec::new();
-        let stored = self
-            .lookup
-            .read_at(position, &mut buffer)
-            .map_err(|error| DecideError::Internal(error.to_string()))?;
-        let body: LabelRecord =
-            record::decode(stored.body).map_err(|error| DecideError::Internal(error.to_string()))?;
-        let receipt = Receipt {
-            sequence: stored.header.sequence,
-            hash: stored.hash,
-            position,
-            recorded_at: stored.header.recorded_at,
-        };
+        let (body, receipt) = self.read_body::<LabelRecord>(position)?;
         self.label_answer(label, body.transaction.is_some(), true, &receipt)
     }
 

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use serde::Serialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 use tokio::sync::{Semaphore, watch};
@@ -16,12 +15,11 @@ use crate::audit::failure::LogError;
 use crate::audit::frame::Kind;
 use crate::audit::lookup::LogLookup;
 use crate::audit::queue::{Pending, Ticket};
-use crate::audit::receipt::{LogId, Position, Receipt};
+use crate::audit::receipt::LogId;
 use crate::audit::record::{self, DecisionRecord, RecordedHit, StageTimes};
 use crate::audit::writer::{LogHandle, LogStatus};
 use crate::domain::decision::{Challenge, Decision, Outcome, Reason, ReasonSource, RiskLevel};
 use crate::domain::enrichment::Enrichment;
-use crate::domain::text::TransactionId;
 use crate::domain::time::{Clock, EventTime};
 use crate::domain::transaction::{Mode, Transaction};
 use crate::engine::judge::{Judgement, judge};
@@ -486,79 +484,6 @@ impl Service {
             .map_err(|error| DecideError::Internal(error.to_string()))
     }
 
-    /// The first answer again, from its record.
-    fn answer_again(&self, position: Position, times: StageTimes) -> Result<Bytes, DecideError> {
-        let (record, receipt) = self.read_decision(position)?;
-        self.metrics.count_replayed();
-        answer_json(&record.answer, true, times, Some((self.log_id, &receipt)))
-            .map_err(|error| DecideError::Internal(error.to_string()))
-    }
-
-    /// A decision's record.
-    pub(crate) fn read_decision(&self, position: Position) -> Result<(DecisionRecord, Receipt), DecideError> {
-        let mut buffer = Vec::new();
-        let unreadable = |detail: String| {
-            error!(?position, detail, "an indexed record cannot be read");
-            DecideError::Internal(format!("the record cannot be read: {detail}"))
-        };
-        let stored =
-            self.lookup.read_at(position, &mut buffer).map_err(|error| unreadable(error.to_string()))?;
-        let record: DecisionRecord =
-            record::decode(stored.body).map_err(|error| unreadable(error.to_string()))?;
-        let receipt = Receipt {
-            sequence: stored.header.sequence,
-            hash: stored.hash,
-            position,
-            recorded_at: stored.header.recorded_at,
-        };
-        Ok((record, receipt))
-    }
-
-    /// A decision as it was recorded, by its id.
-    pub fn decision_by_id(&self, decision_id: &str) -> Result<Option<Bytes>, DecideError> {
-        let Some(key) = RequestKey::of_decision_id(decision_id) else { return Ok(None) };
-        let found = self.find(key, |record| &*record.answer.decision_id == decision_id)?;
-        self.render(found)
-    }
-
-    /// The decision of a transaction, by the transaction's id.
-    pub fn decision_by_transaction(&self, transaction_id: &str) -> Result<Option<Bytes>, DecideError> {
-        let found = self.find_transaction(transaction_id)?;
-        self.render(found)
-    }
-
-    /// The record of a transaction's decision, while it is remembered.
-    pub(crate) fn find_transaction(
-        &self,
-        transaction_id: &str,
-    ) -> Result<Option<(DecisionRecord, Receipt)>, DecideError> {
-        if TransactionId::parse(transaction_id).is_err() {
-            return Ok(None);
-        }
-        let is_it = |record: &DecisionRecord| &*record.answer.transaction_id == transaction_id;
-        match self.find(RequestKey::of_transaction(&self.secret, transaction_id), is_it)? {
-            Some(found) => Ok(Some(found)),
-            None => self.find(RequestKey::of_request(&self.secret, transaction_id), is_it),
-        }
-    }
-
-    fn find(
-        &self,
-        key: RequestKey,
-        is_it: impl Fn(&DecisionRecord) -> bool,
-    ) -> Result<Option<(DecisionRecord, Receipt)>, DecideError> {
-        let Some(position) = self.index.position(key) else { return Ok(None) };
-        let found = self.read_decision(position)?;
-        Ok(is_it(&found.0).then_some(found))
-    }
-
-    fn render(&self, found: Option<(DecisionRecord, Receipt)>) -> Result<Option<Bytes>, DecideError> {
-        let Some((record, receipt)) = found else { return Ok(None) };
-        answer_json(&record.answer, false, record.latency_us, Some((self.log_id, &receipt)))
-            .map(Some)
-            .map_err(|error| DecideError::Internal(error.to_string()))
-    }
-
     /// Takes no more requests. Those on their way are decided.
     pub fn start_draining(&self) {
         self.draining.store(true, Ordering::Release);
@@ -568,20 +493,6 @@ impl Service {
     pub fn close(&self, patience: Duration) -> Result<(), LogError> {
         self.start_draining();
         self.log.close(patience)
-    }
-
-    /// Whether the service can decide, and if not, why.
-    pub fn readiness(&self) -> Readiness {
-        let log = self.log.status();
-        let log_is_writable = if log.healthy { Ok(()) } else { Err(log.last_error.unwrap_or_default()) };
-        let is_open = if self.draining.load(Ordering::Acquire) { Err("draining".to_owned()) } else { Ok(()) };
-        let checks = vec![
-            Check::new("policy", Ok(())),
-            Check::new("state", Ok(())),
-            Check::new("log", log_is_writable),
-            Check::new("open", is_open),
-        ];
-        Readiness { ready: checks.iter().all(|check| check.ok), checks }
     }
 
     /// The state of the log.
@@ -595,32 +506,5 @@ async fn wait_released(mut released: watch::Receiver<()>, remaining: Duration) -
     match tokio::time::timeout(remaining, released.changed()).await {
         Ok(_) => Ok(()),
         Err(_) => Err(DecideError::InFlight),
-    }
-}
-
-/// Whether the service can decide.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Readiness {
-    /// All checks passed.
-    pub ready: bool,
-    /// Each check.
-    pub checks: Vec<Check>,
-}
-
-/// One check of readiness.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Check {
-    /// What was checked.
-    pub name: &'static str,
-    /// Whether it is well.
-    pub ok: bool,
-    /// What is not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
-}
-
-impl Check {
-    fn new(name: &'static str, result: Result<(), String>) -> Self {
-        Self { name, ok: result.is_ok(), detail: result.err() }
     }
 }

@@ -1,0 +1,89 @@
+//! Decisions that were recorded: found by the index, read from the log, answered as the first time.
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use tracing::error;
+
+use crate::audit::receipt::{Position, Receipt};
+use crate::audit::record::{self, DecisionRecord, StageTimes};
+use crate::domain::text::TransactionId;
+use crate::pipeline::answer::answer_json;
+use crate::pipeline::index::RequestKey;
+use crate::pipeline::service::{DecideError, Service};
+
+impl Service {
+    /// The first answer again, from its record.
+    pub(super) fn answer_again(&self, position: Position, times: StageTimes) -> Result<Bytes, DecideError> {
+        let (record, receipt) = self.read_body::<DecisionRecord>(position)?;
+        self.metrics.count_replayed();
+        answer_json(&record.answer, true, times, Some((self.log_id, &receipt)))
+            .map_err(|error| DecideError::Internal(error.to_string()))
+    }
+
+    /// The body of the record at a position, and what the log says of it.
+    pub(super) fn read_body<T: DeserializeOwned>(
+        &self,
+        position: Position,
+    ) -> Result<(T, Receipt), DecideError> {
+        let mut buffer = Vec::new();
+        let unreadable = |detail: String| {
+            error!(?position, detail, "an indexed record cannot be read");
+            DecideError::Internal(format!("the record cannot be read: {detail}"))
+        };
+        let stored =
+            self.lookup.read_at(position, &mut buffer).map_err(|error| unreadable(error.to_string()))?;
+        let body = record::decode(stored.body).map_err(|error| unreadable(error.to_string()))?;
+        let receipt = Receipt {
+            sequence: stored.header.sequence,
+            hash: stored.hash,
+            position,
+            recorded_at: stored.header.recorded_at,
+        };
+        Ok((body, receipt))
+    }
+
+    /// A decision as it was recorded, by its id.
+    pub fn decision_by_id(&self, decision_id: &str) -> Result<Option<Bytes>, DecideError> {
+        let Some(key) = RequestKey::of_decision_id(decision_id) else { return Ok(None) };
+        let found = self.find(key, |record| &*record.answer.decision_id == decision_id)?;
+        self.render(found)
+    }
+
+    /// The decision of a transaction, by the transaction's id.
+    pub fn decision_by_transaction(&self, transaction_id: &str) -> Result<Option<Bytes>, DecideError> {
+        let found = self.find_transaction(transaction_id)?;
+        self.render(found)
+    }
+
+    /// The record of a transaction's decision, while it is remembered.
+    pub(crate) fn find_transaction(
+        &self,
+        transaction_id: &str,
+    ) -> Result<Option<(DecisionRecord, Receipt)>, DecideError> {
+        if TransactionId::parse(transaction_id).is_err() {
+            return Ok(None);
+        }
+        let is_it = |record: &DecisionRecord| &*record.answer.transaction_id == transaction_id;
+        match self.find(RequestKey::of_transaction(&self.secret, transaction_id), is_it)? {
+            Some(found) => Ok(Some(found)),
+            None => self.find(RequestKey::of_request(&self.secret, transaction_id), is_it),
+        }
+    }
+
+    pub(super) fn find(
+        &self,
+        key: RequestKey,
+        is_it: impl Fn(&DecisionRecord) -> bool,
+    ) -> Result<Option<(DecisionRecord, Receipt)>, DecideError> {
+        let Some(position) = self.index.position(key) else { return Ok(None) };
+        let found = self.read_body::<DecisionRecord>(position)?;
+        Ok(is_it(&found.0).then_some(found))
+    }
+
+    fn render(&self, found: Option<(DecisionRecord, Receipt)>) -> Result<Option<Bytes>, DecideError> {
+        let Some((record, receipt)) = found else { return Ok(None) };
+        answer_json(&record.answer, false, record.latency_us, Some((self.log_id, &receipt)))
+            .map(Some)
+            .map_err(|error| DecideError::Internal(error.to_string()))
+    }
+}
