@@ -145,6 +145,9 @@ pub enum RecordError {
     /// Not the JSON that this version expects.
     #[error("the record's body is not what its schema says: {0}")]
     Json(#[from] serde_json::Error),
+    /// A field holds something else than it should.
+    #[error("the record's {0} is not what its schema says")]
+    Malformed(&'static str),
     /// Its transaction or label is none.
     #[error("the record's transaction or label is not valid: {0}")]
     Invalid(#[from] Rejection),

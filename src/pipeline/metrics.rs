@@ -77,6 +77,8 @@ struct Gauges {
     window_truncated: Named<Counter<u64, AtomicU64>>,
     index_keys: Gauge,
     index_forgotten: Gauge,
+    counted_transactions: Gauge,
+    counted_forgotten: Gauge,
     log_sequence: Gauge,
     log_bytes: Gauge,
     log_queue: Gauge,
@@ -152,6 +154,16 @@ impl Default for Metrics {
             "idempotency_keys_forgotten",
             "Idempotency keys forgotten",
             gauges.index_forgotten.clone(),
+        );
+        registry.register(
+            "counted_transactions",
+            "Transactions known to be counted",
+            gauges.counted_transactions.clone(),
+        );
+        registry.register(
+            "counted_transactions_forgotten",
+            "Transactions forgotten, which would count again",
+            gauges.counted_forgotten.clone(),
         );
         registry.register("audit_sequence", "Sequence of the last record", gauges.log_sequence.clone());
         registry.register("audit_log_bytes", "Length of the audit log", gauges.log_bytes.clone());
@@ -280,6 +292,9 @@ impl Service {
         let (keys, forgotten) = self.index.len_and_forgotten();
         gauges.index_keys.set(count(keys as u64));
         gauges.index_forgotten.set(count(forgotten));
+        let (counted, forgotten) = self.state.ledger.len_and_forgotten();
+        gauges.counted_transactions.set(count(counted as u64));
+        gauges.counted_forgotten.set(count(forgotten));
         let log = self.log_status();
         gauges.log_sequence.set(count(log.head.sequence));
         gauges.log_bytes.set(count(log.bytes));

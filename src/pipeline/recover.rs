@@ -1,7 +1,6 @@
 //! The start: the state is the fold of the log, record by record, through the same functions that serve.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -47,9 +46,10 @@ pub fn recover(
     catalogue: &Catalogue,
     secret: &Secret,
     state: &State,
-    index: &Arc<DecisionIndex>,
+    index: &DecisionIndex,
     mut progress: impl FnMut(u64),
 ) -> Result<Recovered, RecoverError> {
+    let fold = Fold { catalogue, secret, state, index };
     let mut recovered = Recovered::default();
     let mut reader = LogReader::from_sequence(directory, 1)?;
     while let Some(stored) = reader.next()? {
@@ -57,11 +57,11 @@ pub fn recover(
         let folded = match stored.header.kind {
             Kind::Decision => {
                 recovered.decisions += 1;
-                fold_decision(&stored, catalogue, secret, state, index)
+                fold.decision(&stored)
             }
             Kind::Label => {
                 recovered.labels += 1;
-                fold_label(&stored, catalogue, secret, state, index)
+                fold.label(&stored)
             }
             _ => Ok(()),
         };
@@ -72,39 +72,43 @@ pub fn recover(
     Ok(recovered)
 }
 
-fn fold_decision(
-    stored: &Record<'_>,
-    catalogue: &Catalogue,
-    secret: &Secret,
-    state: &State,
-    index: &Arc<DecisionIndex>,
-) -> Result<(), RecordError> {
-    let decided: DecisionRecord = record::decode(stored.body)?;
-    let counted = state.counted(catalogue, &decided.transaction()?);
-    state.restore_attempt(&counted);
-    state.record_outcome(&counted, decided.answer.decision);
-    let fingerprint = Fingerprint::parse(&decided.fingerprint).unwrap_or(Fingerprint(0));
-    index.insert(RequestKey::of_request(secret, &decided.idempotency_key), fingerprint, stored.position);
-    if decided.idempotency_key != decided.answer.transaction_id {
-        let alias = RequestKey::of_transaction(secret, &decided.answer.transaction_id);
-        index.insert(alias, fingerprint, stored.position);
-    }
-    Ok(())
+/// What a log is folded into, and by what.
+struct Fold<'a> {
+    catalogue: &'a Catalogue,
+    secret: &'a Secret,
+    state: &'a State,
+    index: &'a DecisionIndex,
 }
 
-fn fold_label(
-    stored: &Record<'_>,
-    catalogue: &Catalogue,
-    secret: &Secret,
-    state: &State,
-    index: &Arc<DecisionIndex>,
-) -> Result<(), RecordError> {
-    let labelled: LabelRecord = record::decode(stored.body)?;
-    if let Some(transaction) = labelled.transaction()? {
-        state.record_label(&state.counted(catalogue, &transaction), &labelled.label()?);
+impl Fold<'_> {
+    fn decision(&self, stored: &Record<'_>) -> Result<(), RecordError> {
+        let decided: DecisionRecord = record::decode(stored.body)?;
+        let counted = self.state.counted(self.catalogue, &decided.transaction()?);
+        self.state.restore_attempt(&counted);
+        self.state.record_outcome(&counted, decided.answer.decision);
+        let fingerprint =
+            Fingerprint::parse(&decided.fingerprint).ok_or(RecordError::Malformed("fingerprint"))?;
+        let id = &decided.answer.transaction_id;
+        // As while serving: of several decisions of one transaction, the first is the one that its id finds.
+        let by_id = RequestKey::of_transaction(self.secret, id);
+        let is_found = self.index.position(by_id).is_some()
+            || self.index.fingerprint(RequestKey::of_request(self.secret, id)) == Some(fingerprint);
+        if decided.idempotency_key != *id && !is_found {
+            self.index.insert(by_id, fingerprint, stored.position);
+        }
+        let key = RequestKey::of_request(self.secret, &decided.idempotency_key);
+        self.index.insert(key, fingerprint, stored.position);
+        Ok(())
     }
-    let canonical = labelled.label.get();
-    let key = RequestKey::of_label(secret, canonical, labelled.transaction.is_some());
-    index.insert(key, Fingerprint::of(canonical.as_bytes()), stored.position);
-    Ok(())
+
+    fn label(&self, stored: &Record<'_>) -> Result<(), RecordError> {
+        let labelled: LabelRecord = record::decode(stored.body)?;
+        if let Some(transaction) = labelled.transaction()? {
+            self.state.record_label(&self.state.counted(self.catalogue, &transaction), &labelled.label()?);
+        }
+        let canonical = labelled.label.get();
+        let key = RequestKey::of_label(self.secret, canonical, labelled.transaction.is_some());
+        self.index.insert(key, Fingerprint::of(canonical.as_bytes()), stored.position);
+        Ok(())
+    }
 }

@@ -24,7 +24,7 @@ use crate::domain::time::{Clock, EventTime};
 use crate::domain::transaction::{Mode, Transaction};
 use crate::engine::judge::{Judgement, judge};
 use crate::engine::observe::{Observation, observe};
-use crate::engine::state::State;
+use crate::engine::state::{Counted, State};
 use crate::enrich::profiles::Profiles;
 use crate::enrich::source::ProfileSource;
 use crate::pipeline::answer::answer_json;
@@ -146,7 +146,8 @@ struct Claims {
 /// What was seen and concluded, before it is written down.
 struct Decided {
     policy: Arc<LivePolicy>,
-    observation: Observation,
+    counted: Counted,
+    is_new: bool,
     enrichment: Enrichment,
     judgement: Judgement,
     answer: Decision,
@@ -331,10 +332,9 @@ impl Service {
             };
         }
         let is_it = |record: &DecisionRecord| &*record.answer.transaction_id == id;
-        if let Some((first, _)) = self.find(RequestKey::of_request(&self.secret, id), is_it)?
-            && Fingerprint::parse(&first.fingerprint) != Some(fingerprint)
-        {
-            return Err(DecideError::KeyReused);
+        if let Some((first, _)) = self.find(RequestKey::of_request(&self.secret, id), is_it)? {
+            let is_same = Fingerprint::parse(&first.fingerprint) == Some(fingerprint);
+            return if is_same { Ok(None) } else { Err(DecideError::KeyReused) };
         }
         loop {
             match self.index.claim(by_id, fingerprint) {
@@ -365,16 +365,16 @@ impl Service {
         state_sequence: u64,
         walk: &mut Walk,
     ) -> Decided {
+        let Observation { windows, counted, is_new } = observation;
         let mut times = walk.times;
-        let judgement =
-            judge(&policy.policy, transaction, observation.windows.clone(), &enrichment, &mut |stage| {
-                let lap_us = walk.stopwatch.lap_us();
-                match stage {
-                    crate::engine::judge::Stage::Model => times.model = lap_us,
-                    crate::engine::judge::Stage::Explain => times.explain = lap_us,
-                    crate::engine::judge::Stage::Rules => times.rules = lap_us,
-                }
-            });
+        let judgement = judge(&policy.policy, transaction, windows, &enrichment, &mut |stage| {
+            let lap_us = walk.stopwatch.lap_us();
+            match stage {
+                crate::engine::judge::Stage::Model => times.model = lap_us,
+                crate::engine::judge::Stage::Explain => times.explain = lap_us,
+                crate::engine::judge::Stage::Rules => times.rules = lap_us,
+            }
+        });
         walk.times = times;
         let answer = Decision {
             decision_id: key.decision_id(walk.received_at).into(),
@@ -389,7 +389,7 @@ impl Service {
             missing: judgement.missing.iter().map(|part| part.name().into()).collect(),
             versions: policy.policy.versions.clone(),
         };
-        Decided { policy, observation, enrichment, judgement, answer, state_sequence }
+        Decided { policy, counted, is_new, enrichment, judgement, answer, state_sequence }
     }
 
     #[expect(clippy::too_many_arguments, reason = "all that a record is made of")]
@@ -403,7 +403,7 @@ impl Service {
         canonical: Box<RawValue>,
         walk: &Walk,
     ) -> Result<(Decision, Pending), DecideError> {
-        let Decided { policy, observation, enrichment, judgement, answer, state_sequence } = decided;
+        let Decided { policy, counted, is_new, enrichment, judgement, answer, state_sequence } = decided;
         let mut latency_us = walk.times;
         latency_us.total = walk.stopwatch.total_us();
         let record = DecisionRecord {
@@ -411,14 +411,14 @@ impl Service {
             idempotency_key: idempotency_key.into(),
             fingerprint: fingerprint.to_string().into(),
             received_at_ms: walk.received_at.unix_millis(),
-            repeat: !observation.is_new,
+            repeat: !is_new,
             state_sequence,
             transaction: canonical,
             enrichment,
             features: judgement.features.numbers_or_null(),
             feature_texts: judgement.features.texts(),
             margin: judgement.margin,
-            contributions: judgement.contributions.clone(),
+            contributions: judgement.contributions,
             bias: judgement.bias,
             hits: judgement
                 .hits
@@ -430,8 +430,7 @@ impl Service {
         };
         let body = record::encode(&record).map_err(|error| DecideError::Internal(error.to_string()))?;
         let answer = record.answer;
-        let consequence =
-            Consequence::decision(claims.request, claims.transaction, observation.counted, answer.decision);
+        let consequence = Consequence::decision(claims.request, claims.transaction, counted, answer.decision);
         let pending = ticket.commit(Kind::Decision, walk.received_at, body, consequence);
         Ok((answer, pending))
     }

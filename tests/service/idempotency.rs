@@ -4,7 +4,7 @@ use std::sync::Barrier;
 
 use serde_json::{Value, json};
 
-use crate::tollgate_process::Installation;
+use crate::tollgate_process::{Installation, Service};
 use crate::traffic::{feature, lasting, transaction};
 
 const DUPLICATES: usize = 64;
@@ -83,12 +83,19 @@ fn keys_bodies_and_counts() {
         }
         counts.extend(count.map(|count| (what, count)));
     }
+    let by_id = |service: &Service| {
+        let found = service.connect().get("/v1/decisions?transaction_id=pay_1").good();
+        found["decision_id"].clone()
+    };
+    let first = by_id(&service);
     service.kill();
     let decisions = installation.decisions();
     assert_eq!(decisions.len(), counts.len());
     for (decision, (what, count)) in decisions.iter().zip(counts) {
         assert_eq!(feature(decision, "card.count_1h"), count, "{what}");
     }
+    assert_eq!(decisions[0]["decision_id"], first, "the id finds the first decision");
+    assert_eq!(by_id(&installation.serve()), first, "also after a restart");
 }
 
 #[test]
