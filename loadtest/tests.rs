@@ -141,16 +141,16 @@ async fn errors_are_counted_by_kind() {
     let refusing = load(service("503 Service Unavailable", |_| Duration::ZERO), |_| {}).await;
     assert_eq!((refusing.ok, refusing.errors_by_kind["status_503"]), (0, 1_000));
 
-    let silent = load(service("200 OK", |_| Duration::from_secs(1)), |options| {
-        options.timeout = Duration::from_millis(100);
-        options.duration = Duration::from_millis(200);
-        options.connections = 200;
+    // Few connections and a long limit: a machine that is busy with other things must not fail to connect in time.
+    let silent = load(service("200 OK", |_| Duration::from_secs(5)), |options| {
+        options.rate = 50.0;
+        options.timeout = Duration::from_millis(800);
+        options.duration = Duration::from_millis(400);
+        options.connections = 40;
     })
     .await;
-    // On a machine that is busy with other things, some threads start too late to send at all.
-    let of_kind = |kind: &str| silent.errors_by_kind.get(kind).copied().unwrap_or(0);
-    assert_eq!((silent.ok, of_kind("timeout") + of_kind("not_sent")), (0, 100), "{silent}");
-    assert!(silent.p50_us >= 100_000, "{silent}");
+    assert_eq!((silent.ok, silent.errors_by_kind["timeout"]), (0, 20), "{silent}");
+    assert!(silent.p50_us >= 800_000, "{silent}");
 
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let nobody = load(closed, |_| {}).await;
