@@ -4,6 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::domain::hash::sha256_of_parts;
 use crate::domain::limits::AMOUNT_MINOR_MAX;
 
 /// An active ISO 4217 currency.
@@ -220,6 +221,16 @@ impl Currency {
     /// The alphabetic code.
     pub fn code(self) -> &'static str {
         CURRENCIES[usize::from(self.0)].0
+    }
+
+    /// Its position in `CURRENCIES`. It changes when the table does: who writes it down writes `table_digest` beside it.
+    pub(crate) const fn position(self) -> u8 {
+        self.0
+    }
+
+    /// `sha256:` and the hash of all codes in order: two programs with the same digest mean the same by a position.
+    pub(crate) fn table_digest() -> Box<str> {
+        sha256_of_parts(CURRENCIES.iter().map(|(code, _)| code.as_bytes()))
     }
 
     /// Decimal places between the minor and the major unit: 2 for EUR, 0 for JPY, 3 for KWD.

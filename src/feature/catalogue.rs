@@ -19,8 +19,8 @@ use crate::feature::file::{
     parse,
 };
 use crate::feature::naming::window_feature;
-use crate::window::layout::{EntityLayout, Layout, Stream};
-use crate::window::plan::{Measure, Plan, SinceRead, WindowRead};
+use crate::window::layout::{AttributeLayout, EntityLayout, Layout, Stream, Streams};
+use crate::window::plan::{Measure, Plan, SinceMeasure, SinceRead, Threshold, WindowRead};
 
 /// Most features of a catalogue.
 pub const FEATURES_MAX: usize = 4_096;
@@ -135,8 +135,8 @@ impl Catalogue {
     }
 }
 
-/// Makes a read since an earlier attempt, of an entity, into an output.
-type MakeSince = fn(u8, usize) -> SinceRead;
+/// Adds a derived feature that has options of its own.
+type AddDerived = fn(&mut Compiler, Location, &str, &str, &DerivedEntry);
 
 /// A catalogue being compiled.
 struct Compiler {
@@ -158,7 +158,9 @@ struct EntityDraft {
     keys_max: usize,
     ttl: Duration,
     longest_window: Duration,
-    attributes: Vec<Field>,
+    /// The fields whose different values are counted, each with the longest window.
+    attributes: Vec<(Field, Duration)>,
+    streams: Streams,
 }
 
 impl Compiler {
@@ -237,6 +239,7 @@ impl Compiler {
             ttl,
             longest_window: Duration::ZERO,
             attributes: Vec::new(),
+            streams: Streams::ATTEMPTS,
         });
     }
 
@@ -371,6 +374,11 @@ impl Compiler {
         if let (Some(position), Some(output)) = (position, self.add_feature(at, name, value_type)) {
             let draft = &mut self.entities[entity];
             draft.longest_window = draft.longest_window.max(window);
+            draft.streams.ask_for(stream, measure.is_over_amounts());
+            if let Measure::Distinct { attribute } = measure {
+                let (_, longest) = &mut draft.attributes[usize::from(attribute)];
+                *longest = window.max(*longest);
+            }
             self.window_reads.push(WindowRead { entity: position, stream, measure, window, output });
         }
     }
@@ -425,8 +433,8 @@ impl Compiler {
             return None;
         };
         let attributes = &mut self.entities[entity].attributes;
-        let position = attributes.iter().position(|known| *known == field).unwrap_or_else(|| {
-            attributes.push(field);
+        let position = attributes.iter().position(|(known, _)| *known == field).unwrap_or_else(|| {
+            attributes.push((field, Duration::ZERO));
             attributes.len() - 1
         });
         match u8::try_from(position) {
@@ -468,40 +476,101 @@ impl Compiler {
         let written = &entry.value;
         let at = written.name.referenced;
         let name = written.name.value.as_str();
-        let since: [(&Option<String>, MakeSince); 4] = [
-            (&written.impossible_travel, |entity, output| SinceRead::SpeedKmh { entity, output }),
-            (&written.distance_km, |entity, output| SinceRead::DistanceKm { entity, output }),
-            (&written.since_last, |entity, output| SinceRead::SecondsSinceLast { entity, output }),
-            (&written.since_first, |entity, output| SinceRead::SecondsSinceFirst { entity, output }),
+        let since = [
+            (&written.impossible_travel, SinceMeasure::SpeedKmh),
+            (&written.distance_km, SinceMeasure::DistanceKm),
+            (&written.since_last, SinceMeasure::SecondsSinceLast),
+            (&written.since_first, SinceMeasure::SecondsSinceFirst),
+        ];
+        let others: [(&Option<String>, AddDerived); 4] = [
+            (&written.zscore, Self::add_zscore),
+            (&written.session_count, Self::add_session_count),
+            (&written.session_seconds, Self::add_session_seconds),
+            (&written.card_testing, Self::add_card_testing),
         ];
         let ways = since.iter().filter(|(entity, _)| entity.is_some()).count()
-            + usize::from(written.zscore.is_some())
+            + others.iter().filter(|(subject, _)| subject.is_some()).count()
             + usize::from(written.expr.is_some());
         if ways != 1 {
             let message = format!(
-                "`{name}` needs exactly one of zscore, impossible_travel, distance_km, since_last, since_first and expr"
+                "`{name}` needs exactly one of zscore, impossible_travel, distance_km, since_last, since_first, \
+                 session_count, session_seconds, card_testing and expr"
             );
             return self.reject(at, message);
         }
-        if written.zscore.is_none() && (written.entity.is_some() || written.window.is_some()) {
-            return self.reject(at, "`entity` and `window` are only for zscore");
+        if let Some(wrong) = written.misplaced_option() {
+            return self.reject(at, wrong);
         }
-        for (entity, read) in since {
+        for (entity, measure) in since {
             if let Some(entity) = entity {
-                let Some(position) = self.entity(at, entity).and_then(|entity| self.position(at, entity))
-                else {
-                    return;
-                };
-                if let Some(output) = self.add_feature(at, name, ValueType::Double) {
-                    self.since_reads.push(read(position, output));
-                }
+                self.add_since(at, name, entity, measure, ValueType::Double);
             }
         }
-        if let Some(of) = &written.zscore {
-            self.add_zscore(at, name, of, written);
+        for (subject, add) in others {
+            if let Some(subject) = subject {
+                add(self, at, name, subject, written);
+            }
         }
         if let Some(expr) = &written.expr {
             self.add_expression(at, name, expr);
+        }
+    }
+
+    fn add_since(
+        &mut self,
+        at: Location,
+        name: &str,
+        entity: &str,
+        measure: SinceMeasure,
+        value_type: ValueType,
+    ) {
+        let Some(position) = self.entity(at, entity).and_then(|entity| self.position(at, entity)) else {
+            return;
+        };
+        if let Some(output) = self.add_feature(at, name, value_type) {
+            self.since_reads.push(SinceRead { entity: position, measure, output });
+        }
+    }
+
+    /// A length of time that the entity must look back, which is not further than its windows do.
+    fn span(&mut self, at: Location, entity: &str, text: Option<&String>, example: &str) -> Option<Duration> {
+        let parsed = text.map(|text| parse_duration(text));
+        match parsed {
+            None => self.reject(at, format!("is written {example}")),
+            Some(Err(error)) => self.reject(at, error.to_string()),
+            Some(Ok(span)) => {
+                let entity = self.entity(at, entity)?;
+                let draft = &mut self.entities[entity];
+                draft.longest_window = draft.longest_window.max(span);
+                return Some(span);
+            }
+        }
+        None
+    }
+
+    fn add_session_count(&mut self, at: Location, name: &str, entity: &str, written: &DerivedEntry) {
+        let example = "`session_count: card, gap: 30m`";
+        if let Some(gap) = self.span(at, entity, written.gap.as_ref(), example) {
+            self.add_since(at, name, entity, SinceMeasure::SessionCount { gap }, ValueType::Int);
+        }
+    }
+
+    fn add_session_seconds(&mut self, at: Location, name: &str, entity: &str, written: &DerivedEntry) {
+        let example = "`session_seconds: card, gap: 30m`";
+        if let Some(gap) = self.span(at, entity, written.gap.as_ref(), example) {
+            self.add_since(at, name, entity, SinceMeasure::SessionSeconds { gap }, ValueType::Double);
+        }
+    }
+
+    fn add_card_testing(&mut self, at: Location, name: &str, entity: &str, written: &DerivedEntry) {
+        let example = "`card_testing: card, window: 1h, small: \"2.00\", large: \"20.00\"`, with amounts in major units";
+        let threshold = |text: &Option<String>| text.as_deref().and_then(Threshold::parse);
+        let (Some(small), Some(large)) = (threshold(&written.small), threshold(&written.large)) else {
+            return self.reject(at, format!("is written {example}"));
+        };
+        if let Some(window) = self.span(at, entity, written.window.as_ref(), example) {
+            let measure = SinceMeasure::SmallBeforeLarge { window, small, large };
+            self.add_since(at, name, entity, measure, ValueType::Int);
         }
     }
 
@@ -551,7 +620,15 @@ impl Compiler {
                     } else {
                         draft.longest_window
                     },
-                    attributes: draft.attributes.iter().map(|field| field.name().into()).collect(),
+                    attributes: draft
+                        .attributes
+                        .iter()
+                        .map(|&(field, longest_window)| AttributeLayout {
+                            name: field.name().into(),
+                            longest_window,
+                        })
+                        .collect(),
+                    streams: draft.streams,
                 })
                 .collect(),
         });
@@ -576,7 +653,7 @@ impl Compiler {
                 .map(|draft| Entity {
                     name: draft.name,
                     key: draft.key.into(),
-                    attributes: draft.attributes.into(),
+                    attributes: draft.attributes.iter().map(|&(field, _)| field).collect(),
                 })
                 .collect(),
             layout,

@@ -132,8 +132,20 @@ pub struct DerivedEntry {
     pub zscore: Option<String>,
     /// For `zscore`.
     pub entity: Option<String>,
-    /// For `zscore`.
+    /// For `zscore` and `card_testing`.
     pub window: Option<String>,
+    /// Attempts of the entity's running session, with `gap`.
+    pub session_count: Option<String>,
+    /// Seconds since the entity's running session began, with `gap`.
+    pub session_seconds: Option<String>,
+    /// The longest pause inside a session.
+    pub gap: Option<String>,
+    /// How many small attempts of the entity came before a large one, with `window`, `small` and `large`.
+    pub card_testing: Option<String>,
+    /// For `card_testing`: at most so much is small, in major units.
+    pub small: Option<String>,
+    /// For `card_testing`: from so much on it is large, in major units.
+    pub large: Option<String>,
     /// Kilometres an hour since the entity's last located attempt.
     pub impossible_travel: Option<String>,
     /// Kilometres from the entity's last located attempt.
@@ -144,6 +156,26 @@ pub struct DerivedEntry {
     pub since_first: Option<String>,
     /// An expression over the transaction and the features above it.
     pub expr: Option<Spanned<String>>,
+}
+
+impl DerivedEntry {
+    /// What is wrong with options that belong to other kinds of features.
+    pub fn misplaced_option(&self) -> Option<&'static str> {
+        let has_session = self.session_count.is_some() || self.session_seconds.is_some();
+        let rules = [
+            (self.entity.is_some() && self.zscore.is_none(), "`entity` is only for zscore"),
+            (
+                self.window.is_some() && self.zscore.is_none() && self.card_testing.is_none(),
+                "`window` is only for zscore and card_testing",
+            ),
+            (self.gap.is_some() && !has_session, "`gap` is only for session_count and session_seconds"),
+            (
+                (self.small.is_some() || self.large.is_some()) && self.card_testing.is_none(),
+                "`small` and `large` are only for card_testing",
+            ),
+        ];
+        rules.into_iter().find_map(|(is_wrong, message)| is_wrong.then_some(message))
+    }
 }
 
 /// A value of an entity's stored profile.

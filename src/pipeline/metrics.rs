@@ -74,7 +74,9 @@ struct Gauges {
     window_evicted: Named<Counter<u64, AtomicU64>>,
     window_evicted_active: Named<Counter<u64, AtomicU64>>,
     window_late: Named<Counter<u64, AtomicU64>>,
-    window_truncated: Named<Counter<u64, AtomicU64>>,
+    window_forgotten: Named<Counter<u64, AtomicU64>>,
+    window_endangered: Named<Gauge>,
+    window_busy: Named<Gauge>,
     index_keys: Gauge,
     index_forgotten: Gauge,
     counted_transactions: Gauge,
@@ -132,7 +134,7 @@ impl Default for Metrics {
         );
         let gauges = &metrics.gauges;
         registry.register("window_keys", "Keys held by the window store", gauges.window_keys.clone());
-        registry.register("window_events", "Events held by the window store", gauges.window_events.clone());
+        registry.register("window_events", "Events held one by one, of keys that are not busy", gauges.window_events.clone());
         registry.register(
             "window_evicted_keys",
             "Keys evicted because there were too many",
@@ -145,9 +147,19 @@ impl Default for Metrics {
         );
         registry.register("window_late_events", "Events too late to be counted", gauges.window_late.clone());
         registry.register(
-            "window_truncated_events",
-            "Events dropped because one key had too many: its counts are lower bounds",
-            gauges.window_truncated.clone(),
+            "window_endangered_active_keys",
+            "Active keys that would be evicted if an eighth of all keys came anew: raise max_keys before they are",
+            gauges.window_endangered.clone(),
+        );
+        registry.register(
+            "window_forgotten_keys",
+            "Keys forgotten because their ttl was over",
+            gauges.window_forgotten.clone(),
+        );
+        registry.register(
+            "window_busy_keys",
+            "Keys with so many events that their old ones are held in groups",
+            gauges.window_busy.clone(),
         );
         registry.register("idempotency_keys", "Idempotency keys remembered", gauges.index_keys.clone());
         registry.register(
@@ -280,11 +292,13 @@ impl Service {
             let entity = vec![("entity", layout.name.to_string())];
             gauges.window_keys.get_or_create(&entity).set(count(stats.keys));
             gauges.window_events.get_or_create(&entity).set(count(stats.events));
+            gauges.window_endangered.get_or_create(&entity).set(count(stats.endangered_active_keys));
+            gauges.window_busy.get_or_create(&entity).set(count(stats.busy_keys));
             for (family, value) in [
                 (&gauges.window_evicted, stats.evicted_keys),
                 (&gauges.window_evicted_active, stats.evicted_active_keys),
                 (&gauges.window_late, stats.late_events),
-                (&gauges.window_truncated, stats.truncated_events),
+                (&gauges.window_forgotten, stats.forgotten_keys),
             ] {
                 family.get_or_create(&entity).inner().store(value, std::sync::atomic::Ordering::Relaxed);
             }

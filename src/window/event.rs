@@ -9,6 +9,8 @@ use smallvec::SmallVec;
 use crate::domain::money::{Currency, Money};
 use crate::domain::time::EventTime;
 use crate::domain::transaction::Location;
+use crate::window::layout::OutcomeStream;
+use crate::window::place::Place;
 
 /// One key of one entity, as a keyed hash of 128 bits: who does not know the secret can neither choose keys that collide nor
 /// find out who is behind one.
@@ -16,10 +18,22 @@ use crate::domain::transaction::Location;
 pub struct Key(NonZeroU128);
 
 impl Key {
-    /// Bits that choose the shard. The map within a shard uses the other half, so the two are independent.
+    /// Bits that choose the shard: independent of those below.
     #[expect(clippy::cast_possible_truncation, reason = "the upper half is meant")]
     pub(crate) fn shard_bits(self) -> usize {
         (self.0.get() >> 64) as usize
+    }
+
+    /// Bits that choose the place in a shard.
+    #[expect(clippy::cast_possible_truncation, reason = "a quarter is meant")]
+    pub(crate) fn slot_bits(self) -> u32 {
+        (self.0.get() >> 32) as u32
+    }
+
+    /// Bits that a key's history is known by once its place is found.
+    #[expect(clippy::cast_possible_truncation, reason = "a quarter is meant")]
+    pub(crate) fn check_bits(self) -> u32 {
+        self.0.get() as u32
     }
 }
 
@@ -69,7 +83,7 @@ pub struct Attempt {
     pub at: EventTime,
     /// The amount.
     pub amount: Money,
-    /// Where it happened. A location with a NaN in it is taken as none.
+    /// Where it happened. A location that is not on earth is taken as none.
     pub location: Option<Location>,
     /// The key of each entity, by position in the layout; `None`, or no element, where the transaction has none.
     pub keys: SmallVec<[Option<Key>; 16]>,
@@ -79,10 +93,9 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// A number that nearly always differs between two transactions with one key, time and amount. It tells a repeat's own
-    /// event apart from others.
-    #[expect(clippy::cast_possible_truncation, reason = "the parts are folded")]
-    fn tag(&self) -> u32 {
+    /// A number of `TAG_BITS` that tells a repeat's own event apart from others of the same key, time, amount and currency.
+    #[expect(clippy::cast_possible_truncation, reason = "the upper bits are meant")]
+    pub(crate) fn tag(&self) -> u16 {
         // A sum of independent products, so that the processor need not wait for one to begin the next.
         const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
         let (mut sum, mut factor) = (0_u64, ODD);
@@ -100,7 +113,7 @@ impl Attempt {
             mix(location.latitude.to_bits());
             mix(location.longitude.to_bits());
         }
-        (sum ^ (sum >> 32)) as u32
+        (sum >> (u64::BITS - TAG_BITS)) as u16
     }
 
     /// What is the same for every entity.
@@ -108,14 +121,10 @@ impl Attempt {
         Event {
             at: self.at.unix_millis(),
             minor: self.amount.minor(),
-            tag: self.tag(),
             currency: self.amount.currency(),
+            tag: self.tag(),
+            place: self.location.and_then(Place::of),
         }
-    }
-
-    /// A location that a distance can be computed from.
-    pub(crate) fn located(&self) -> Option<Location> {
-        self.location.filter(|location| location.latitude.is_finite() && location.longitude.is_finite())
     }
 
     /// The key of one entity.
@@ -143,58 +152,71 @@ pub enum Presence {
     Counted,
 }
 
-/// One event of `attempts`, `approved` or `declined`, as it is held.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// Bits of `Event::tag`: two twins (same key, time, amount and currency) share one in 2,048 times.
+pub(crate) const TAG_BITS: u32 = 11;
+
+/// One attempt, as every entity sees it.
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Event {
     /// Milliseconds since the Unix epoch.
     pub(crate) at: i64,
     /// Minor units of `currency`; 0 to `AMOUNT_MINOR_MAX`.
     pub(crate) minor: i64,
-    /// See `Attempt::tag`.
-    pub(crate) tag: u32,
     /// The currency of the amount.
     pub(crate) currency: Currency,
+    /// See `Attempt::tag`.
+    pub(crate) tag: u16,
+    /// Where it happened.
+    pub(crate) place: Option<Place>,
 }
 
-/// One label, as it is held.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct LabelEvent {
-    /// Milliseconds since the Unix epoch, when it became known.
-    pub(crate) at: i64,
-    /// Whether it says fraud.
-    pub(crate) fraud: bool,
+/// The attempt that is being decided, as one entity sees it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Present<'a> {
+    pub(crate) event: Event,
+    /// Attribute values; may be fewer than the entity has: what is not there is missing.
+    pub(crate) attributes: &'a [u64],
+    /// Whether it was added earlier and this is a repeat: then its own event is passed over, and it is counted once.
+    pub(crate) is_repeat: bool,
 }
 
-/// Where one attempt was, as it is held.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) struct LocatedEvent {
-    /// Milliseconds since the Unix epoch.
-    pub(crate) at: i64,
-    /// The place.
-    pub(crate) location: Location,
-}
-
-/// What stands in a log in the order of its time.
-pub(crate) trait Timed: Copy {
-    /// Milliseconds since the Unix epoch.
-    fn at(&self) -> i64;
-}
-
-impl Timed for Event {
-    fn at(&self) -> i64 {
-        self.at
+impl Present<'_> {
+    /// The short value of an attribute, 0 when it is missing.
+    pub(crate) fn value(&self, attribute: usize) -> u32 {
+        self.attributes.get(attribute).map_or(0, |&value| short_value(value))
     }
 }
 
-impl Timed for LabelEvent {
-    fn at(&self) -> i64 {
-        self.at
+/// An attribute's value as it is held: 32 bits of its keyed hash. Two of n different values agree with a chance of n^2 / 2^33. 0
+/// is a missing one.
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+pub(crate) const fn short_value(value: u64) -> u32 {
+    match (value, value as u32) {
+        (0, _) => 0,
+        (_, 0) => 1,
+        (_, short) => short,
     }
 }
 
-impl Timed for LocatedEvent {
-    fn at(&self) -> i64 {
-        self.at
+/// What an event is, as bits: an attempt, how it ended, or a label.
+pub(crate) mod flag {
+    /// It was asked about.
+    pub(crate) const ATTEMPT: u8 = 1;
+    /// It was approved.
+    pub(crate) const APPROVED: u8 = 2;
+    /// It was declined.
+    pub(crate) const DECLINED: u8 = 4;
+    /// It is a label.
+    pub(crate) const LABEL: u8 = 8;
+    /// It is a label that says fraud.
+    pub(crate) const FRAUD: u8 = 16;
+}
+
+/// The flag of an outcome.
+pub(crate) const fn outcome_flag(stream: OutcomeStream) -> u8 {
+    match stream {
+        OutcomeStream::Approved => flag::APPROVED,
+        OutcomeStream::Declined => flag::DECLINED,
     }
 }
 
@@ -203,9 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_are_compact() {
-        assert_eq!(size_of::<Event>(), 24);
-        assert_eq!(size_of::<LabelEvent>(), 16);
+    fn keys_are_compact() {
         assert_eq!(size_of::<Option<Key>>(), 16);
     }
 

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Most entities of one layout.
@@ -13,8 +14,6 @@ pub const ENTITIES_MAX: usize = 32;
 pub const ATTRIBUTES_PER_ENTITY_MAX: usize = 32;
 /// Most keys that one entity may ask for.
 pub const KEYS_MAX: usize = 1_000_000_000;
-/// Most events held per key and stream. Above it the oldest go and are counted: counts of that key are then lower bounds.
-pub const EVENTS_PER_KEY_MAX: usize = 16_384;
 /// Longest window or time to live.
 pub const SPAN_MAX: Duration = Duration::from_secs(400 * 86_400);
 
@@ -52,8 +51,87 @@ pub enum OutcomeStream {
     Declined,
 }
 
+/// How much is remembered of transactions with one outcome.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Outcomes {
+    /// Nothing: neither time nor memory is spent on them.
+    Forgotten,
+    /// When they were.
+    Counted,
+    /// When they were and with how much.
+    WithAmounts,
+}
+
+/// What is remembered besides the attempts themselves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Streams {
+    /// Of approved transactions.
+    pub approved: Outcomes,
+    /// Of declined transactions.
+    pub declined: Outcomes,
+    /// Whether labels are.
+    pub labels: bool,
+}
+
+impl Streams {
+    /// Attempts alone.
+    pub const ATTEMPTS: Self =
+        Self { approved: Outcomes::Forgotten, declined: Outcomes::Forgotten, labels: false };
+    /// Everything.
+    pub const ALL: Self =
+        Self { approved: Outcomes::WithAmounts, declined: Outcomes::WithAmounts, labels: true };
+
+    /// Asks for one more stream; `amounts` says whether anything is taken over its amounts.
+    pub fn ask_for(&mut self, stream: Stream, amounts: bool) {
+        let outcomes = if amounts { Outcomes::WithAmounts } else { Outcomes::Counted };
+        match stream {
+            Stream::Attempts => {}
+            Stream::Approved => self.approved = self.approved.max(outcomes),
+            Stream::Declined => self.declined = self.declined.max(outcomes),
+            Stream::Labels => self.labels = true,
+        }
+    }
+
+    /// How much is remembered of an outcome.
+    pub const fn outcomes(self, stream: OutcomeStream) -> Outcomes {
+        match stream {
+            OutcomeStream::Approved => self.approved,
+            OutcomeStream::Declined => self.declined,
+        }
+    }
+
+    const fn holds(self, stream: Stream, amounts: bool) -> bool {
+        let outcomes = match stream {
+            Stream::Attempts => return true,
+            Stream::Labels => return self.labels,
+            Stream::Approved => self.approved,
+            Stream::Declined => self.declined,
+        };
+        match outcomes {
+            Outcomes::Forgotten => false,
+            Outcomes::Counted => !amounts,
+            Outcomes::WithAmounts => true,
+        }
+    }
+
+    fn covers(self, asked: Self) -> bool {
+        self.approved >= asked.approved
+            && self.declined >= asked.declined
+            && self.labels >= asked.labels
+    }
+}
+
+/// A field whose different values are counted.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AttributeLayout {
+    /// The name of the field, such as `device.ip`.
+    pub name: Box<str>,
+    /// The longest window that its values may be counted over, 1 ms up to the entity's longest.
+    pub longest_window: Duration,
+}
+
 /// What is remembered for one entity.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct EntityLayout {
     /// The name in the catalogue, such as `card`. Not empty, unique in the layout.
     pub name: Box<str>,
@@ -61,14 +139,24 @@ pub struct EntityLayout {
     pub keys_max: usize,
     /// How far back the last attempt is looked for; 1 ms to `SPAN_MAX`.
     pub ttl: Duration,
-    /// The longest window that a plan may read, 1 ms to `SPAN_MAX`. Events are kept for twice as long.
+    /// The longest window that a plan may read, 1 ms to `SPAN_MAX`. Events are kept for twice as long, so that one that comes
+    /// late by up to this much finds all that it has to see.
     pub longest_window: Duration,
-    /// What distinct counts may be taken over, such as `device.ip`; at most `ATTRIBUTES_PER_ENTITY_MAX`, no name twice.
-    pub attributes: Box<[Box<str>]>,
+    /// What distinct counts may be taken over; at most `ATTRIBUTES_PER_ENTITY_MAX`, no name twice.
+    pub attributes: Box<[AttributeLayout]>,
+    /// What else is remembered.
+    pub streams: Streams,
+}
+
+impl EntityLayout {
+    /// Whether what a read of `stream` needs is remembered.
+    pub(crate) fn holds(&self, stream: Stream, amounts: bool) -> bool {
+        self.streams.holds(stream, amounts)
+    }
 }
 
 /// What a store remembers.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Layout {
     /// The entities; a key's or plan's entity number is the position in this list. At most `ENTITIES_MAX`.
     pub entities: Box<[EntityLayout]>,
@@ -153,11 +241,16 @@ impl Layout {
                 });
             }
             for (position, attribute) in attributes.iter().enumerate() {
-                if attributes[..position].contains(attribute) {
+                if attributes[..position].iter().any(|earlier| earlier.name == attribute.name) {
                     return Err(LayoutError::AttributeTwice {
                         entity: name.clone(),
-                        attribute: attribute.clone(),
+                        attribute: attribute.name.clone(),
                     });
+                }
+                let span = attribute.longest_window;
+                if span > entity.longest_window || span < Duration::from_millis(1) {
+                    let what = "longest window of an attribute";
+                    return Err(LayoutError::Span { entity: name.clone(), what, span });
                 }
             }
         }
@@ -184,11 +277,11 @@ impl Layout {
     /// The number of an attribute within its entity.
     pub fn attribute_position(&self, entity: u8, attribute: &str) -> Option<u8> {
         let attributes = &self.entities.get(usize::from(entity))?.attributes;
-        u8::try_from(attributes.iter().position(|known| **known == *attribute)?).ok()
+        u8::try_from(attributes.iter().position(|known| *known.name == *attribute)?).ok()
     }
 
     /// Whether a store with this layout remembers all that `other` asks for: by name every entity, with at least its keys, time to live,
-    /// longest window and attributes. Then a policy made for `other` can run on the store without losing history, with its
+    /// windows, attributes and streams. Then a policy made for `other` can run on the store without losing history, with its
     /// plans compiled and its attempts extracted by *this* layout. The layout does not know which fields make up a key: the
     /// caller must see to it that equal names mean equal keys.
     pub fn covers(&self, other: &Self) -> bool {
@@ -197,7 +290,12 @@ impl Layout {
                 held.keys_max >= asked.keys_max
                     && held.ttl >= asked.ttl
                     && held.longest_window >= asked.longest_window
-                    && asked.attributes.iter().all(|attribute| held.attributes.contains(attribute))
+                    && held.streams.covers(asked.streams)
+                    && asked.attributes.iter().all(|asked| {
+                        held.attributes.iter().any(|held| {
+                            held.name == asked.name && held.longest_window >= asked.longest_window
+                        })
+                    })
             })
         })
     }
@@ -219,7 +317,11 @@ mod tests {
             keys_max: 1_000,
             ttl: Duration::from_secs(3_600),
             longest_window: Duration::from_secs(600),
-            attributes: attributes.iter().map(|&name| name.into()).collect(),
+            attributes: attributes
+                .iter()
+                .map(|&name| AttributeLayout { name: name.into(), longest_window: Duration::from_secs(60) })
+                .collect(),
+            streams: Streams { approved: Outcomes::Counted, ..Streams::ATTEMPTS },
         }
     }
 
@@ -251,6 +353,8 @@ mod tests {
         assert!(matches!(changed(|card| card.longest_window = Duration::MAX), Err(LayoutError::Span { .. })));
         let twice = layout(vec![entity("card", &["ip", "ip"])]).check();
         assert!(matches!(twice, Err(LayoutError::AttributeTwice { .. })));
+        let longer = changed(|card| card.attributes[0].longest_window = Duration::from_secs(601));
+        assert!(matches!(longer, Err(LayoutError::Span { .. })));
         let same = layout(vec![entity("card", &[]), entity("card", &[])]).check();
         assert!(matches!(same, Err(LayoutError::EntityName { position: 1, .. })));
         let many = layout((0..33).map(|number| entity(&format!("e{number}"), &[])).collect()).check();
@@ -262,7 +366,17 @@ mod tests {
         let held = layout(vec![entity("card", &["ip", "device"]), entity("ip", &[])]);
         let mut longer = entity("ip", &[]);
         longer.longest_window = Duration::from_secs(601);
+        let with = |change: fn(&mut EntityLayout)| {
+            let mut card = entity("card", &["ip"]);
+            change(&mut card);
+            layout(vec![card])
+        };
         let cases = [
+            (with(|_| {}), true),
+            (with(|card| card.streams = Streams::ATTEMPTS), true),
+            (with(|card| card.streams.labels = true), false),
+            (with(|card| card.streams.approved = Outcomes::WithAmounts), false),
+            (with(|card| card.attributes[0].longest_window = Duration::from_secs(61)), false),
             (layout(vec![entity("ip", &[]), entity("card", &["device"])]), true),
             (layout(vec![]), true),
             (layout(vec![entity("device", &[])]), false),

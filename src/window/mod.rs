@@ -37,10 +37,20 @@ pub mod plan;
 pub mod stats;
 pub mod store;
 
-mod aggregate;
-mod log;
-mod profile;
+mod amounts;
+mod block;
+mod busy;
+mod held;
+mod limits;
+mod place;
+mod prefetch;
+mod read;
+mod saving;
 mod shard;
+mod spans;
+mod sync;
+mod table;
+mod tally;
 
 #[cfg(test)]
 mod oracle;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use crate::domain::money::{Currency, Money, minor_to_major};
 use crate::domain::time::EventTime;
-use crate::domain::transaction::Location;
 use crate::window::event::{Attempt, Key, Presence};
 use crate::window::layout::{Layout, OutcomeStream, Stream, millis};
-use crate::window::plan::{Measure, SinceRead, WindowRead};
+use crate::window::place::Place;
+use crate::window::plan::{Measure, SinceMeasure, SinceRead, WindowRead};
 
 /// One entry of a key's list.
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ struct Entry {
     transaction: Option<usize>,
     at: i64,
     amount: Option<Money>,
-    location: Option<Location>,
+    place: Option<Place>,
     attributes: Vec<u64>,
     fraud: bool,
 }
@@ -50,13 +50,7 @@ impl Oracle {
             }
         }
         for read in since {
-            let (entity, output) = match *read {
-                SinceRead::SecondsSinceLast { entity, output }
-                | SinceRead::SecondsSinceFirst { entity, output }
-                | SinceRead::SpeedKmh { entity, output }
-                | SinceRead::DistanceKm { entity, output } => (usize::from(entity), output),
-            };
-            out[output] = self.since(read, entity, transaction, attempt, presence).unwrap_or(f64::NAN);
+            out[read.output] = self.since(read, transaction, attempt, presence).unwrap_or(f64::NAN);
         }
         if presence == Presence::Add {
             for entity in 0..self.layout.entities.len() {
@@ -85,7 +79,7 @@ impl Oracle {
                 transaction: None,
                 at: at.unix_millis(),
                 amount: None,
-                location: None,
+                place: None,
                 attributes: vec![],
                 fraud,
             };
@@ -103,7 +97,7 @@ impl Oracle {
             transaction: Some(transaction),
             at: attempt.at.unix_millis(),
             amount: Some(attempt.amount),
-            location: attempt.location,
+            place: attempt.location.and_then(Place::of),
             attributes,
             fraud: false,
         }
@@ -111,6 +105,21 @@ impl Oracle {
 
     fn longest_ms(&self, entity: usize) -> i64 {
         millis(self.layout.entities[entity].longest_window)
+    }
+
+    fn forgotten_after_ms(&self, entity: usize) -> i64 {
+        let longest_ms = self.longest_ms(entity);
+        longest_ms + longest_ms.max(millis(self.layout.entities[entity].ttl))
+    }
+
+    fn is_forgotten(entries: &[Entry], at: i64, after_ms: i64) -> bool {
+        entries.iter().map(|entry| entry.at).max().is_some_and(|last| at - last > after_ms)
+    }
+
+    /// What is known of a key as of a moment.
+    fn known(&self, entity: usize, key: Key, at: i64) -> &[Entry] {
+        let entries = self.entries.get(&(entity, key)).map_or(&[] as &[Entry], Vec::as_slice);
+        if Self::is_forgotten(entries, at, self.forgotten_after_ms(entity)) { &[] } else { entries }
     }
 
     fn newest(entries: &[Entry]) -> Option<i64> {
@@ -121,7 +130,11 @@ impl Oracle {
     fn push(&mut self, entity: usize, key: Option<Key>, entry: Entry) {
         let Some(key) = key else { return };
         let longest_ms = self.longest_ms(entity);
+        let forgotten_after_ms = self.forgotten_after_ms(entity);
         let entries = self.entries.entry((entity, key)).or_default();
+        if Self::is_forgotten(entries, entry.at, forgotten_after_ms) {
+            entries.clear();
+        }
         if Self::newest(entries).is_none_or(|newest| newest - entry.at <= longest_ms) {
             entries.push(entry);
         }
@@ -131,7 +144,7 @@ impl Oracle {
     fn visible(&self, entity: usize, transaction: usize, attempt: &Attempt) -> Option<(Vec<&Entry>, Entry)> {
         let key = attempt.keys[entity]?;
         let present = self.entry(entity, transaction, attempt, Stream::Attempts);
-        let entries = self.entries.get(&(entity, key)).map_or(&[] as &[Entry], Vec::as_slice);
+        let entries = self.known(entity, key, present.at);
         let longest_ms = self.longest_ms(entity);
         let kept_after = match Self::newest(entries) {
             Some(newest) if newest - present.at > longest_ms => newest - 2 * longest_ms,
@@ -146,29 +159,60 @@ impl Oracle {
     fn since(
         &self,
         read: &SinceRead,
-        entity: usize,
         transaction: usize,
         attempt: &Attempt,
         presence: Presence,
     ) -> Option<f64> {
-        let at = attempt.at.unix_millis();
+        let (entity, at) = (usize::from(read.entity), attempt.at.unix_millis());
         let key = attempt.keys[entity]?;
-        let all = self.entries.get(&(entity, key)).map_or(&[] as &[Entry], Vec::as_slice);
+        let all = self.known(entity, key, at);
         let attempts: Vec<&Entry> = all.iter().filter(|entry| entry.stream == Stream::Attempts).collect();
-        if matches!(read, SinceRead::SecondsSinceFirst { .. }) {
-            let first_at = attempts.iter().map(|entry| entry.at).min().map_or(at, |first| first.min(at));
-            return Some((at - first_at) as f64 / 1_000.0);
-        }
-        let needs_location = !matches!(read, SinceRead::SecondsSinceLast { .. });
-        let candidates: Vec<&Entry> =
-            attempts.iter().copied().filter(|entry| !needs_location || entry.location.is_some()).collect();
-        // Of what is no longer kept, only the latest is still known. That matters to late reads only.
         let kept_after = Self::newest(all).map_or(i64::MIN, |newest| newest - 2 * self.longest_ms(entity));
+        let earlier = |after: i64| {
+            let visible = attempts.iter().filter(move |entry| entry.at > after.max(kept_after) && entry.at <= at);
+            visible.filter(|entry| entry.transaction != Some(transaction)).copied()
+        };
+        match read.measure {
+            SinceMeasure::SecondsSinceFirst => {
+                let first_at = all.iter().map(|entry| entry.at).min().map_or(at, |first| first.min(at));
+                return Some((at - first_at) as f64 / 1_000.0);
+            }
+            SinceMeasure::SessionCount { gap } | SinceMeasure::SessionSeconds { gap } => {
+                let mut times: Vec<i64> = earlier(i64::MIN).map(|entry| entry.at).collect();
+                times.sort_unstable();
+                times.push(at);
+                let pause = times.windows(2).rposition(|pair| pair[1] - pair[0] > millis(gap));
+                let session = &times[pause.map_or(0, |pause| pause + 1)..];
+                return Some(match read.measure {
+                    SinceMeasure::SessionCount { .. } => session.len() as f64,
+                    _ => (at - session[0]) as f64 / 1_000.0,
+                });
+            }
+            SinceMeasure::SmallBeforeLarge { window, small, large } => {
+                let currency = attempt.amount.currency();
+                if attempt.amount.minor() < large.minor(currency) {
+                    return Some(0.0);
+                }
+                let amounts = earlier(at - millis(window)).filter_map(|entry| entry.amount);
+                let is_small = |amount: &Money| {
+                    amount.currency() == currency && amount.minor() <= small.minor(currency)
+                };
+                return Some(amounts.filter(is_small).count() as f64);
+            }
+            _ => {}
+        }
+        let needs_location = !matches!(read.measure, SinceMeasure::SecondsSinceLast);
+        let candidates: Vec<&Entry> =
+            attempts.iter().copied().filter(|entry| !needs_location || entry.place.is_some()).collect();
+        // Of what is no longer kept, only the latest is still known. That matters to late reads only.
         let (gone, mut known): (Vec<&Entry>, Vec<&Entry>) =
             candidates.into_iter().partition(|entry| entry.at <= kept_after);
         let latest_gone = gone.into_iter().max_by_key(|entry| entry.at);
-        // Of an attempt without a place only the time is known then, so a repeat at that time cannot tell it from itself.
-        let may_be_own = |entry: &Entry| !needs_location && presence == Presence::Counted && entry.at == at;
+        // Only the time and the place are known then, so a repeat cannot tell it from itself.
+        let place = attempt.location.and_then(Place::of);
+        let may_be_own = |entry: &Entry| {
+            presence == Presence::Counted && entry.at == at && (!needs_location || entry.place == place)
+        };
         known.extend(latest_gone.filter(|gone| !may_be_own(gone)));
         let last = known
             .into_iter()
@@ -181,9 +225,9 @@ impl Oracle {
         if !needs_location {
             return Some(millis_since as f64 / 1_000.0);
         }
-        let km = last.location?.distance_km(attempt.location?);
-        match read {
-            SinceRead::DistanceKm { .. } => Some(km),
+        let km = last.place?.distance_km(attempt.location.and_then(Place::of)?);
+        match read.measure {
+            SinceMeasure::DistanceKm => Some(km),
             _ => Some(km * 3_600_000.0 / millis_since.max(1_000) as f64),
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::domain::money::Currency;
 use crate::window::layout::{Layout, LayoutError, Stream, millis};
 
 /// Most reads of one plan.
@@ -48,7 +49,8 @@ impl Measure {
         }
     }
 
-    const fn is_over_amounts(self) -> bool {
+    /// Whether it is taken over amounts.
+    pub const fn is_over_amounts(self) -> bool {
         matches!(self, Self::Sum | Self::Mean | Self::Stddev | Self::Min | Self::Max | Self::ZScore)
     }
 }
@@ -68,47 +70,90 @@ pub struct WindowRead {
     pub output: usize,
 }
 
-/// One number about the attempts before the present one, at most the entity's `ttl` back.
+/// An amount in any currency: ten-thousandths of the major unit, so that `2.50` is the same in all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SinceRead {
-    /// Seconds since the last earlier attempt, at least 0.
-    SecondsSinceLast {
-        /// The entity's position in the layout.
-        entity: u8,
-        /// Where in the output the number goes.
-        output: usize,
+pub struct Threshold(i64);
+
+impl Threshold {
+    /// Decimal places of a threshold: as many as the currency with the most has.
+    const PLACES: usize = 4;
+
+    /// Parses a decimal text such as `2.50`: at most 15 digits before the point and 4 after it. `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+        let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+        if whole.is_empty() || whole.len() > 14 || fraction.len() > Self::PLACES {
+            return None;
+        }
+        if !is_number(whole) || !is_number(fraction) {
+            return None;
+        }
+        format!("{whole}{fraction:0<4}").parse().ok().map(Self)
+    }
+
+    /// In minor units, rounded down.
+    pub(crate) fn minor(self, currency: Currency) -> i64 {
+        let places = Self::PLACES.saturating_sub(usize::from(currency.decimal_places()));
+        self.0 / 10_i64.pow(u32::try_from(places).unwrap_or(0))
+    }
+}
+
+/// One number about the attempts before the present one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SinceRead {
+    /// The entity's position in the layout.
+    pub entity: u8,
+    /// Which number.
+    pub measure: SinceMeasure,
+    /// Where in the output the number goes.
+    pub output: usize,
+}
+
+/// A number about the order of attempts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SinceMeasure {
+    /// Seconds since the last earlier attempt, at most the entity's `ttl` back; at least 0.
+    SecondsSinceLast,
+    /// Seconds since the key was first seen in any stream and not forgotten since, at least 0; 0 when it is first seen now.
+    SecondsSinceFirst,
+    /// Speed in km/h since the last located attempt (impossible travel), over at least one second, at most `ttl` back.
+    SpeedKmh,
+    /// Great-circle distance in km from the last located attempt, at most `ttl` back.
+    DistanceKm,
+    /// Attempts of the running session, the present one included: each at most `gap` after the one before.
+    SessionCount {
+        /// The longest pause inside a session, 1 ms up to the entity's longest window.
+        gap: Duration,
     },
-    /// Seconds since the key was first seen, at least 0, however long ago; 0 when it is first seen now.
-    SecondsSinceFirst {
-        /// The entity's position in the layout.
-        entity: u8,
-        /// Where in the output the number goes.
-        output: usize,
+    /// Seconds from the first attempt of the running session to the present one.
+    SessionSeconds {
+        /// See `SessionCount`.
+        gap: Duration,
     },
-    /// Speed in km/h since the last located attempt (impossible travel), over at least one second.
-    SpeedKmh {
-        /// The entity's position in the layout.
-        entity: u8,
-        /// Where in the output the number goes.
-        output: usize,
-    },
-    /// Great-circle distance in km from the last located attempt.
-    DistanceKm {
-        /// The entity's position in the layout.
-        entity: u8,
-        /// Where in the output the number goes.
-        output: usize,
+    /// Card testing: how many earlier attempts of the window, in the present currency, were of at most `small`, when the present
+    /// amount is at least `large`; else 0.
+    SmallBeforeLarge {
+        /// The window, 1 ms up to the entity's longest.
+        window: Duration,
+        /// What is tiny.
+        small: Threshold,
+        /// What is not.
+        large: Threshold,
     },
 }
 
-impl SinceRead {
-    const fn place(self) -> (u8, usize) {
+impl SinceMeasure {
+    /// How far it looks back beyond the last attempt.
+    const fn span(self) -> Option<Duration> {
         match self {
-            Self::SecondsSinceLast { entity, output }
-            | Self::SecondsSinceFirst { entity, output }
-            | Self::SpeedKmh { entity, output }
-            | Self::DistanceKm { entity, output } => (entity, output),
+            Self::SessionCount { gap } | Self::SessionSeconds { gap } => Some(gap),
+            Self::SmallBeforeLarge { window, .. } => Some(window),
+            _ => None,
         }
+    }
+
+    const fn is_located(self) -> bool {
+        matches!(self, Self::SpeedKmh | Self::DistanceKm)
     }
 }
 
@@ -165,6 +210,18 @@ pub enum PlanError {
         /// The stream.
         stream: Stream,
     },
+    /// A stream, or its amounts, that the layout does not keep.
+    #[error("output {output}: entity {entity}: the layout does not remember {measure:?} over {}", stream.name())]
+    NotRemembered {
+        /// The output of the read.
+        output: usize,
+        /// The entity's name.
+        entity: Box<str>,
+        /// The measure.
+        measure: Measure,
+        /// The stream.
+        stream: Stream,
+    },
     /// Past the end of the outputs.
     #[error("output {output} does not exist; there are {outputs}")]
     OutputOutOfRange {
@@ -189,39 +246,42 @@ pub struct Plan {
 /// The reads of one entity.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EntityPlan {
-    /// Each stream at most once.
-    pub(crate) streams: Vec<StreamPlan>,
+    /// Ascending by length, no length twice.
+    pub(crate) windows: Vec<WindowPlan>,
+    /// The attributes that distinct counts are taken over, the one with the longest window first.
+    pub(crate) attributes: Vec<u8>,
     pub(crate) since: Vec<SinceRead>,
     /// Whether any of `since` needs the last located attempt.
     pub(crate) located: bool,
     outputs: Vec<usize>,
 }
 
-/// The reads of one stream of one entity.
-#[derive(Clone, Debug)]
-pub(crate) struct StreamPlan {
-    pub(crate) stream: Stream,
-    /// Ascending by length, no length twice.
-    pub(crate) windows: Vec<WindowPlan>,
-    /// The attributes that distinct counts are taken over, the one with the longest window first.
-    pub(crate) attributes: Vec<u8>,
-}
-
 /// The reads of one window.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WindowPlan {
     pub(crate) window_ms: i64,
-    /// Whether this or a longer window takes a measure over amounts.
-    pub(crate) amounts: bool,
-    /// How many of `StreamPlan::attributes` are counted in this or a longer window.
-    pub(crate) attributes: usize,
+    pub(crate) needs: Needs,
     pub(crate) reads: Vec<OutputRead>,
 }
 
+/// What this window or a longer one asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Needs {
+    /// Amounts of attempts.
+    pub(crate) amounts: bool,
+    /// Amounts of approved or declined transactions.
+    pub(crate) outcome_amounts: bool,
+    /// The smallest or the largest of them.
+    pub(crate) extremes: bool,
+    /// How many of `EntityPlan::attributes`.
+    pub(crate) attributes: usize,
+}
+
 /// One number of one window.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OutputRead {
-    /// For `Distinct`, the attribute is the position in `StreamPlan::attributes`.
+    pub(crate) stream: Stream,
+    /// For `Distinct`, the attribute is the position in `EntityPlan::attributes`.
     pub(crate) measure: Measure,
     pub(crate) output: usize,
 }
@@ -242,7 +302,7 @@ impl Plan {
         }
         let mut entities = vec![EntityPlan::default(); layout.entities.len()];
         let places = windows.iter().map(|read| (read.entity, read.output));
-        for (entity, output) in places.chain(since.iter().map(|read| read.place())) {
+        for (entity, output) in places.chain(since.iter().map(|read| (read.entity, read.output))) {
             if output >= outputs {
                 return Err(PlanError::OutputOutOfRange { output, outputs });
             }
@@ -261,21 +321,15 @@ impl Plan {
         for read in windows {
             check(layout, read)?;
         }
+        for read in since {
+            check_since(layout, read)?;
+        }
         for (entity, plan) in entities.iter_mut().enumerate() {
-            for stream in [Stream::Attempts, Stream::Approved, Stream::Declined, Stream::Labels] {
-                let of_stream: Vec<&WindowRead> = windows
-                    .iter()
-                    .filter(|read| usize::from(read.entity) == entity && read.stream == stream)
-                    .collect();
-                if !of_stream.is_empty() {
-                    plan.streams.push(StreamPlan::new(stream, &of_stream));
-                }
-            }
-            plan.since = since.iter().copied().filter(|read| usize::from(read.place().0) == entity).collect();
-            plan.located = plan
-                .since
-                .iter()
-                .any(|read| matches!(read, SinceRead::SpeedKmh { .. } | SinceRead::DistanceKm { .. }));
+            let reads: Vec<&WindowRead> =
+                windows.iter().filter(|read| usize::from(read.entity) == entity).collect();
+            plan.plan_windows(&reads);
+            plan.since = since.iter().copied().filter(|read| usize::from(read.entity) == entity).collect();
+            plan.located = plan.since.iter().any(|read| read.measure.is_located());
         }
         Ok(Self { outputs, entities: entities.into() })
     }
@@ -292,21 +346,7 @@ impl Plan {
 }
 
 impl EntityPlan {
-    /// Whether nothing is read.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.outputs.is_empty()
-    }
-
-    /// Writes NaN to every output.
-    pub(crate) fn write_missing(&self, out: &mut [f64]) {
-        for &output in &self.outputs {
-            write(out, output, f64::NAN);
-        }
-    }
-}
-
-impl StreamPlan {
-    fn new(stream: Stream, reads: &[&WindowRead]) -> Self {
+    fn plan_windows(&mut self, reads: &[&WindowRead]) {
         let mut lengths: Vec<i64> = reads.iter().map(|read| millis(read.window)).collect();
         lengths.sort_unstable();
         lengths.dedup();
@@ -320,30 +360,40 @@ impl StreamPlan {
             }
         }
         longest_by_attribute.sort_unstable_by(|a, b| b.cmp(a));
-        let attributes: Vec<u8> = longest_by_attribute.iter().map(|&(_, attribute)| attribute).collect();
-        let longest_amounts = reads
-            .iter()
-            .filter(|read| read.measure.is_over_amounts())
-            .map(|read| millis(read.window))
-            .max()
-            .unwrap_or(0);
-        let windows = lengths
-            .iter()
-            .map(|&window_ms| WindowPlan {
-                window_ms,
-                amounts: window_ms <= longest_amounts,
+        self.attributes = longest_by_attribute.iter().map(|&(_, attribute)| attribute).collect();
+        let asks_from = |window_ms: i64, asks: &dyn Fn(&WindowRead) -> bool| {
+            reads.iter().any(|read| millis(read.window) >= window_ms && asks(read))
+        };
+        let plan_window = |&window_ms: &i64| WindowPlan {
+            window_ms,
+            needs: Needs {
+                amounts: asks_from(window_ms, &|read| {
+                    read.stream == Stream::Attempts && read.measure.is_over_amounts()
+                }),
+                outcome_amounts: asks_from(window_ms, &|read| {
+                    read.stream != Stream::Attempts && read.measure.is_over_amounts()
+                }),
+                extremes: asks_from(window_ms, &|read| matches!(read.measure, Measure::Min | Measure::Max)),
                 attributes: longest_by_attribute.partition_point(|&(longest, _)| longest >= window_ms),
-                reads: reads
-                    .iter()
-                    .filter(|read| millis(read.window) == window_ms)
-                    .map(|read| OutputRead {
-                        measure: by_slot(read.measure, &attributes),
-                        output: read.output,
-                    })
-                    .collect(),
-            })
-            .collect();
-        Self { stream, windows, attributes }
+            },
+            reads: reads
+                .iter()
+                .filter(|read| millis(read.window) == window_ms)
+                .map(|read| OutputRead {
+                    stream: read.stream,
+                    measure: by_slot(read.measure, &self.attributes),
+                    output: read.output,
+                })
+                .collect(),
+        };
+        self.windows = lengths.iter().map(plan_window).collect();
+    }
+
+    /// Writes NaN to every output.
+    pub(crate) fn write_missing(&self, out: &mut [f64]) {
+        for &output in &self.outputs {
+            write(out, output, f64::NAN);
+        }
     }
 }
 
@@ -377,6 +427,29 @@ fn check(layout: &Layout, read: &WindowRead) -> Result<(), PlanError> {
         let (entity, attributes) = (entity.name.clone(), entity.attributes.len());
         return Err(PlanError::UnknownAttribute { output, entity, attribute, attributes });
     }
+    if let Measure::Distinct { attribute } = measure
+        && let longest = entity.attributes[usize::from(attribute)].longest_window
+        && window > longest
+    {
+        return Err(PlanError::Window { output, entity: entity.name.clone(), window, longest });
+    }
+    if !entity.holds(stream, measure.is_over_amounts()) {
+        return Err(PlanError::NotRemembered { output, entity: entity.name.clone(), measure, stream });
+    }
+    Ok(())
+}
+
+/// Checks a read whose entity is known to exist.
+fn check_since(layout: &Layout, read: &SinceRead) -> Result<(), PlanError> {
+    let (Some(entity), Some(window)) = (layout.entities.get(usize::from(read.entity)), read.measure.span())
+    else {
+        return Ok(());
+    };
+    let longest = entity.longest_window;
+    if window > longest || window < Duration::from_millis(1) {
+        let (output, entity) = (read.output, entity.name.clone());
+        return Err(PlanError::Window { output, entity, window, longest });
+    }
     Ok(())
 }
 
@@ -390,7 +463,7 @@ pub(crate) fn write(out: &mut [f64], output: usize, number: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::window::layout::EntityLayout;
+    use crate::window::layout::{AttributeLayout, EntityLayout, Outcomes, Streams};
 
     fn layout() -> Layout {
         let card = EntityLayout {
@@ -398,7 +471,10 @@ mod tests {
             keys_max: 10,
             ttl: Duration::from_secs(100),
             longest_window: Duration::from_secs(60),
-            attributes: Box::new(["device.ip".into(), "device.id".into()]),
+            attributes: ["device.ip", "device.id"]
+                .map(|name| AttributeLayout { name: name.into(), longest_window: Duration::from_secs(30) })
+                .into(),
+            streams: Streams { labels: true, approved: Outcomes::Counted, declined: Outcomes::Forgotten },
         };
         Layout { entities: Box::new([card]) }
     }
@@ -410,12 +486,24 @@ mod tests {
     #[test]
     fn reads_that_do_not_fit_are_refused() {
         use Measure::{Count, Distinct, FraudRate, Sum};
-        use Stream::{Approved, Attempts, Labels};
+        use Stream::{Approved, Attempts, Declined, Labels};
         let refused = |reads: &[WindowRead]| Plan::compile(&layout(), reads, &[], 2).unwrap_err().to_string();
         let cases = [
             (read(Attempts, Count, 61, 0), "output 0: entity card: a window of 61s; give 1 ms to 60s"),
             (read(Attempts, Count, 0, 0), "output 0: entity card: a window of 0ns; give 1 ms to 60s"),
             (read(Attempts, Count, 60, 2), "output 2 does not exist; there are 2"),
+            (
+                read(Attempts, Distinct { attribute: 1 }, 31, 1),
+                "output 1: entity card: a window of 31s; give 1 ms to 30s",
+            ),
+            (
+                read(Approved, Sum, 60, 1),
+                "output 1: entity card: the layout does not remember Sum over approved",
+            ),
+            (
+                read(Declined, Count, 60, 1),
+                "output 1: entity card: the layout does not remember Count over declined",
+            ),
             (
                 read(Attempts, Distinct { attribute: 2 }, 60, 1),
                 "output 1: entity card has no attribute 2; the layout has 2",
@@ -439,6 +527,19 @@ mod tests {
     }
 
     #[test]
+    fn a_threshold_is_the_same_in_all_currencies() {
+        let minor = |text, code| Threshold::parse(text).unwrap().minor(Currency::parse(code).unwrap());
+        let cases =
+            [("2.50", "EUR", 250), ("2.50", "JPY", 2), ("2.50", "KWD", 2_500), ("7", "EUR", 700), ("0", "EUR", 0)];
+        for (text, code, expected) in cases {
+            assert_eq!(minor(text, code), expected, "{text} {code}");
+        }
+        for text in ["", ".5", "-1", "1.23456", "1e3", "123456789012345"] {
+            assert_eq!(Threshold::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn each_window_says_what_is_still_needed() {
         let (ip, id) = (Measure::Distinct { attribute: 0 }, Measure::Distinct { attribute: 1 });
         let reads = [
@@ -449,12 +550,14 @@ mod tests {
             read(Stream::Attempts, Measure::Count, 10, 4),
         ];
         let plan = Plan::compile(&layout(), &reads, &[], 5).unwrap();
-        let stream = &plan.entities()[0].streams[0];
-        assert_eq!(stream.attributes, [1, 0]);
-        let shown: Vec<_> = stream
+        let entity = &plan.entities()[0];
+        assert_eq!(entity.attributes, [1, 0]);
+        let shown: Vec<_> = entity
             .windows
             .iter()
-            .map(|window| (window.window_ms, window.amounts, window.attributes, window.reads.len()))
+            .map(|window| {
+                (window.window_ms, window.needs.amounts, window.needs.attributes, window.reads.len())
+            })
             .collect();
         let expected =
             [(10_000, true, 2, 2), (20_000, true, 1, 1), (30_000, false, 1, 1), (60_000, false, 0, 1)];

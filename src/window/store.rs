@@ -2,26 +2,34 @@
 //!
 //! A visit to a key is one short lock; no two are held together, nothing is awaited or written under one.
 //!
-//! Keys are bounded per shard: an entity has `shards` of them, a power of two near `keys_max / 1024` and at most 64, each for
-//! `keys_max / shards` keys. So eviction is exactly least-recently-active within a shard, and over all keys when `keys_max` is
-//! below 2,048. With at least 1,024 keys to a shard they fill evenly to within some 10 %: the first key goes
-//! a little before the entity as a whole holds `keys_max`, and it never holds more.
+//! An entity holds at most `keys_max` keys. When it does, a new key takes the place of another of its shard; a shard has some
+//! 1,024 to 2,048 keys then.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
-use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use crate::domain::time::EventTime;
-use crate::window::aggregate::Present;
-use crate::window::event::{Attempt, Event, Key, LabelEvent, Presence};
-use crate::window::layout::{EntityLayout, Layout, OutcomeStream};
+use crate::window::block::Incoming;
+use crate::window::event::{Attempt, Event, Key, Presence, Present, flag, short_value};
+use crate::window::held::{Held, KeyContext};
+use crate::window::layout::{Layout, OutcomeStream, Outcomes};
+use crate::window::limits::Limits;
 use crate::window::plan::{EntityPlan, Plan};
-use crate::window::profile::{Change, Profile, Spans};
-use crate::window::shard::Shard;
+use crate::window::prefetch::{prefetch, prefetch_bytes};
+use crate::window::read::read_nothing;
+use crate::window::shard::{Change, Entering, Shard};
+use crate::window::spans::Spans;
 use crate::window::stats::EntityStats;
+use crate::window::sync::Mutex;
 
-const SHARDS_MAX: usize = 64;
+/// Most shards of one entity.
+const SHARDS_MAX: usize = 1 << 16;
+/// Keys of a full shard, at least.
 const KEYS_PER_SHARD_MIN: usize = 1_024;
+/// Keys of one transaction that are asked for together.
+const PREFETCH_MAX: usize = 16;
 
 /// What happened to one attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -38,33 +46,74 @@ pub struct Observed {
 #[derive(Debug)]
 pub struct WindowStore {
     layout: Arc<Layout>,
-    entities: Box<[EntityStore]>,
+    pub(crate) entities: Box<[EntityStore]>,
+    /// The number of the last snapshot that was begun.
+    pub(crate) epoch: AtomicU32,
 }
 
+/// The windows of one entity.
 #[derive(Debug)]
-struct EntityStore {
+pub(crate) struct EntityStore {
     /// A power of two of them.
-    shards: Box<[Mutex<Shard>]>,
-    spans: Spans,
+    pub(crate) shards: Box<[Mutex<Shard>]>,
+    /// Keys held.
+    pub(crate) keys: AtomicI64,
+    pub(crate) context: KeyContext,
     attribute_offset: usize,
-    attributes: usize,
 }
 
 impl WindowStore {
-    /// An empty store. Nothing is allocated for keys before they come.
+    /// An empty store. Next to nothing is allocated for keys before they come.
     pub fn new(layout: Arc<Layout>) -> Self {
+        Self::with_limits(layout, Limits::default())
+    }
+
+    /// An empty store with bounds of one's own for each key.
+    pub(crate) fn with_limits(layout: Arc<Layout>, limits: Limits) -> Self {
         let entities = layout
             .entities
             .iter()
             .enumerate()
-            .map(|(position, entity)| EntityStore::new(entity, layout.attribute_offset(position)))
+            .map(|(position, entity)| {
+                let spans = Spans::new(entity);
+                let context = KeyContext { entity: entity.clone(), spans, limits };
+                EntityStore::new(context, layout.attribute_offset(position))
+            })
             .collect();
-        Self { layout, entities }
+        Self { layout, entities, epoch: AtomicU32::new(0) }
     }
 
     /// What this store remembers.
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout
+    }
+
+    /// Asks the processor for what `observe` will need, so that it need not wait for each key in turn. Changes nothing; worth it
+    /// when the store is larger than the processor's caches. Best called some microseconds ahead, outside any lock.
+    pub fn prefetch(&self, attempt: &Attempt) {
+        let shards: SmallVec<[(&EntityStore, Key); PREFETCH_MAX]> = self
+            .entities
+            .iter()
+            .zip(&attempt.keys)
+            .filter_map(|(entity, key)| key.map(|key| (entity, key)))
+            .take(PREFETCH_MAX)
+            .collect();
+        // Three waves: each needs what the one before has brought.
+        for (entity, key) in &shards {
+            prefetch(entity.shard(*key));
+        }
+        for (entity, key) in &shards {
+            if let Some(home) = entity.shard(*key).lock().home(*key) {
+                prefetch(home);
+            }
+        }
+        for (entity, key) in &shards {
+            match entity.shard(*key).lock().first_candidate(*key) {
+                Some(Held::Block(block)) => prefetch_bytes(block),
+                Some(Held::Busy(busy)) => prefetch(&**busy),
+                None => {}
+            }
+        }
     }
 
     /// Reads `plan` as of the attempt and, with `Presence::Add`, adds it: at each key in one step that no other can
@@ -81,9 +130,18 @@ impl WindowStore {
                 continue;
             };
             observed.keys += 1;
-            let (added, late) = entity.observe(plan, key, event, attempt, presence, out);
-            observed.added += u32::from(added);
-            observed.late += u32::from(late);
+            let present = Present {
+                event,
+                attributes: entity.attributes(attempt),
+                is_repeat: presence == Presence::Counted,
+            };
+            if presence == Presence::Add {
+                let change = self.add_to(entity, key, &present, Some((plan, &mut *out)));
+                observed.added += u32::from(change.is_added);
+                observed.late += u32::from(change.is_late);
+            } else {
+                observed.late += u32::from(entity.read(key, &present, plan, out));
+            }
         }
         for plan in plan.entities().iter().skip(self.entities.len()) {
             plan.write_missing(out);
@@ -97,12 +155,23 @@ impl WindowStore {
         let event = attempt.event();
         for (position, entity) in self.entities.iter().enumerate() {
             if let Some(key) = attempt.key(position) {
-                let present = entity.present(event, attempt);
-                entity.change(key, event.at, |profile| {
-                    profile.add_attempt(&present, attempt.located(), entity.spans)
-                });
+                let present = Present { event, attributes: entity.attributes(attempt), is_repeat: false };
+                self.add_to(entity, key, &present, None);
             }
         }
+    }
+
+    fn add_to(
+        &self,
+        entity: &EntityStore,
+        key: Key,
+        present: &Present<'_>,
+        read: Option<(&EntityPlan, &mut [f64])>,
+    ) -> Change {
+        let values: SmallVec<[u32; 8]> = present.attributes.iter().map(|&value| short_value(value)).collect();
+        let incoming = incoming(present.event, flag::ATTEMPT, &values);
+        let read = read.map(|(plan, out)| (present, plan, out));
+        entity.enter(key, &Entering::Event(incoming), read, &self.epoch)
     }
 
     /// Records how an attempt ended, at its event time. The attempt must be the one that was observed, as its own outcome is
@@ -110,18 +179,26 @@ impl WindowStore {
     pub fn record_outcome(&self, stream: OutcomeStream, attempt: &Attempt) {
         let event = attempt.event();
         for (position, entity) in self.entities.iter().enumerate() {
-            if let Some(key) = attempt.key(position) {
-                entity.change(key, event.at, |profile| profile.add_outcome(stream, event, entity.spans));
+            let streams = entity.context.entity.streams;
+            if let Some(key) = attempt.key(position)
+                && streams.outcomes(stream) != Outcomes::Forgotten
+            {
+                let incoming = incoming(event, 0, &[]);
+                entity.enter(key, &Entering::Outcome(stream, incoming), None, &self.epoch);
             }
         }
     }
 
     /// Records a label at every key of its transaction (by position of the entity), at the time that it became known.
     pub fn record_label(&self, keys: &[Option<Key>], at: EventTime, fraud: bool) {
-        let label = LabelEvent { at: at.unix_millis(), fraud };
+        let flags = flag::LABEL | if fraud { flag::FRAUD } else { 0 };
+        let at = at.unix_millis();
         for (entity, key) in self.entities.iter().zip(keys) {
-            if let Some(key) = *key {
-                entity.change(key, label.at, |profile| profile.add_label(label, entity.spans));
+            if let Some(key) = *key
+                && entity.context.entity.streams.labels
+            {
+                let incoming = Incoming { at, minor: 0, currency: 0, flags, tag: 0, place: None, values: &[] };
+                entity.enter(key, &Entering::Event(incoming), None, &self.epoch);
             }
         }
     }
@@ -133,70 +210,73 @@ impl WindowStore {
     }
 }
 
+fn incoming(event: Event, flags: u8, values: &[u32]) -> Incoming<'_> {
+    let Event { at, minor, currency, tag, place } = event;
+    Incoming { at, minor, currency: currency.position(), flags, tag, place, values }
+}
+
 impl EntityStore {
-    fn new(entity: &EntityLayout, attribute_offset: usize) -> Self {
-        let wanted = (entity.keys_max / KEYS_PER_SHARD_MIN).clamp(1, SHARDS_MAX);
+    fn new(context: KeyContext, attribute_offset: usize) -> Self {
+        let wanted = (context.entity.keys_max / KEYS_PER_SHARD_MIN).clamp(1, SHARDS_MAX);
         let shards = 1_usize << wanted.ilog2();
         Self {
-            shards: (0..shards).map(|_| Mutex::new(Shard::new(entity.keys_max / shards))).collect(),
-            spans: Spans::new(entity),
+            shards: (0..shards).map(|_| Mutex::new(Shard::default())).collect(),
+            keys: AtomicI64::new(0),
+            context,
             attribute_offset,
-            attributes: entity.attributes.len(),
         }
     }
 
-    fn shard(&self, key: Key) -> &Mutex<Shard> {
+    pub(crate) fn shard(&self, key: Key) -> &Mutex<Shard> {
         &self.shards[key.shard_bits() & (self.shards.len() - 1)]
     }
 
-    fn present<'a>(&self, event: Event, attempt: &'a Attempt) -> Present<'a> {
-        Present { event, attributes: attempt.attributes(self.attribute_offset, self.attributes) }
+    fn attributes<'a>(&self, attempt: &'a Attempt) -> &'a [u64] {
+        attempt.attributes(self.attribute_offset, self.context.stride())
     }
 
-    fn change(&self, key: Key, at: i64, change: impl FnOnce(&mut Profile) -> Change) -> Change {
-        self.shard(key).lock().change(key, at, self.attributes, self.spans, change)
-    }
-
-    /// Whether the attempt was added, and whether it is late.
-    fn observe(
+    fn enter(
         &self,
-        plan: &EntityPlan,
         key: Key,
-        event: Event,
-        attempt: &Attempt,
-        presence: Presence,
-        out: &mut [f64],
-    ) -> (bool, bool) {
-        let present = self.present(event, attempt);
-        let location = attempt.located();
-        let read = |profile: &Profile, held: bool, out: &mut [f64]| {
-            if !plan.is_empty() {
-                profile.read(&present, location, held, plan, self.spans, out);
-            }
-        };
-        if presence == Presence::Add {
-            let change = self.change(key, event.at, |profile| {
-                read(profile, false, out);
-                profile.add_attempt(&present, location, self.spans)
-            });
-            return (change.added > 0, change.late > 0);
+        entering: &Entering<'_>,
+        read: Option<(&Present<'_>, &EntityPlan, &mut [f64])>,
+        epoch: &AtomicU32,
+    ) -> Change {
+        let is_full = self.keys_held() >= self.context.entity.keys_max;
+        let mut shard = self.shard(key).lock();
+        shard.begin_epoch(epoch.load(Ordering::Acquire));
+        let change = shard.enter(key, entering, read, is_full, &self.context);
+        if change.keys != 0 {
+            self.keys.fetch_add(change.keys, Ordering::Relaxed);
         }
-        let held = presence == Presence::Counted;
+        change
+    }
+
+    /// Reads without adding. Whether the attempt is late.
+    fn read(&self, key: Key, present: &Present<'_>, plan: &EntityPlan, out: &mut [f64]) -> bool {
         let shard = self.shard(key).lock();
-        if let Some(profile) = shard.peek(key) {
-            read(profile, held, out);
-            (false, profile.is_late(event.at, self.spans))
-        } else {
-            drop(shard);
-            read(&Profile::new(0), held, out);
-            (false, false)
+        match shard.peek(key, present.event.at, &self.context) {
+            Some(held) => {
+                held.read(present, plan, &self.context, out);
+                held.is_late(present.event.at, &self.context)
+            }
+            None => {
+                drop(shard);
+                read_nothing(present, plan, self.context.spans, out);
+                false
+            }
         }
+    }
+
+    fn keys_held(&self) -> usize {
+        usize::try_from(self.keys.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
     fn stats(&self) -> EntityStats {
+        let is_nearly_full = self.keys_held() >= self.context.entity.keys_max / 8 * 7;
         let mut stats = EntityStats::default();
         for shard in &self.shards {
-            stats.merge(shard.lock().stats());
+            stats.merge(shard.lock().stats(is_nearly_full, &self.context));
         }
         stats
     }

@@ -1,0 +1,533 @@
+//! The history of one ordinary key: one run of bytes, so that a visit waits for memory once.
+//!
+//! ```text
+//! header 16 | dictionary 4 x D | words 8 x N | marks 2 x N | values S x N | high 4 x N | places 8 x N | currencies 1 x N
+//! ```
+//!
+//! `N` events in the order of their time; of equal times, the one recorded later stands later. A word is the time, in 40 bits of
+//! milliseconds after the header's base, above the lower 24 bits of the amount. A mark is flags and tag. The `S` attribute
+//! values of an event are positions in the dictionary, from 1; 0 is missing. The last three columns are there only in
+//! blocks that need them: amounts of 2^24 minor units or more, places, a second currency.
+//!
+//! What does not fit (more than 255 events or values, 34 years) is for `busy`.
+
+use crate::window::event::flag;
+use crate::window::place::Place;
+
+/// Most events, and most different values, of one block.
+pub(crate) const BLOCK_EVENTS_MAX: usize = 255;
+
+const HEADER_BYTES: usize = 16;
+const AMOUNT_BITS: u32 = 24;
+const AMOUNT_MASK: u64 = (1 << AMOUNT_BITS) - 1;
+const SPAN_MS_MAX: i64 = (1 << (u64::BITS - AMOUNT_BITS)) - 1;
+const FLAG_BITS: u32 = 5;
+const FLAG_MASK: u16 = (1 << FLAG_BITS) - 1;
+
+/// Columns that a block may have.
+const HIGH_AMOUNTS: u8 = 1;
+const PLACES: u8 = 2;
+const CURRENCIES: u8 = 4;
+
+/// What enters a block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Incoming<'a> {
+    pub(crate) at: i64,
+    pub(crate) minor: i64,
+    /// The position of the currency; of a label it means nothing.
+    pub(crate) currency: u8,
+    pub(crate) flags: u8,
+    pub(crate) tag: u16,
+    pub(crate) place: Option<Place>,
+    /// Short values, 0 where missing; those past the end are missing.
+    pub(crate) values: &'a [u32],
+}
+
+/// The event does not fit a block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Full;
+
+/// How many bytes the allocator spends on so many: sixteen apart up to 128, then four sizes to each doubling.
+const fn size_class(bytes: usize) -> usize {
+    if bytes <= 128 {
+        bytes.next_multiple_of(16)
+    } else {
+        bytes.next_multiple_of(1 << (bytes - 1).ilog2().saturating_sub(2))
+    }
+}
+
+/// How much room there is in a block, and where.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Shape {
+    events_max: usize,
+    values_max: usize,
+    /// Attribute values of an event.
+    stride: usize,
+    columns: u8,
+}
+
+impl Shape {
+    const fn event_bytes(stride: usize, columns: u8) -> usize {
+        10 + stride
+            + if columns & HIGH_AMOUNTS == 0 { 0 } else { 4 }
+            + if columns & PLACES == 0 { 0 } else { 8 }
+            + if columns & CURRENCIES == 0 { 0 } else { 1 }
+    }
+
+    /// The smallest block for so many events and values, with the rest of its size given to events.
+    fn fitting(events: usize, values: usize, stride: usize, columns: u8) -> Self {
+        let event_bytes = Self::event_bytes(stride, columns);
+        let bytes = HEADER_BYTES + 4 * values + event_bytes * events;
+        let spare = (size_class(bytes) - bytes) / event_bytes;
+        Self { events_max: (events + spare).min(BLOCK_EVENTS_MAX), values_max: values, stride, columns }
+    }
+
+    const fn bytes(self) -> usize {
+        HEADER_BYTES
+            + 4 * self.values_max
+            + Self::event_bytes(self.stride, self.columns) * self.events_max
+    }
+
+    const fn words_at(self) -> usize {
+        HEADER_BYTES + 4 * self.values_max
+    }
+
+    const fn marks_at(self) -> usize {
+        self.words_at() + 8 * self.events_max
+    }
+
+    const fn values_at(self) -> usize {
+        self.marks_at() + 2 * self.events_max
+    }
+
+    const fn high_at(self) -> usize {
+        self.values_at() + self.stride * self.events_max
+    }
+
+    const fn places_at(self) -> usize {
+        self.high_at() + if self.columns & HIGH_AMOUNTS == 0 { 0 } else { 4 * self.events_max }
+    }
+
+    const fn currencies_at(self) -> usize {
+        self.places_at() + if self.columns & PLACES == 0 { 0 } else { 8 * self.events_max }
+    }
+
+    /// Every column as (where it begins, bytes of one event), in this order: words, marks, values, high, places, currencies.
+    const fn column_places(self) -> [(usize, usize); 6] {
+        [
+            (self.words_at(), 8),
+            (self.marks_at(), 2),
+            (self.values_at(), self.stride),
+            (self.high_at(), if self.columns & HIGH_AMOUNTS == 0 { 0 } else { 4 }),
+            (self.places_at(), if self.columns & PLACES == 0 { 0 } else { 8 }),
+            (self.currencies_at(), if self.columns & CURRENCIES == 0 { 0 } else { 1 }),
+        ]
+    }
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let mut out = [0; N];
+    if let Some(found) = bytes.get(at..at + N) {
+        out.copy_from_slice(found);
+    }
+    out
+}
+
+/// Reads one block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View<'a> {
+    bytes: &'a [u8],
+    shape: Shape,
+    base: i64,
+    len: usize,
+}
+
+impl<'a> View<'a> {
+    /// Of a block whose events have `stride` attribute values.
+    pub(crate) fn new(bytes: &'a [u8], stride: usize) -> Self {
+        let [_, _, _, _, base @ .., columns, _, len, events_max, _, values_max]: [u8; 16] = array(bytes, 0);
+        let [b0, b1, b2, b3, b4, b5] = base;
+        Self {
+            bytes,
+            shape: Shape {
+                events_max: events_max.into(),
+                values_max: values_max.into(),
+                stride,
+                columns,
+            },
+            base: i64::from_le_bytes([b0, b1, b2, b3, b4, b5, 0, 0]),
+            len: len.into(),
+        }
+    }
+
+    /// What the block's key is known by.
+    pub(crate) fn check_bits(self) -> u32 {
+        u32::from_le_bytes(array(self.bytes, 0))
+    }
+
+    /// The time before which nothing was seen.
+    pub(crate) const fn first_at(self) -> i64 {
+        self.base
+    }
+
+    pub(crate) const fn len(self) -> usize {
+        self.len
+    }
+
+    fn word(self, event: usize) -> u64 {
+        u64::from_le_bytes(array(self.bytes, self.shape.words_at() + 8 * event))
+    }
+
+    fn mark(self, event: usize) -> u16 {
+        u16::from_le_bytes(array(self.bytes, self.shape.marks_at() + 2 * event))
+    }
+
+    pub(crate) fn at(self, event: usize) -> i64 {
+        self.base + (self.word(event) >> AMOUNT_BITS).cast_signed()
+    }
+
+    pub(crate) fn minor(self, event: usize) -> i64 {
+        let low = self.word(event) & AMOUNT_MASK;
+        if self.shape.columns & HIGH_AMOUNTS == 0 {
+            return low.cast_signed();
+        }
+        let high = u32::from_le_bytes(array(self.bytes, self.shape.high_at() + 4 * event));
+        (u64::from(high) << AMOUNT_BITS | low).cast_signed()
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the flags are the lowest bits")]
+    pub(crate) fn flags(self, event: usize) -> u8 {
+        (self.mark(event) & FLAG_MASK) as u8
+    }
+
+    pub(crate) fn tag(self, event: usize) -> u16 {
+        self.mark(event) >> FLAG_BITS
+    }
+
+    /// The position of a currency, as the block knows it.
+    pub(crate) fn currency(self, event: usize) -> u8 {
+        let [main] = array(self.bytes, 11);
+        if self.shape.columns & CURRENCIES == 0 {
+            return main;
+        }
+        let [currency] = array(self.bytes, self.shape.currencies_at() + event);
+        currency
+    }
+
+    pub(crate) fn place(self, event: usize) -> Option<Place> {
+        if self.shape.columns & PLACES == 0 {
+            return None;
+        }
+        Place::from_bits(u64::from_le_bytes(array(self.bytes, self.shape.places_at() + 8 * event)))
+    }
+
+    /// Whether any event may have a place.
+    pub(crate) const fn has_places(self) -> bool {
+        self.shape.columns & PLACES != 0
+    }
+
+    /// The attribute values of an event, as positions in the dictionary from 1.
+    pub(crate) fn values(self, event: usize) -> &'a [u8] {
+        let from = self.shape.values_at() + self.shape.stride * event;
+        self.bytes.get(from..from + self.shape.stride).unwrap_or(&[])
+    }
+
+    fn dictionary_len(self) -> usize {
+        let [len] = array(self.bytes, 14);
+        usize::from(len)
+    }
+
+    /// The value at a position of the dictionary, from 1; 0 for 0.
+    pub(crate) fn dictionary(self, position: u8) -> u32 {
+        match usize::from(position) {
+            0 => 0,
+            position => u32::from_le_bytes(array(self.bytes, HEADER_BYTES + 4 * (position - 1))),
+        }
+    }
+
+    /// The position of a value in the dictionary.
+    #[expect(clippy::cast_possible_truncation, reason = "a dictionary has at most 255 values")]
+    pub(crate) fn find_value(self, value: u32) -> Option<u8> {
+        let words = self.bytes.get(HEADER_BYTES..HEADER_BYTES + 4 * self.dictionary_len())?;
+        let is_it = |word: &[u8]| word == value.to_le_bytes();
+        words.chunks_exact(4).position(is_it).map(|position| (position + 1) as u8)
+    }
+
+    /// The time of the latest event of any kind.
+    pub(crate) fn last_at(self) -> i64 {
+        self.len.checked_sub(1).map_or(self.base, |last| self.at(last))
+    }
+
+    /// The time of the latest attempt.
+    pub(crate) fn newest_attempt_at(self) -> Option<i64> {
+        (0..self.len).rev().find(|&event| self.flags(event) & flag::ATTEMPT != 0).map(|event| self.at(event))
+    }
+
+    /// How many events are at or before `at`.
+    pub(crate) fn count_until(self, at: i64) -> usize {
+        let mut count = self.len;
+        while count > 0 && self.at(count - 1) > at {
+            count -= 1;
+        }
+        count
+    }
+
+    /// An event that no other can be told from: of that time, amount, currency and tag, with one of these flags.
+    pub(crate) fn find(self, at: i64, minor: i64, currency: u8, tag: u16, flags: u8) -> Option<usize> {
+        let mut event = self.count_until(at);
+        while event > 0 && self.at(event - 1) == at {
+            event -= 1;
+            if self.tag(event) == tag
+                && self.flags(event) & flags != 0
+                && self.minor(event) == minor
+                && self.currency(event) == currency
+            {
+                return Some(event);
+            }
+        }
+        None
+    }
+
+    /// The event as it entered, with its values in `values`.
+    pub(crate) fn event<'v>(self, event: usize, values: &'v mut Vec<u32>) -> Incoming<'v> {
+        values.clear();
+        values.extend(self.values(event).iter().map(|&position| self.dictionary(position)));
+        Incoming {
+            at: self.at(event),
+            minor: self.minor(event),
+            currency: self.currency(event),
+            flags: self.flags(event),
+            tag: self.tag(event),
+            place: self.place(event),
+            values,
+        }
+    }
+}
+
+/// An empty block for a key, with room for its first event.
+pub(crate) fn new_block(check_bits: u32, first: &Incoming<'_>, stride: usize) -> Box<[u8]> {
+    let values = first.values.iter().filter(|&&value| value != 0).count();
+    let shape = Shape::fitting(1, values, stride, columns_for(first, first.currency));
+    let mut bytes = vec![0; shape.bytes()].into_boxed_slice();
+    bytes[..4].copy_from_slice(&check_bits.to_le_bytes());
+    bytes[4..10].copy_from_slice(&first.at.to_le_bytes()[..6]);
+    bytes[11] = first.currency;
+    write_shape(&mut bytes, shape);
+    bytes
+}
+
+const fn columns_for(incoming: &Incoming<'_>, main_currency: u8) -> u8 {
+    (if incoming.minor.cast_unsigned() > AMOUNT_MASK { HIGH_AMOUNTS } else { 0 })
+        | (if incoming.place.is_some() { PLACES } else { 0 })
+        | (if incoming.currency == main_currency || incoming.flags & flag::LABEL != 0 { 0 } else { CURRENCIES })
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "both bounds are below 256")]
+fn write_shape(bytes: &mut [u8], shape: Shape) {
+    bytes[10] = shape.columns;
+    bytes[13] = shape.events_max as u8;
+    bytes[15] = shape.values_max as u8;
+}
+
+/// Adds flags to an event.
+pub(crate) fn add_flags(bytes: &mut [u8], stride: usize, event: usize, flags: u8) {
+    let view = View::new(bytes, stride);
+    let (at, mark) = (view.shape.marks_at() + 2 * event, view.mark(event) | u16::from(flags));
+    bytes[at..at + 2].copy_from_slice(&mark.to_le_bytes());
+}
+
+/// Inserts after all events of the same or an earlier time. Gives how many old events went meanwhile: when there is no room, those
+/// at or before `expired_until` go, except the latest attempt and the latest place among them. On `Full` nothing
+/// has changed but that.
+pub(crate) fn insert(
+    block: &mut Box<[u8]>,
+    stride: usize,
+    events_max: usize,
+    expired_until: i64,
+    incoming: &Incoming<'_>,
+) -> Result<usize, (usize, Full)> {
+    let view = View::new(block, stride);
+    let mut expired = 0;
+    if !has_room(view, incoming) {
+        let kept = kept_after(view, expired_until);
+        if kept.len() < view.len() {
+            expired = view.len() - kept.len();
+            *block = with_events(view, &kept);
+        }
+        grow(block, stride, events_max, incoming).map_err(|full| (expired, full))?;
+    }
+    let view = View::new(block, stride);
+    if incoming.at < view.base && !rebase(block, stride, incoming.at) {
+        return Err((expired, Full));
+    }
+    if incoming.at - View::new(block, stride).base > SPAN_MS_MAX {
+        return Err((expired, Full));
+    }
+    put(block, stride, incoming);
+    Ok(expired)
+}
+
+/// The different values of an event that a block does not know yet.
+fn new_values(view: View<'_>, incoming: &Incoming<'_>) -> usize {
+    let values = incoming.values.iter().enumerate();
+    values
+        .filter(|&(position, value)| {
+            *value != 0
+                && !incoming.values[..position].contains(value)
+                && view.find_value(*value).is_none()
+        })
+        .count()
+}
+
+fn columns_with(view: View<'_>, incoming: &Incoming<'_>) -> u8 {
+    let [main] = array(view.bytes, 11);
+    view.shape.columns | columns_for(incoming, main)
+}
+
+fn has_room(view: View<'_>, incoming: &Incoming<'_>) -> bool {
+    view.len < view.shape.events_max
+        && columns_with(view, incoming) == view.shape.columns
+        && view.dictionary_len() + new_values(view, incoming) <= view.shape.values_max
+}
+
+/// The events that stay when those at or before `until` go.
+fn kept_after(view: View<'_>, until: i64) -> Vec<usize> {
+    let old = view.count_until(until);
+    let latest = |has: &dyn Fn(usize) -> bool| (0..old).rev().find(|&event| has(event));
+    let attempt = latest(&|event| view.flags(event) & flag::ATTEMPT != 0);
+    let place = latest(&|event| view.place(event).is_some());
+    (0..view.len()).filter(|&event| event >= old || Some(event) == attempt || Some(event) == place).collect()
+}
+
+/// The same block with some of its events, and a dictionary of what these need.
+fn with_events(view: View<'_>, kept: &[usize]) -> Box<[u8]> {
+    let mut is_used = [false; BLOCK_EVENTS_MAX + 1];
+    for &event in kept {
+        for &position in view.values(event) {
+            is_used[usize::from(position)] = true;
+        }
+    }
+    let mut renumbered = [0_u8; BLOCK_EVENTS_MAX + 1];
+    let mut words = Vec::new();
+    for position in 1..=u8::MAX {
+        if is_used[usize::from(position)] {
+            words.extend_from_slice(&view.dictionary(position).to_le_bytes());
+            renumbered[usize::from(position)] = u8::try_from(words.len() / 4).unwrap_or(0);
+        }
+    }
+    let shape = Shape { events_max: kept.len(), values_max: words.len() / 4, ..view.shape };
+    let mut bytes = vec![0; shape.bytes()].into_boxed_slice();
+    bytes[..HEADER_BYTES].copy_from_slice(&view.bytes[..HEADER_BYTES]);
+    bytes[HEADER_BYTES..HEADER_BYTES + words.len()].copy_from_slice(&words);
+    write_shape(&mut bytes, shape);
+    bytes[12] = bytes[13];
+    bytes[14] = bytes[15];
+    for ((from, width), (to, _)) in view.shape.column_places().into_iter().zip(shape.column_places()) {
+        for (position, &event) in kept.iter().enumerate() {
+            let (from, to) = (from + width * event, to + width * position);
+            bytes[to..to + width].copy_from_slice(&view.bytes[from..from + width]);
+        }
+    }
+    for value in &mut bytes[shape.values_at()..shape.high_at()] {
+        *value = renumbered[usize::from(*value)];
+    }
+    bytes
+}
+
+/// Makes room for one more event.
+fn grow(
+    block: &mut Box<[u8]>,
+    stride: usize,
+    events_max: usize,
+    incoming: &Incoming<'_>,
+) -> Result<(), Full> {
+    let view = View::new(block, stride);
+    let values = view.dictionary_len() + new_values(view, incoming);
+    if view.len >= events_max.min(BLOCK_EVENTS_MAX) || values > BLOCK_EVENTS_MAX {
+        return Err(Full);
+    }
+    let shape = Shape::fitting(view.len + 1, values, stride, columns_with(view, incoming));
+    let mut bytes = vec![0; shape.bytes()].into_boxed_slice();
+    let dictionary_end = HEADER_BYTES + 4 * view.dictionary_len();
+    bytes[..dictionary_end].copy_from_slice(&view.bytes[..dictionary_end]);
+    write_shape(&mut bytes, shape);
+    let [main] = array(view.bytes, 11);
+    let columns = view.shape.column_places().into_iter().zip(shape.column_places());
+    for (number, ((from, old_width), (to, width))) in columns.enumerate() {
+        if old_width == width {
+            let length = width * view.len;
+            bytes[to..to + length].copy_from_slice(&view.bytes[from..from + length]);
+        } else if number == 4 {
+            let none = Place::to_bits(None).to_le_bytes();
+            bytes[to..to + width * view.len].chunks_exact_mut(width).for_each(|place| place.copy_from_slice(&none));
+        } else if number == 5 {
+            bytes[to..to + view.len].fill(main);
+        }
+    }
+    *block = bytes;
+    Ok(())
+}
+
+/// Counts times from an earlier base; false when one would no longer fit.
+fn rebase(block: &mut [u8], stride: usize, base: i64) -> bool {
+    let view = View::new(block, stride);
+    let (earlier_ms, len, words_at) = (view.base - base, view.len, view.shape.words_at());
+    if view.last_at() - base > SPAN_MS_MAX {
+        return false;
+    }
+    for event in 0..len {
+        let at = words_at + 8 * event;
+        let word = u64::from_le_bytes(array(block, at)) + (earlier_ms.cast_unsigned() << AMOUNT_BITS);
+        block[at..at + 8].copy_from_slice(&word.to_le_bytes());
+    }
+    block[4..10].copy_from_slice(&base.to_le_bytes()[..6]);
+    true
+}
+
+/// Writes an event for which there is room.
+#[expect(clippy::cast_possible_truncation, reason = "each part is cut to its width")]
+fn put(block: &mut [u8], stride: usize, incoming: &Incoming<'_>) {
+    let view = View::new(block, stride);
+    let (len, base, shape) = (view.len, view.base, view.shape);
+    let position = view.count_until(incoming.at);
+    for (column, width) in shape.column_places() {
+        block.copy_within(column + width * position..column + width * len, column + width * (position + 1));
+    }
+    let amount = incoming.minor.cast_unsigned();
+    let word = (incoming.at - base).cast_unsigned() << AMOUNT_BITS | amount & AMOUNT_MASK;
+    let mark = incoming.tag << FLAG_BITS | u16::from(incoming.flags);
+    let mut write = |at: usize, width: usize, from: &[u8]| {
+        block[at + width * position..at + width * (position + 1)].copy_from_slice(from);
+    };
+    write(shape.words_at(), 8, &word.to_le_bytes());
+    write(shape.marks_at(), 2, &mark.to_le_bytes());
+    if shape.columns & HIGH_AMOUNTS != 0 {
+        write(shape.high_at(), 4, &((amount >> AMOUNT_BITS) as u32).to_le_bytes());
+    }
+    if shape.columns & PLACES != 0 {
+        write(shape.places_at(), 8, &Place::to_bits(incoming.place).to_le_bytes());
+    }
+    if shape.columns & CURRENCIES != 0 {
+        write(shape.currencies_at(), 1, &[incoming.currency]);
+    }
+    for attribute in 0..stride {
+        let value = incoming.values.get(attribute).copied().unwrap_or(0);
+        block[shape.values_at() + stride * position + attribute] = position_of(block, stride, value);
+    }
+    block[12] = (len + 1) as u8;
+}
+
+/// The position of a value in the dictionary, where it is added when it is new.
+fn position_of(block: &mut [u8], stride: usize, value: u32) -> u8 {
+    if value == 0 {
+        return 0;
+    }
+    let view = View::new(block, stride);
+    if let Some(position) = view.find_value(value) {
+        return position;
+    }
+    let at = HEADER_BYTES + 4 * view.dictionary_len();
+    block[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    block[14] += 1;
+    block[14]
+}

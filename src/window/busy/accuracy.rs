@@ -1,0 +1,1 @@
+//! How far busy keys are from the truth.

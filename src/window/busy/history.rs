@@ -1,0 +1,386 @@
+//! What is held of one busy key.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+use crate::window::block::{Incoming, View};
+use crate::window::busy::groups::{GroupReader, Groups};
+use crate::window::busy::values::Values;
+use crate::window::event::{Event, Present, flag, outcome_flag};
+use crate::window::layout::{EntityLayout, OutcomeStream, Outcomes, Streams, millis};
+use crate::window::limits::Limits;
+use crate::window::place::Place;
+use crate::window::plan::EntityPlan;
+use crate::window::read::{Since, write_since};
+use crate::window::spans::Spans;
+use crate::window::tally::Tally;
+
+/// The history of a busy key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Busy {
+    check_bits: u32,
+    first_at: i64,
+    /// The latest event of any kind.
+    last_at: i64,
+    newest_attempt_at: Option<i64>,
+    lanes: Vec<Lane>,
+    labels: Option<Groups>,
+    /// By attribute.
+    values: Box<[Values]>,
+    /// The newest transactions, in the order of their time: attempts, and outcomes whose attempts are not held.
+    recent: VecDeque<Recent>,
+    /// Whether any has left `recent`.
+    recent_is_cut: bool,
+    /// The newest places, in the order of their time.
+    places: VecDeque<(i64, Place)>,
+}
+
+/// The transactions in one currency.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Lane {
+    currency: u8,
+    attempts: Groups,
+    approved: Option<Groups>,
+    declined: Option<Groups>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Recent {
+    at: i64,
+    minor: i64,
+    tag: u16,
+    flags: u8,
+    currency: u8,
+}
+
+impl Recent {
+    const fn is_attempt(&self) -> bool {
+        self.flags & flag::ATTEMPT != 0
+    }
+}
+
+/// Where an attempt falls among the events of a busy key.
+struct Seen<'a> {
+    busy: &'a Busy,
+    at: i64,
+    end: usize,
+    /// Its own event, when it is a repeat.
+    own: Option<usize>,
+    /// Whether its own event is counted, known by itself or not.
+    holds_own: bool,
+    floor: i64,
+}
+
+impl Busy {
+    /// All that a block knows.
+    pub(crate) fn of_block(view: View<'_>, entity: &EntityLayout, spans: Spans, limits: &Limits) -> Self {
+        let attributes = entity.attributes.iter();
+        let mut busy = Self {
+            check_bits: view.check_bits(),
+            first_at: view.first_at(),
+            last_at: view.last_at(),
+            newest_attempt_at: None,
+            lanes: Vec::new(),
+            labels: entity.streams.labels.then(|| Groups::new(false, true)),
+            values: attributes
+                .map(|attribute| Values::new(limits.values_max, millis(attribute.longest_window)))
+                .collect(),
+            recent: VecDeque::new(),
+            recent_is_cut: false,
+            places: VecDeque::new(),
+        };
+        let mut values = Vec::new();
+        for event in 0..view.len() {
+            busy.add(&view.event(event, &mut values), entity.streams, spans, limits);
+        }
+        busy
+    }
+
+    pub(crate) const fn check_bits(&self) -> u32 {
+        self.check_bits
+    }
+
+    pub(crate) const fn last_at(&self) -> i64 {
+        self.last_at
+    }
+
+    pub(crate) const fn newest_attempt_at(&self) -> Option<i64> {
+        self.newest_attempt_at
+    }
+
+    fn floor(&self, spans: Spans) -> i64 {
+        self.newest_attempt_at.map_or(i64::MIN, |newest| newest - spans.retention_ms())
+    }
+
+    fn lane(&mut self, currency: u8, streams: Streams) -> &mut Lane {
+        let position = self.lanes.iter().position(|lane| lane.currency == currency).unwrap_or_else(|| {
+            let kept = |outcomes| match outcomes {
+                Outcomes::Forgotten => None,
+                Outcomes::Counted => Some(Groups::new(false, false)),
+                Outcomes::WithAmounts => Some(Groups::new(true, false)),
+            };
+            self.lanes.push(Lane {
+                currency,
+                attempts: Groups::new(true, false),
+                approved: kept(streams.approved),
+                declined: kept(streams.declined),
+            });
+            self.lanes.len() - 1
+        });
+        &mut self.lanes[position]
+    }
+
+    /// Adds an event.
+    pub(crate) fn add(&mut self, incoming: &Incoming<'_>, streams: Streams, spans: Spans, limits: &Limits) {
+        let &Incoming { at, minor, flags, .. } = incoming;
+        self.first_at = self.first_at.min(at);
+        self.last_at = self.last_at.max(at);
+        if flags & flag::LABEL != 0 {
+            let floor = self.floor(spans);
+            if let Some(labels) = &mut self.labels {
+                labels.add(at, 0, flags & flag::FRAUD != 0, floor, limits);
+            }
+            return;
+        }
+        if flags & flag::ATTEMPT != 0 {
+            self.newest_attempt_at = self.newest_attempt_at.max(Some(at));
+            let floor = self.floor(spans);
+            self.lane(incoming.currency, streams).attempts.add(at, minor, false, floor, limits);
+            for (values, &value) in self.values.iter_mut().zip(incoming.values) {
+                if value != 0 {
+                    values.add(value, at);
+                }
+            }
+        }
+        self.remember(incoming, limits);
+        for stream in [OutcomeStream::Approved, OutcomeStream::Declined] {
+            if flags & outcome_flag(stream) != 0 {
+                self.add_to_stream(stream, incoming, streams, spans, limits);
+            }
+        }
+    }
+
+    fn remember(&mut self, incoming: &Incoming<'_>, limits: &Limits) {
+        let recent = Recent {
+            at: incoming.at,
+            minor: incoming.minor,
+            tag: incoming.tag,
+            flags: incoming.flags,
+            currency: incoming.currency,
+        };
+        let position = self.recent.partition_point(|known| known.at <= recent.at);
+        self.recent.insert(position, recent);
+        if self.recent.len() > limits.recent_attempts {
+            self.recent.pop_front();
+            self.recent_is_cut = true;
+        }
+        if let Some(place) = incoming.place {
+            let position = self.places.partition_point(|&(known, _)| known <= recent.at);
+            self.places.insert(position, (recent.at, place));
+            if self.places.len() > limits.recent_places {
+                self.places.pop_front();
+            }
+        }
+    }
+
+    /// Records how a transaction ended.
+    pub(crate) fn add_outcome(
+        &mut self,
+        stream: OutcomeStream,
+        incoming: &Incoming<'_>,
+        streams: Streams,
+        spans: Spans,
+        limits: &Limits,
+    ) {
+        self.last_at = self.last_at.max(incoming.at);
+        self.first_at = self.first_at.min(incoming.at);
+        let currency = incoming.currency;
+        match self.find_recent(incoming.at, incoming.minor, currency, incoming.tag) {
+            Some(own) => self.recent[own].flags |= outcome_flag(stream),
+            None => {
+                let alone = Incoming { flags: outcome_flag(stream), place: None, ..*incoming };
+                self.remember(&alone, limits);
+            }
+        }
+        self.add_to_stream(stream, incoming, streams, spans, limits);
+    }
+
+    fn add_to_stream(
+        &mut self,
+        stream: OutcomeStream,
+        incoming: &Incoming<'_>,
+        streams: Streams,
+        spans: Spans,
+        limits: &Limits,
+    ) {
+        let floor = self.floor(spans);
+        let lane = self.lane(incoming.currency, streams);
+        let groups = match stream {
+            OutcomeStream::Approved => &mut lane.approved,
+            OutcomeStream::Declined => &mut lane.declined,
+        };
+        if let Some(groups) = groups {
+            groups.add(incoming.at, incoming.minor, false, floor, limits);
+        }
+    }
+
+    fn find_recent(&self, at: i64, minor: i64, currency: u8, tag: u16) -> Option<usize> {
+        let end = self.recent.partition_point(|known| known.at <= at);
+        (0..end).rev().take_while(|&event| self.recent[event].at == at).find(|&event| {
+            let known = self.recent[event];
+            (known.minor, known.currency, known.tag) == (minor, currency, tag)
+        })
+    }
+
+    /// Reads as of the present attempt.
+    pub(crate) fn read(&self, present: &Present<'_>, plan: &EntityPlan, spans: Spans, out: &mut [f64]) {
+        let seen = Seen::new(self, present, spans);
+        if !plan.windows.is_empty() {
+            seen.read_windows(present, plan, out);
+        }
+        if plan.since.is_empty() {
+            return;
+        }
+        let since = Since {
+            first_at: Some(self.first_at),
+            last_at: seen.last_attempt_at(present.is_repeat),
+            last_place: if plan.located { seen.last_place(present) } else { None },
+            attempts: &|| seen.attempts(),
+        };
+        write_since(plan, present.event, spans, &since, out);
+    }
+}
+
+/// The readers of one currency.
+struct LaneReaders<'a> {
+    is_present: bool,
+    attempts: GroupReader<'a>,
+    approved: Option<GroupReader<'a>>,
+    declined: Option<GroupReader<'a>>,
+}
+
+impl<'a> Seen<'a> {
+    fn new(busy: &'a Busy, present: &Present<'_>, spans: Spans) -> Self {
+        let Event { at, minor, currency, tag, .. } = present.event;
+        let floor = busy.floor(spans);
+        let own = if present.is_repeat && at > floor {
+            busy.find_recent(at, minor, currency.position(), tag)
+        } else {
+            None
+        };
+        // A repeat that is older than all that is known by itself was added earlier: so it is in a group.
+        let is_older = busy.recent_is_cut && busy.recent.front().is_some_and(|oldest| at <= oldest.at);
+        let own_is_attempt = own.is_some_and(|own| busy.recent[own].is_attempt());
+        let holds_own = own_is_attempt || (present.is_repeat && own.is_none() && is_older && at > floor);
+        let end = busy.recent.partition_point(|known| known.at <= at);
+        Self { busy, at, end, own, holds_own, floor }
+    }
+
+    fn read_windows(&self, present: &Present<'_>, plan: &EntityPlan, out: &mut [f64]) {
+        let Event { at, minor, currency, .. } = present.event;
+        let own_flags = self.own.map_or(0, |own| self.busy.recent[own].flags);
+        let mut readers: SmallVec<[LaneReaders<'_>; 2]> = self
+            .busy
+            .lanes
+            .iter()
+            .map(|lane| {
+                let is_present = lane.currency == currency.position();
+                let own = |flag| (is_present && own_flags & flag != 0).then_some(minor);
+                let outcome = |groups: &'a Option<Groups>, flag| {
+                    groups.as_ref().map(|groups| groups.reader(at, own(flag)))
+                };
+                LaneReaders {
+                    is_present,
+                    attempts: lane.attempts.reader(at, None),
+                    approved: outcome(&lane.approved, flag::APPROVED),
+                    declined: outcome(&lane.declined, flag::DECLINED),
+                }
+            })
+            .collect();
+        let mut labels = self.busy.labels.as_ref().map(|groups| groups.reader(at, None));
+        for window in &plan.windows {
+            let start = (at - window.window_ms).max(self.floor);
+            let mut tally = Tally::new(plan.attributes.len());
+            let extremes = window.needs.extremes;
+            for lane in &mut readers {
+                let attempts = lane.attempts.window(start, extremes);
+                tally.attempts += attempts.count;
+                if lane.is_present {
+                    tally.earlier = attempts.amounts;
+                    if self.holds_own {
+                        tally.attempts -= u64::from(attempts.count > 0);
+                        tally.earlier.take_out(minor);
+                    }
+                }
+                for (reader, tally, flag) in [
+                    (&mut lane.approved, &mut tally.approved, flag::APPROVED),
+                    (&mut lane.declined, &mut tally.declined, flag::DECLINED),
+                ] {
+                    let Some(reader) = reader else { continue };
+                    let outcomes = reader.window(start, extremes);
+                    tally.count += outcomes.count;
+                    if lane.is_present {
+                        tally.amounts = outcomes.amounts;
+                        if own_flags & flag != 0 {
+                            tally.count -= u64::from(outcomes.count > 0);
+                            tally.amounts.take_out(minor);
+                        }
+                    }
+                }
+            }
+            if let Some(labels) = &mut labels {
+                let labels = labels.window(start, false);
+                (tally.labels, tally.frauds) = (labels.count, labels.marked);
+            }
+            let attributes = plan.attributes[..window.needs.attributes].iter().map(|&it| usize::from(it));
+            for (distinct, attribute) in tally.distinct.iter_mut().zip(attributes) {
+                let value = present.value(attribute);
+                *distinct = self.busy.values.get(attribute).map_or(0, |values| values.count(start, at, value));
+            }
+            tally.write(window, minor, currency, out);
+        }
+    }
+
+    /// Earlier attempts that are known by themselves and still count, the newest first, as (time, amount, currency).
+    fn attempts(&self) -> impl Iterator<Item = (i64, i64, u8)> + '_ {
+        let events = (0..self.end).rev().filter(|&event| Some(event) != self.own);
+        events
+            .map(|event| &self.busy.recent[event])
+            .take_while(|recent| recent.at > self.floor)
+            .filter(|recent| recent.is_attempt())
+            .map(|recent| (recent.at, recent.minor, recent.currency))
+    }
+
+    /// The time of the latest earlier attempt. Of those that no longer count, only the latest is known.
+    fn last_attempt_at(&self, is_repeat: bool) -> Option<i64> {
+        let recent = &self.busy.recent;
+        let is_other = |&event: &usize| Some(event) != self.own && recent[event].is_attempt();
+        let Some(last) = (0..self.end).rev().find(is_other) else {
+            let lanes = self.busy.lanes.iter();
+            return lanes.filter_map(|lane| lane.attempts.last_at(self.at - 1)).max();
+        };
+        if recent[last].at > self.floor {
+            return Some(recent[last].at);
+        }
+        let may_be_own = is_repeat && self.own.is_none() && recent[last].at == self.at;
+        let gone = recent.partition_point(|known| known.at <= self.floor);
+        let latest_gone = (0..gone).rev().find(|&event| recent[event].is_attempt());
+        (latest_gone == Some(last) && !may_be_own).then_some(recent[last].at)
+    }
+
+    /// The latest earlier place.
+    fn last_place(&self, present: &Present<'_>) -> Option<(i64, Place)> {
+        let own = present.event.place.filter(|_| self.own.is_some()).map(|place| (self.at, place));
+        let places = &self.busy.places;
+        let end = places.partition_point(|&(at, _)| at <= self.at);
+        let own = own.and_then(|own| (0..end).rev().find(|&position| places[position] == own));
+        let last = (0..end).rev().find(|&position| Some(position) != own)?;
+        let (at, place) = places[last];
+        let latest_gone = places.partition_point(|&(at, _)| at <= self.floor).checked_sub(1);
+        let may_be_own = present.is_repeat && (at, Some(place)) == (self.at, present.event.place);
+        let is_known = at > self.floor || (latest_gone == Some(last) && !may_be_own);
+        is_known.then_some((at, place))
+    }
+}

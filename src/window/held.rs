@@ -1,0 +1,173 @@
+//! The history of one key, ordinary or busy.
+
+use crate::window::block::{self, Incoming, View};
+use crate::window::busy::history::Busy;
+use crate::window::event::{Present, flag, outcome_flag};
+use crate::window::layout::{EntityLayout, OutcomeStream};
+use crate::window::limits::Limits;
+use crate::window::plan::EntityPlan;
+use crate::window::read::read_block;
+use crate::window::spans::Spans;
+
+/// What is the same for every key of one entity.
+#[derive(Debug)]
+pub(crate) struct KeyContext {
+    pub(crate) entity: EntityLayout,
+    pub(crate) spans: Spans,
+    pub(crate) limits: Limits,
+}
+
+impl KeyContext {
+    pub(crate) const fn stride(&self) -> usize {
+        self.entity.attributes.len()
+    }
+}
+
+/// The history of one key.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Held {
+    /// Of an ordinary key; empty stands for no key.
+    Block(Box<[u8]>),
+    /// Of a busy one.
+    Busy(Box<Busy>),
+}
+
+/// How the number of events in blocks changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Added {
+    pub(crate) added: u64,
+    pub(crate) expired: u64,
+    /// The key has become busy.
+    pub(crate) is_promoted: bool,
+}
+
+impl Held {
+    /// No key.
+    pub(crate) fn nothing() -> Self {
+        Self::Block(Box::default())
+    }
+
+    pub(crate) fn is_nothing(&self) -> bool {
+        matches!(self, Self::Block(block) if block.is_empty())
+    }
+
+    /// A key that is first seen with this event.
+    pub(crate) fn first(check_bits: u32, incoming: &Incoming<'_>, context: &KeyContext) -> Self {
+        let mut held = Self::Block(block::new_block(check_bits, incoming, context.stride()));
+        held.add(incoming, context);
+        held
+    }
+
+    pub(crate) fn check_bits(&self, context: &KeyContext) -> u32 {
+        match self {
+            Self::Block(block) => View::new(block, context.stride()).check_bits(),
+            Self::Busy(busy) => busy.check_bits(),
+        }
+    }
+
+    /// The time of the latest event of any kind.
+    pub(crate) fn last_at(&self, context: &KeyContext) -> i64 {
+        match self {
+            Self::Block(block) => View::new(block, context.stride()).last_at(),
+            Self::Busy(busy) => busy.last_at(),
+        }
+    }
+
+    fn newest_attempt_at(&self, context: &KeyContext) -> Option<i64> {
+        match self {
+            Self::Block(block) => View::new(block, context.stride()).newest_attempt_at(),
+            Self::Busy(busy) => busy.newest_attempt_at(),
+        }
+    }
+
+    /// Events known by themselves in a block.
+    pub(crate) fn events(&self, context: &KeyContext) -> u64 {
+        match self {
+            Self::Block(block) => View::new(block, context.stride()).len() as u64,
+            Self::Busy(_) => 0,
+        }
+    }
+
+    /// Whether an event at that time is more than the longest window behind the newest attempt.
+    pub(crate) fn is_late(&self, at: i64, context: &KeyContext) -> bool {
+        self.newest_attempt_at(context).is_some_and(|newest| newest - at > context.spans.longest_ms)
+    }
+
+    /// Whether so much time has passed that the key counts as never seen.
+    pub(crate) fn is_forgotten(&self, at: i64, context: &KeyContext) -> bool {
+        at - self.last_at(context) > context.spans.forgotten_after_ms()
+    }
+
+    /// Reads as of the present attempt.
+    pub(crate) fn read(&self, present: &Present<'_>, plan: &EntityPlan, context: &KeyContext, out: &mut [f64]) {
+        match self {
+            Self::Block(block) => {
+                read_block(View::new(block, context.stride()), present, plan, context.spans, out);
+            }
+            Self::Busy(busy) => busy.read(present, plan, context.spans, out),
+        }
+    }
+
+    /// Adds an event, which is not late.
+    pub(crate) fn add(&mut self, incoming: &Incoming<'_>, context: &KeyContext) -> Added {
+        let (stride, limits) = (context.stride(), &context.limits);
+        match self {
+            Self::Busy(busy) => {
+                busy.add(incoming, context.entity.streams, context.spans, limits);
+                Added::default()
+            }
+            Self::Block(block) => {
+                let newest = View::new(block, stride).newest_attempt_at();
+                let newest = if incoming.flags & flag::ATTEMPT == 0 { newest } else { newest.max(Some(incoming.at)) };
+                let until = newest.map_or(i64::MIN, |newest| newest - context.spans.retention_ms());
+                match block::insert(block, stride, limits.block_events_max, until, incoming) {
+                    Ok(expired) => Added { added: 1, expired: expired as u64, is_promoted: false },
+                    Err((expired, block::Full)) => {
+                        let view = View::new(block, stride);
+                        let events = (expired + view.len()) as u64;
+                        let mut busy = Box::new(Busy::of_block(view, &context.entity, context.spans, limits));
+                        busy.add(incoming, context.entity.streams, context.spans, limits);
+                        *self = Self::Busy(busy);
+                        Added { added: 0, expired: events, is_promoted: true }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Records how a transaction ended, which is not late.
+    pub(crate) fn add_outcome(
+        &mut self,
+        stream: OutcomeStream,
+        incoming: &Incoming<'_>,
+        context: &KeyContext,
+    ) -> Added {
+        match self {
+            Self::Busy(busy) => {
+                let (streams, spans) = (context.entity.streams, context.spans);
+                busy.add_outcome(stream, incoming, streams, spans, &context.limits);
+                Added::default()
+            }
+            Self::Block(block) => {
+                let &Incoming { at, minor, currency, tag, .. } = incoming;
+                let view = View::new(block, context.stride());
+                if let Some(own) = view.find(at, minor, currency, tag, flag::ATTEMPT) {
+                    block::add_flags(block, context.stride(), own, outcome_flag(stream));
+                    return Added::default();
+                }
+                // Its attempt is not held, as the key was evicted meanwhile: the outcome stands alone.
+                self.add(&Incoming { flags: outcome_flag(stream), place: None, values: &[], ..*incoming }, context)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_two_words() {
+        assert_eq!(size_of::<Held>(), 16);
+    }
+}

@@ -1,0 +1,270 @@
+//! Reading a block: one pass from the newest event to the oldest answers every window of every stream.
+
+use smallvec::SmallVec;
+
+use crate::domain::money::Currency;
+use crate::window::block::View;
+use crate::window::event::{Event, Present, flag};
+use crate::window::place::Place;
+use crate::window::plan::{EntityPlan, Needs, SinceMeasure, write};
+use crate::window::spans::Spans;
+use crate::window::tally::Tally;
+
+/// Any flag of an event that belongs to a transaction.
+const OF_TRANSACTION: u8 = flag::ATTEMPT | flag::APPROVED | flag::DECLINED;
+
+/// Reads as of the present attempt.
+pub(crate) fn read_block(
+    view: View<'_>,
+    present: &Present<'_>,
+    plan: &EntityPlan,
+    spans: Spans,
+    out: &mut [f64],
+) {
+    let event = present.event;
+    let seen = Seen::new(view, present, spans);
+    if !plan.windows.is_empty() {
+        read_windows(&seen, present, plan, out);
+    }
+    if plan.since.is_empty() {
+        return;
+    }
+    let last_at = seen.last_attempt_at(present.is_repeat);
+    let last_place = if plan.located { seen.last_place(present) } else { None };
+    let first_at = Some(view.first_at());
+    let attempts = || seen.attempts();
+    write_since(plan, event, spans, &Since { first_at, last_at, last_place, attempts: &attempts }, out);
+}
+
+/// Writes what a key never seen has: the present attempt alone.
+pub(crate) fn read_nothing(present: &Present<'_>, plan: &EntityPlan, spans: Spans, out: &mut [f64]) {
+    let Event { minor, currency, .. } = present.event;
+    let mut tally = Tally::new(plan.attributes.len());
+    for (distinct, &attribute) in tally.distinct.iter_mut().zip(&plan.attributes) {
+        *distinct = u64::from(present.value(usize::from(attribute)) != 0);
+    }
+    for window in &plan.windows {
+        tally.write(window, minor, currency, out);
+    }
+    let since = Since { first_at: None, last_at: None, last_place: None, attempts: &std::iter::empty };
+    write_since(plan, present.event, spans, &since, out);
+}
+
+/// What of a block an attempt can see.
+struct Seen<'a> {
+    view: View<'a>,
+    at: i64,
+    /// Events from here on are later than the attempt.
+    end: usize,
+    /// Its own event, when it is a repeat.
+    own: Option<usize>,
+    /// Events at or before this time no longer count; a late attempt could reach them.
+    floor: i64,
+}
+
+impl<'a> Seen<'a> {
+    fn new(view: View<'a>, present: &Present<'_>, spans: Spans) -> Self {
+        let Event { at, minor, currency, tag, .. } = present.event;
+        let floor = view.newest_attempt_at().map_or(i64::MIN, |newest| newest - spans.retention_ms());
+        // What no longer counts may still be there; nothing that is read may depend on that.
+        let own = if present.is_repeat && at > floor {
+            view.find(at, minor, currency.position(), tag, OF_TRANSACTION)
+        } else {
+            None
+        };
+        Self { view, at, end: view.count_until(at), own, floor }
+    }
+
+    /// Earlier attempts that still count, the newest first, as (time, amount, currency).
+    fn attempts(&self) -> impl Iterator<Item = (i64, i64, u8)> + '_ {
+        let events = (0..self.end).rev().filter(|&event| Some(event) != self.own);
+        events
+            .take_while(|&event| self.view.at(event) > self.floor)
+            .filter(|&event| self.view.flags(event) & flag::ATTEMPT != 0)
+            .map(|event| (self.view.at(event), self.view.minor(event), self.view.currency(event)))
+    }
+
+    /// The time of the latest earlier attempt. Of those that no longer count, only the latest is known.
+    fn last_attempt_at(&self, is_repeat: bool) -> Option<i64> {
+        let last = self.latest(|event| self.view.flags(event) & flag::ATTEMPT != 0)?;
+        // Had the repeat's own event gone, the latest one gone at its very time might be itself.
+        let may_be_own = |event: usize| is_repeat && self.own.is_none() && self.view.at(event) == self.at;
+        (self.view.at(last) > self.floor || !may_be_own(last)).then(|| self.view.at(last))
+    }
+
+    /// The latest earlier place.
+    fn last_place(&self, present: &Present<'_>) -> Option<(i64, Place)> {
+        if !self.view.has_places() {
+            return None;
+        }
+        let last = self.latest(|event| self.view.place(event).is_some())?;
+        let (at, place) = (self.view.at(last), self.view.place(last));
+        let may_be_own = present.is_repeat && (at, place) == (self.at, present.event.place);
+        place.filter(|_| at > self.floor || !may_be_own).map(|place| (at, place))
+    }
+
+    /// The latest earlier event that is such, and that is still known.
+    fn latest(&self, is_such: impl Fn(usize) -> bool) -> Option<usize> {
+        let is_other = |event: &usize| Some(*event) != self.own;
+        let found = (0..self.end).rev().filter(is_other).find(|&event| is_such(event))?;
+        if self.view.at(found) > self.floor {
+            return Some(found);
+        }
+        // It is known only if it is the latest of all that no longer count.
+        let gone = self.view.count_until(self.floor);
+        let latest_gone = (0..gone).rev().find(|&event| is_such(event));
+        (latest_gone == Some(found)).then_some(found)
+    }
+}
+
+/// Different values of one attribute, as bits at their positions in the dictionary, and whether the present value is none of them.
+#[derive(Clone, Copy, Default)]
+struct Values {
+    bits: [u64; 4],
+    new: u64,
+}
+
+impl Values {
+    /// Position 0 is a missing value and counts for nothing; there is no 256th, so its bit is free for that.
+    fn add(&mut self, position: u8) {
+        let bit = position.wrapping_sub(1);
+        self.bits[usize::from(bit >> 6)] |= 1 << (bit & 63);
+    }
+
+    fn count(&self) -> u64 {
+        let [a, b, c, d] = self.bits;
+        let ones = a.count_ones() + b.count_ones() + c.count_ones() + (d << 1).count_ones();
+        u64::from(ones) + self.new
+    }
+}
+
+fn read_windows(seen: &Seen<'_>, present: &Present<'_>, plan: &EntityPlan, out: &mut [f64]) {
+    let view = seen.view;
+    let Event { at, minor, currency, .. } = present.event;
+    let mut tally = Tally::new(plan.attributes.len());
+    let mut values: SmallVec<[Values; 8]> = SmallVec::from_elem(Values::default(), plan.attributes.len());
+    for (values, &attribute) in values.iter_mut().zip(&plan.attributes) {
+        match present.value(usize::from(attribute)) {
+            0 => {}
+            value => match view.find_value(value) {
+                Some(position) => values.add(position),
+                None => values.new = 1,
+            },
+        }
+    }
+    let mut event = seen.end;
+    for window in &plan.windows {
+        let start = (at - window.window_ms).max(seen.floor);
+        while event > 0 && view.at(event - 1) > start {
+            event -= 1;
+            if Some(event) != seen.own {
+                count(view, event, currency, window.needs, &mut tally);
+                if view.flags(event) & flag::ATTEMPT != 0 {
+                    let positions = view.values(event);
+                    for (values, &attribute) in
+                        values.iter_mut().zip(&plan.attributes[..window.needs.attributes])
+                    {
+                        values.add(positions.get(usize::from(attribute)).copied().unwrap_or(0));
+                    }
+                }
+            }
+        }
+        for (distinct, values) in tally.distinct.iter_mut().zip(&values) {
+            *distinct = values.count();
+        }
+        tally.write(window, minor, currency, out);
+    }
+}
+
+fn count(view: View<'_>, event: usize, currency: Currency, needs: Needs, tally: &mut Tally) {
+    let flags = view.flags(event);
+    if flags & flag::LABEL != 0 {
+        tally.labels += 1;
+        tally.frauds += u64::from(flags & flag::FRAUD != 0);
+        return;
+    }
+    let is_attempt = flags & flag::ATTEMPT != 0;
+    tally.attempts += u64::from(is_attempt);
+    if needs.amounts && is_attempt && view.currency(event) == currency.position() {
+        tally.earlier.push(view.minor(event));
+    }
+    for (is_such, outcome) in [
+        (flags & flag::APPROVED != 0, &mut tally.approved),
+        (flags & flag::DECLINED != 0, &mut tally.declined),
+    ] {
+        outcome.count += u64::from(is_such);
+        if needs.outcome_amounts && is_such && view.currency(event) == currency.position() {
+            outcome.amounts.push(view.minor(event));
+        }
+    }
+}
+
+/// What the numbers about the order of attempts are taken from.
+pub(crate) struct Since<'a, A> {
+    /// When the key was first seen.
+    pub(crate) first_at: Option<i64>,
+    /// The latest earlier attempt.
+    pub(crate) last_at: Option<i64>,
+    /// The latest earlier place.
+    pub(crate) last_place: Option<(i64, Place)>,
+    /// Earlier attempts, the newest first, as (time, amount, currency).
+    pub(crate) attempts: &'a dyn Fn() -> A,
+}
+
+/// Writes the numbers about the order of attempts.
+#[expect(clippy::cast_precision_loss, reason = "spans in milliseconds are far below 2^53")]
+pub(crate) fn write_since<A: Iterator<Item = (i64, i64, u8)>>(
+    plan: &EntityPlan,
+    event: Event,
+    spans: Spans,
+    since: &Since<'_, A>,
+    out: &mut [f64],
+) {
+    let Event { at, minor, currency, place, .. } = event;
+    let is_recent = |earlier: &i64| at - earlier <= spans.ttl_ms;
+    let last_ms = since.last_at.filter(is_recent).map(|last| at - last);
+    let travel = place.and_then(|here| {
+        let (there_at, there) = since.last_place.filter(|(there_at, _)| is_recent(there_at))?;
+        Some((there.distance_km(here), at - there_at))
+    });
+    let seconds = |millis: i64| millis as f64 / 1_000.0;
+    for read in &plan.since {
+        let number = match read.measure {
+            SinceMeasure::SecondsSinceLast => last_ms.map(seconds),
+            SinceMeasure::SecondsSinceFirst => {
+                Some(seconds(at - since.first_at.map_or(at, |first| first.min(at))))
+            }
+            SinceMeasure::SpeedKmh => travel.map(|(km, millis)| km * 3_600_000.0 / millis.max(1_000) as f64),
+            SinceMeasure::DistanceKm => travel.map(|(km, _)| km),
+            SinceMeasure::SessionCount { gap } => Some(session((since.attempts)(), at, gap).0 as f64),
+            SinceMeasure::SessionSeconds { gap } => {
+                Some(seconds(at - session((since.attempts)(), at, gap).1))
+            }
+            SinceMeasure::SmallBeforeLarge { window, small, large } => {
+                let (small, after) = (small.minor(currency), at - crate::window::layout::millis(window));
+                let is_small = |&(_, minor, of): &(i64, i64, u8)| minor <= small && of == currency.position();
+                let earlier = (since.attempts)().take_while(|&(then, _, _)| then > after);
+                let count = if minor < large.minor(currency) { 0 } else { earlier.filter(is_small).count() };
+                Some(count as f64)
+            }
+        };
+        write(out, read.output, number.unwrap_or(f64::NAN));
+    }
+}
+
+/// Attempts of the running session and the time of its first.
+fn session(
+    attempts: impl Iterator<Item = (i64, i64, u8)>,
+    at: i64,
+    gap: std::time::Duration,
+) -> (u64, i64) {
+    let gap_ms = crate::window::layout::millis(gap);
+    let (mut count, mut first_at) = (1, at);
+    for (then, _, _) in attempts {
+        if first_at - then > gap_ms {
+            break;
+        }
+        (count, first_at) = (count + 1, then);
+    }
+    (count, first_at)
+}

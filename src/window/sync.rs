@@ -1,0 +1,26 @@
+//! The one lock of the window room. With the cargo feature `shuttle` a model checker takes its place and tries out orders in which
+//! threads may run: `cargo test --features shuttle --test window_schedules`.
+
+#[cfg(not(feature = "shuttle"))]
+pub(crate) use parking_lot::Mutex;
+#[cfg(feature = "shuttle")]
+pub(crate) use self::checked::Mutex;
+
+#[cfg(feature = "shuttle")]
+mod checked {
+    use std::sync::PoisonError;
+
+    /// A lock whose every use is a point at which another thread may go on.
+    #[derive(Debug)]
+    pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(shuttle::sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> shuttle::sync::MutexGuard<'_, T> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+}
