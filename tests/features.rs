@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
+use tollgate::domain::decision::Outcome;
 use tollgate::domain::time::EventTime;
 use tollgate::domain::transaction::Mode;
 use tollgate::engine::policy::{Policy, PolicyFiles};
@@ -355,6 +356,42 @@ fn the_shipped_catalogue_is_wide() {
         let prefix = format!("{entity}.");
         assert!(catalogue.features.iter().any(|it| it.name.starts_with(&prefix)), "nothing of {entity}");
     }
+}
+
+#[test]
+fn a_derived_feature_may_have_a_name_without_a_dot() {
+    let text = "version: 1
+entities:
+  customer: {key: customer.id}
+windows:
+  - {entity: customer, stream: attempts, count: [1d]}
+derived:
+  - {name: customer_nb_tx_1day, expr: customer.count_1d}
+  - {name: twice, expr: customer_nb_tx_1day + customer_nb_tx_1day}
+  - {name: seconds_ago, since_last: customer}
+";
+    let directory = tempfile::tempdir().unwrap();
+    let (features, rules) = (directory.path().join("features.yaml"), directory.path().join("rules"));
+    fs::write(&features, text).unwrap();
+    fs::create_dir(&rules).unwrap();
+    let pack = "rules:\n  - {id: often, when: twice >= 4, then: BLOCK, reason: often, message: \"{twice} is twice\"}\n";
+    fs::write(rules.join("pack.yaml"), pack).unwrap();
+    fs::write(rules.join("default.yaml"), "default: {then: APPROVE, reason: no_rule_matched}\n").unwrap();
+    let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Continue };
+    let policy = Policy::load(&PolicyFiles { rules, model: None, features }, missing).unwrap();
+    let names: Vec<&str> = policy.catalogue.features.iter().map(|it| &*it.name).collect();
+    assert_eq!(names, ["customer.count_1d", "customer_nb_tx_1day", "twice", "seconds_ago"]);
+
+    let session = Session::new(&policy);
+    let judge = |id: usize| session.decide(&Tx::at(id, START_MS + 1_000 * id as i64).read(), Mode::Live);
+    assert_eq!(judge(0).outcome, Outcome::Approve);
+    let second = judge(1);
+    assert_eq!(second.features.numbers(), [2.0, 2.0, 4.0, 1.0]);
+    assert_eq!(second.outcome, Outcome::Block, "a rule reads such a name");
+
+    let clash = text.replace("name: twice", "name: channel");
+    let errors = Catalogue::compile(Path::new("wrong.yaml"), &clash).unwrap_err();
+    assert!(errors[0].to_string().contains("`channel` is declared twice"), "{}", errors[0]);
 }
 
 #[test]

@@ -83,8 +83,8 @@ pub fn load_for_features(args: &PolicyArgs) -> anyhow::Result<Policy> {
         Ok(policy) => {
             tracing::warn!(
                 "the rules or the model do not fit this catalogue, so every transaction counts as approved; name others with \
-                 --rules and --model:\n  {}",
-                errors.join("\n  ")
+                 --rules and --model, and see what does not fit with `tollgate check --features {}`",
+                files.features.display()
             );
             Ok(policy)
         }

@@ -1,16 +1,36 @@
 //! HTTP, `tollgate backtest` and `tollgate features` are one decision function: the same history gives the same decisions, scores
 //! and feature vectors, bit for bit.
 
+#[cfg(feature = "parquet")]
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::Value;
+#[cfg(feature = "parquet")]
+use tollgate::domain::time::EventTime;
 
 use crate::tollgate_process::{Installation, run};
-use crate::traffic::{Event, Traffic, names};
+use crate::traffic::{Event, Traffic};
 
 const TRANSACTIONS: usize = 2_500;
 #[cfg(feature = "parquet")]
 const PUBLIC_TRANSACTIONS: usize = 1_000;
+/// The end of the Handbook's first day, which needs no history.
+#[cfg(feature = "parquet")]
+const DAY_END: &str = "2018-04-02T00:00:00Z";
+#[cfg(feature = "parquet")]
+const DAY_TRANSACTIONS: usize = 9_488;
+/// So late are the labels of that day, instead of seven days, so that they come within it.
+#[cfg(feature = "parquet")]
+const DAY_LABEL_DELAY: &str = "1h";
+/// Rules for the Handbook's catalogue: over labels, windows and the transaction itself.
+#[cfg(feature = "parquet")]
+const HANDBOOK_RULES: &str = "rules:
+  - {id: risky, when: terminal_id_risk_1day_window > 0.0, then: REVIEW, reason: risky_terminal, message: at risk}
+  - {id: often, when: customer_id_nb_tx_1day_window >= 6, then: BLOCK, reason: often, message: often}
+  - {id: night, when: tx_during_night && amount > 100, then: CHALLENGE, reason: night, message: at night}
+default: {then: APPROVE, reason: no_rule_matched}
+";
 
 /// Sends everything in order over one connection and answers the recorded decisions.
 fn over_http(installation: &Installation, events: &[Event]) -> Vec<Value> {
@@ -39,7 +59,7 @@ fn compare(installation: &Installation, recorded: &[Value], files: &[&str]) {
     let mut decisions = csv::Reader::from_path(decisions).unwrap();
     let mut features = csv::Reader::from_path(features).unwrap();
     let header = features.headers().unwrap().clone();
-    assert_eq!(header.iter().skip(1).collect::<Vec<_>>(), names(), "one column per feature");
+    assert_eq!(header.iter().skip(1).collect::<Vec<_>>(), installation.feature_names(), "one column each");
 
     let mut rows = 0;
     for ((recorded, decision), vector) in recorded.iter().zip(decisions.records()).zip(features.records()) {
@@ -113,4 +133,45 @@ fn public_data_is_decided_the_same_over_http_and_offline() {
         assert_eq!(recorded.len(), PUBLIC_TRANSACTIONS);
         compare(&installation, &recorded, &["--input", path(&public.path()), "--map", public.mapping]);
     }
+}
+
+/// One whole day of the Handbook through `installation`, with its labels; what was recorded, where the data are at hand.
+#[cfg(feature = "parquet")]
+fn handbook_day(installation: &Installation) -> Option<Vec<Value>> {
+    use crate::traffic::{HANDBOOK, public_events_while};
+
+    let end = EventTime::parse_rfc3339(DAY_END).unwrap();
+    let text = std::fs::read_to_string(crate::tollgate_process::root().join(HANDBOOK.mapping)).unwrap();
+    let sooner = text.replace("delay: 7d", &format!("delay: {DAY_LABEL_DELAY}"));
+    assert_ne!(text, sooner, "the mapping has a delay");
+    let mapping = installation.path().join("mapping.yaml");
+    std::fs::write(&mapping, sooner).unwrap();
+    let events = public_events_while(&HANDBOOK, &mapping, |transaction| transaction.occurred_at < end)?;
+    let transactions = events.iter().filter(|event| matches!(event, Event::Transaction(_))).count();
+    assert_eq!(transactions, DAY_TRANSACTIONS);
+    assert!(events.len() - transactions > DAY_TRANSACTIONS / 2, "labels take part");
+
+    let recorded = over_http(installation, &events);
+    assert_eq!(recorded.len(), DAY_TRANSACTIONS);
+    compare(installation, &recorded, &["--input", path(&HANDBOOK.path()), "--map", path(&mapping)]);
+    Some(recorded)
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn a_day_of_public_data_gives_the_same_book_features_over_http_and_offline() {
+    let rules = tempfile::tempdir().unwrap();
+    std::fs::write(rules.path().join("handbook.yaml"), HANDBOOK_RULES).unwrap();
+    let installation = Installation::new().rules(rules.path()).features("models/handbook/features.yaml");
+    let Some(recorded) = handbook_day(&installation) else { return };
+    let reasons: BTreeSet<&str> = recorded.iter().map(|decision| text(&decision["reason"])).collect();
+    let expected = ["night", "no_rule_matched", "often", "risky_terminal"];
+    assert!(reasons.iter().eq(&expected), "every rule matches on some: {reasons:?}");
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+#[cfg_attr(debug_assertions, ignore = "forty seconds: run with --release, or with --include-ignored")]
+fn a_day_of_public_data_gives_the_same_shipped_features_over_http_and_offline() {
+    handbook_day(&Installation::new());
 }

@@ -1,9 +1,17 @@
 //! What is sent: simulated transactions and the labels that become known between them, in time order; and single ones.
 
+#[cfg(feature = "parquet")]
+use std::path::Path;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use tollgate::domain::time::EventTime;
+#[cfg(feature = "parquet")]
+use tollgate::{
+    domain::transaction::Transaction,
+    offline::{mapping::Mapping, replay::ReplayEvent, session::ReplayFiles},
+    wire::{label::LabelJson, transaction::TransactionJson},
+};
 
 use crate::http::Connection;
 use crate::tollgate_process::{Installation, run};
@@ -106,33 +114,38 @@ impl Public {
 /// The first `limit` transactions of a public data set with the labels between them; nothing where it is not at hand.
 #[cfg(feature = "parquet")]
 pub fn public_events(public: &Public, limit: usize) -> Option<Vec<Event>> {
-    use tollgate::offline::mapping::Mapping;
-    use tollgate::offline::replay::ReplayEvent;
-    use tollgate::offline::session::ReplayFiles;
-    use tollgate::wire::label::LabelJson;
-    use tollgate::wire::transaction::TransactionJson;
+    let mapping = crate::tollgate_process::root().join(public.mapping);
+    let mut transactions = 0..limit;
+    public_events_while(public, &mapping, |_| transactions.next().is_some())
+}
 
+/// The transactions of a public data set for as long as they are `wanted`, with the labels between them as `mapping` says.
+#[cfg(feature = "parquet")]
+pub fn public_events_while(
+    public: &Public,
+    mapping: &Path,
+    mut wanted: impl FnMut(&Transaction) -> bool,
+) -> Option<Vec<Event>> {
     let input = public.path();
     if !input.exists() {
+        eprintln!("{} is not here: nothing to send", input.display());
         return None;
     }
-    let mapping = Mapping::load(&crate::tollgate_process::root().join(public.mapping)).unwrap();
+    let mapping = Mapping::load(mapping).unwrap();
     let files = ReplayFiles { input: &input, labels: None, mapping: Some(&mapping), skip_bad_rows: false };
     let mut replay = files.open().unwrap();
     let mut events = Vec::new();
-    let mut transactions = 0;
-    while transactions < limit {
+    loop {
         events.push(match replay.next_event().unwrap().expect("more rows") {
             ReplayEvent::Label { label, .. } => {
                 Event::Label(serde_json::to_string(&LabelJson(&label)).unwrap())
             }
-            ReplayEvent::Attempt { transaction, .. } => {
-                transactions += 1;
+            ReplayEvent::Attempt { transaction, .. } if wanted(&transaction) => {
                 Event::Transaction(serde_json::to_string(&TransactionJson(&transaction)).unwrap())
             }
+            ReplayEvent::Attempt { .. } => return Some(events),
         });
     }
-    Some(events)
 }
 
 /// A transaction with enough in it to count for every entity.

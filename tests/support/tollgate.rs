@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tollgate::feature::catalogue::Catalogue;
 
 use crate::http::{Answer, Connection, PATIENCE};
 
@@ -23,15 +24,20 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// What stands for no model at all.
+const NO_MODEL: &str = "none";
+
 /// The shipped model, or `none` where there is none (yet).
 pub fn model() -> &'static str {
-    if root().join("models/default/manifest.json").exists() { "models/default" } else { "none" }
+    if root().join("models/default/manifest.json").exists() { "models/default" } else { NO_MODEL }
 }
 
 /// A directory with everything that a service needs to start, and to start again.
 pub struct Installation {
     directory: TempDir,
     rules: PathBuf,
+    model: &'static str,
+    features: &'static str,
     redis: Option<String>,
 }
 
@@ -45,13 +51,26 @@ impl Installation {
     pub fn with_settings(settings: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::write(directory.path().join("tollgate.toml"), settings).expect("the settings are written");
-        Self { directory, rules: root().join("rules"), redis: None }
+        let (rules, features) = (root().join("rules"), "models/features.yaml");
+        Self { directory, rules, model: model(), features, redis: None }
     }
 
     /// With rules of its own, which a test may change.
     pub fn rules(mut self, rules: &Path) -> Self {
         rules.clone_into(&mut self.rules);
         self
+    }
+
+    /// With a catalogue of its own, and no model, since the shipped one asks for the shipped features.
+    pub fn features(mut self, catalogue: &'static str) -> Self {
+        (self.model, self.features) = (NO_MODEL, catalogue);
+        self
+    }
+
+    /// The names of its features, in the order of its catalogue.
+    pub fn feature_names(&self) -> Vec<String> {
+        let catalogue = Catalogue::load(&root().join(self.features)).expect("a sound catalogue");
+        catalogue.features.iter().map(|feature| feature.name.to_string()).collect()
     }
 
     /// With its profiles in a Redis.
@@ -77,9 +96,9 @@ impl Installation {
             "--rules".into(),
             text(&self.rules),
             "--model".into(),
-            model().into(),
+            self.model.into(),
             "--features".into(),
-            "models/features.yaml".into(),
+            self.features.into(),
         ]
     }
 
