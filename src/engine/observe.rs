@@ -17,9 +17,15 @@ pub struct Observation {
     pub is_new: bool,
 }
 
-/// Reads every window feature as of the transaction's event time, with the transaction itself counted once.
-pub fn observe(state: &State, catalogue: &Catalogue, transaction: &Transaction, mode: Mode) -> Observation {
+/// What can be done before `observe`, and outside any lock: hashes who took part, and asks the processor for what is held of them.
+pub fn prepare(state: &State, catalogue: &Catalogue, transaction: &Transaction) -> Counted {
     let counted = state.counted(catalogue, transaction);
+    state.windows.prefetch(&counted.attempt);
+    counted
+}
+
+/// Reads every window feature as of the transaction's event time, with the transaction itself counted once.
+pub fn observe(state: &State, catalogue: &Catalogue, counted: Counted, mode: Mode) -> Observation {
     let (presence, is_new) = match mode {
         Mode::DryRun if state.ledger.has_attempt(counted.transaction) => (Presence::Counted, false),
         Mode::DryRun => (Presence::Virtual, false),

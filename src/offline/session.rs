@@ -10,7 +10,7 @@ use crate::domain::label::Label;
 use crate::domain::transaction::{Mode, Transaction};
 use crate::engine::judge::{Judgement, judge};
 use crate::engine::ledger::TRANSACTIONS_MAX;
-use crate::engine::observe::observe;
+use crate::engine::observe::{observe, prepare};
 use crate::engine::policy::Policy;
 use crate::engine::state::State;
 use crate::offline::error::InputError;
@@ -43,7 +43,8 @@ impl<'p> Session<'p> {
 
     /// Decides a transaction and lets its consequences happen. A dry run changes nothing.
     pub fn decide(&self, transaction: &Transaction, mode: Mode) -> Judgement {
-        let observation = observe(&self.state, &self.policy.catalogue, transaction, mode);
+        let counted = prepare(&self.state, &self.policy.catalogue, transaction);
+        let observation = observe(&self.state, &self.policy.catalogue, counted, mode);
         let judgement = judge(self.policy, transaction, observation.windows, &self.no_profiles, &mut |_| {});
         if mode == Mode::Live {
             self.state.record_outcome(&observation.counted, judgement.outcome);

@@ -134,7 +134,11 @@ impl Default for Metrics {
         );
         let gauges = &metrics.gauges;
         registry.register("window_keys", "Keys held by the window store", gauges.window_keys.clone());
-        registry.register("window_events", "Events held one by one, of keys that are not busy", gauges.window_events.clone());
+        registry.register(
+            "window_events",
+            "Events held one by one, of keys that are not busy",
+            gauges.window_events.clone(),
+        );
         registry.register(
             "window_evicted_keys",
             "Keys evicted because there were too many",

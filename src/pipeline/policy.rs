@@ -184,7 +184,7 @@ impl PolicyKeeper {
                 Some((old, _)) => Some(format!("the entity `{}` or what is counted of it by `distinct`", old.name)),
                 None if old.len() != new.len() => Some("the list of entities".to_owned()),
                 None if !self.layout.covers(&candidate.policy.catalogue.layout) => {
-                    Some("a window, which is longer than any that is kept".to_owned())
+                    Some("a window or a stream, of which more is needed than is kept".to_owned())
                 }
                 None => None,
             };

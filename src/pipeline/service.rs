@@ -23,7 +23,7 @@ use crate::domain::enrichment::Enrichment;
 use crate::domain::time::{Clock, EventTime};
 use crate::domain::transaction::{Mode, Transaction};
 use crate::engine::judge::{Judgement, judge};
-use crate::engine::observe::{Observation, observe};
+use crate::engine::observe::{Observation, observe, prepare};
 use crate::engine::state::{Counted, State};
 use crate::enrich::profiles::Profiles;
 use crate::enrich::source::ProfileSource;
@@ -226,12 +226,10 @@ impl Service {
     async fn dry_run(&self, request: &DecisionRequest, mut walk: Walk) -> Result<Bytes, DecideError> {
         let policy = self.policies.live();
         let enrichment = self.enrich(&policy, &request.transaction, &mut walk).await;
+        let counted = prepare(&self.state, &policy.policy.catalogue, &request.transaction);
         let (observation, state_sequence) = {
             let lane = self.lane.lock();
-            (
-                observe(&self.state, &policy.policy.catalogue, &request.transaction, Mode::DryRun),
-                lane.state_sequence,
-            )
+            (observe(&self.state, &policy.policy.catalogue, counted, Mode::DryRun), lane.state_sequence)
         };
         walk.times.windows = walk.stopwatch.lap_us();
         let key = RequestKey::of_request(&self.secret, request.transaction.id.as_str());
@@ -279,6 +277,7 @@ impl Service {
         let policy = self.policies.live();
         let enrichment = self.enrich(&policy, transaction, &mut walk).await;
 
+        let counted = prepare(&self.state, &policy.policy.catalogue, transaction);
         // From here to `commit` nothing waits, so that a client that hangs up cannot leave a gap between windows and log.
         let (ticket, observation, state_sequence) = {
             let lane = self.lane.lock();
@@ -286,7 +285,7 @@ impl Service {
                 Ok(ticket) => ticket,
                 Err(error) => return self.without_record(transaction, key, None, &error, walk),
             };
-            let observation = observe(&self.state, &policy.policy.catalogue, transaction, Mode::Live);
+            let observation = observe(&self.state, &policy.policy.catalogue, counted, Mode::Live);
             (ticket, observation, lane.state_sequence)
         };
         walk.times.windows = walk.stopwatch.lap_us();

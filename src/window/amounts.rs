@@ -160,5 +160,4 @@ mod tests {
         assert!((amounts.stddev(yen) / 5e14 - 1.0).abs() < 1e-6);
         assert!((amounts.zscore(AMOUNT_MINOR_MAX) - 1.0).abs() < 1e-3);
     }
-
 }

@@ -83,9 +83,7 @@ impl Shape {
     }
 
     const fn bytes(self) -> usize {
-        HEADER_BYTES
-            + 4 * self.values_max
-            + Self::event_bytes(self.stride, self.columns) * self.events_max
+        HEADER_BYTES + 4 * self.values_max + Self::event_bytes(self.stride, self.columns) * self.events_max
     }
 
     const fn words_at(self) -> usize {
@@ -149,12 +147,7 @@ impl<'a> View<'a> {
         let [b0, b1, b2, b3, b4, b5] = base;
         Self {
             bytes,
-            shape: Shape {
-                events_max: events_max.into(),
-                values_max: values_max.into(),
-                stride,
-                columns,
-            },
+            shape: Shape { events_max: events_max.into(), values_max: values_max.into(), stride, columns },
             base: i64::from_le_bytes([b0, b1, b2, b3, b4, b5, 0, 0]),
             len: len.into(),
         }
@@ -319,7 +312,11 @@ pub(crate) fn new_block(check_bits: u32, first: &Incoming<'_>, stride: usize) ->
 const fn columns_for(incoming: &Incoming<'_>, main_currency: u8) -> u8 {
     (if incoming.minor.cast_unsigned() > AMOUNT_MASK { HIGH_AMOUNTS } else { 0 })
         | (if incoming.place.is_some() { PLACES } else { 0 })
-        | (if incoming.currency == main_currency || incoming.flags & flag::LABEL != 0 { 0 } else { CURRENCIES })
+        | (if incoming.currency == main_currency || incoming.flags & flag::LABEL != 0 {
+            0
+        } else {
+            CURRENCIES
+        })
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "both bounds are below 256")]
@@ -372,9 +369,7 @@ fn new_values(view: View<'_>, incoming: &Incoming<'_>) -> usize {
     let values = incoming.values.iter().enumerate();
     values
         .filter(|&(position, value)| {
-            *value != 0
-                && !incoming.values[..position].contains(value)
-                && view.find_value(*value).is_none()
+            *value != 0 && !incoming.values[..position].contains(value) && view.find_value(*value).is_none()
         })
         .count()
 }
@@ -459,7 +454,9 @@ fn grow(
             bytes[to..to + length].copy_from_slice(&view.bytes[from..from + length]);
         } else if number == 4 {
             let none = Place::to_bits(None).to_le_bytes();
-            bytes[to..to + width * view.len].chunks_exact_mut(width).for_each(|place| place.copy_from_slice(&none));
+            bytes[to..to + width * view.len]
+                .chunks_exact_mut(width)
+                .for_each(|place| place.copy_from_slice(&none));
         } else if number == 5 {
             bytes[to..to + view.len].fill(main);
         }

@@ -99,7 +99,13 @@ impl Held {
     }
 
     /// Reads as of the present attempt.
-    pub(crate) fn read(&self, present: &Present<'_>, plan: &EntityPlan, context: &KeyContext, out: &mut [f64]) {
+    pub(crate) fn read(
+        &self,
+        present: &Present<'_>,
+        plan: &EntityPlan,
+        context: &KeyContext,
+        out: &mut [f64],
+    ) {
         match self {
             Self::Block(block) => {
                 read_block(View::new(block, context.stride()), present, plan, context.spans, out);
@@ -118,7 +124,8 @@ impl Held {
             }
             Self::Block(block) => {
                 let newest = View::new(block, stride).newest_attempt_at();
-                let newest = if incoming.flags & flag::ATTEMPT == 0 { newest } else { newest.max(Some(incoming.at)) };
+                let newest =
+                    if incoming.flags & flag::ATTEMPT == 0 { newest } else { newest.max(Some(incoming.at)) };
                 let until = newest.map_or(i64::MIN, |newest| newest - context.spans.retention_ms());
                 match block::insert(block, stride, limits.block_events_max, until, incoming) {
                     Ok(expired) => Added { added: 1, expired: expired as u64, is_promoted: false },
@@ -156,7 +163,10 @@ impl Held {
                     return Added::default();
                 }
                 // Its attempt is not held, as the key was evicted meanwhile: the outcome stands alone.
-                self.add(&Incoming { flags: outcome_flag(stream), place: None, values: &[], ..*incoming }, context)
+                self.add(
+                    &Incoming { flags: outcome_flag(stream), place: None, values: &[], ..*incoming },
+                    context,
+                )
             }
         }
     }

@@ -115,9 +115,7 @@ impl Streams {
     }
 
     fn covers(self, asked: Self) -> bool {
-        self.approved >= asked.approved
-            && self.declined >= asked.declined
-            && self.labels >= asked.labels
+        self.approved >= asked.approved && self.declined >= asked.declined && self.labels >= asked.labels
     }
 }
 

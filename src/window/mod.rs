@@ -34,6 +34,7 @@
 pub mod event;
 pub mod layout;
 pub mod plan;
+pub mod snapshot;
 pub mod stats;
 pub mod store;
 
@@ -58,3 +59,5 @@ mod oracle;
 mod properties;
 #[cfg(test)]
 mod scenarios;
+#[cfg(test)]
+mod snapshot_tests;

@@ -87,6 +87,11 @@ impl Oracle {
         }
     }
 
+    /// Forgets every key of which the store says so.
+    pub(crate) fn forget(&mut self, is_gone: impl Fn(usize, Key) -> bool) {
+        self.entries.retain(|&(entity, key), _| !is_gone(entity, key));
+    }
+
     fn entry(&self, entity: usize, transaction: usize, attempt: &Attempt, stream: Stream) -> Entry {
         let offset = self.layout.attribute_offset(entity);
         let attributes = (0..self.layout.entities[entity].attributes.len())
@@ -169,7 +174,8 @@ impl Oracle {
         let attempts: Vec<&Entry> = all.iter().filter(|entry| entry.stream == Stream::Attempts).collect();
         let kept_after = Self::newest(all).map_or(i64::MIN, |newest| newest - 2 * self.longest_ms(entity));
         let earlier = |after: i64| {
-            let visible = attempts.iter().filter(move |entry| entry.at > after.max(kept_after) && entry.at <= at);
+            let visible =
+                attempts.iter().filter(move |entry| entry.at > after.max(kept_after) && entry.at <= at);
             visible.filter(|entry| entry.transaction != Some(transaction)).copied()
         };
         match read.measure {
@@ -194,9 +200,8 @@ impl Oracle {
                     return Some(0.0);
                 }
                 let amounts = earlier(at - millis(window)).filter_map(|entry| entry.amount);
-                let is_small = |amount: &Money| {
-                    amount.currency() == currency && amount.minor() <= small.minor(currency)
-                };
+                let is_small =
+                    |amount: &Money| amount.currency() == currency && amount.minor() <= small.minor(currency);
                 return Some(amounts.filter(is_small).count() as f64);
             }
             _ => {}

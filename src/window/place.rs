@@ -63,7 +63,9 @@ mod tests {
 
     #[test]
     fn a_place_survives_its_bits_and_stays_within_two_centimetres() {
-        for (latitude, longitude) in [(52.520_008_1, 13.404_954_9), (-90.0, 180.0), (90.0, -180.0), (0.0, -0.0)] {
+        for (latitude, longitude) in
+            [(52.520_008_1, 13.404_954_9), (-90.0, 180.0), (90.0, -180.0), (0.0, -0.0)]
+        {
             let location = Location { latitude, longitude };
             let place = Place::of(location).unwrap();
             assert_eq!(Place::from_bits(Place::to_bits(Some(place))), Some(place));

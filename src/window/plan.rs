@@ -529,8 +529,13 @@ mod tests {
     #[test]
     fn a_threshold_is_the_same_in_all_currencies() {
         let minor = |text, code| Threshold::parse(text).unwrap().minor(Currency::parse(code).unwrap());
-        let cases =
-            [("2.50", "EUR", 250), ("2.50", "JPY", 2), ("2.50", "KWD", 2_500), ("7", "EUR", 700), ("0", "EUR", 0)];
+        let cases = [
+            ("2.50", "EUR", 250),
+            ("2.50", "JPY", 2),
+            ("2.50", "KWD", 2_500),
+            ("7", "EUR", 700),
+            ("0", "EUR", 0),
+        ];
         for (text, code, expected) in cases {
             assert_eq!(minor(text, code), expected, "{text} {code}");
         }

@@ -21,10 +21,10 @@ const WINDOWS_MS: [u64; 4] = [50, 200, 500, 1_000];
 /// The last entity has a key of its own for each transaction, so that no two transactions are twins.
 const ENTITIES: u8 = 4;
 
-fn layout() -> Arc<Layout> {
+fn layout(keys_max: usize) -> Arc<Layout> {
     let entity = |name: &str, ttl_ms, longest_ms, attributes: &[&str]| EntityLayout {
         name: name.into(),
-        keys_max: 10_000,
+        keys_max,
         ttl: Duration::from_millis(ttl_ms),
         longest_window: Duration::from_millis(longest_ms),
         attributes: attributes
@@ -96,10 +96,24 @@ fn all_reads(layout: &Layout) -> (Vec<WindowRead>, Vec<SinceRead>, usize) {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Observe { drawn: Drawn, presence: Presence },
-    Repeat { of: usize },
-    Outcome { stream: OutcomeStream, of: usize },
-    Label { of: usize, later_ms: i64, fraud: bool },
+    Observe {
+        drawn: Drawn,
+        presence: Presence,
+    },
+    Repeat {
+        of: usize,
+    },
+    Outcome {
+        stream: OutcomeStream,
+        of: usize,
+    },
+    Label {
+        of: usize,
+        later_ms: i64,
+        fraud: bool,
+    },
+    /// The store is written down and read back.
+    Restart,
 }
 
 /// What is random in an attempt.
@@ -146,6 +160,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (outcome, 0_usize..6).prop_map(|(stream, of)| Step::Outcome { stream, of }),
         2 => (0_usize..20, -4_i64..40, any::<bool>())
             .prop_map(|(of, steps, fraud)| Step::Label { of, later_ms: steps * 50, fraud }),
+        1 => Just(Step::Restart),
     ]
 }
 
@@ -178,9 +193,19 @@ fn are_twins(one: &Attempt, other: &Attempt) -> bool {
     (one.at, one.amount, one.tag()) == (other.at, other.amount, other.tag())
 }
 
-/// Runs one history through store and oracle.
-fn run(steps: &[Step], limits: Limits) {
-    let layout = layout();
+/// The store, written down and read back.
+fn restarted(store: &WindowStore, limits: Limits) -> WindowStore {
+    let mut bytes = Vec::new();
+    let written = store.begin_snapshot().unwrap().write(&mut bytes, &mut |_| {}).unwrap();
+    let layout = Arc::clone(store.layout());
+    let (restored, read) = WindowStore::restore_with_limits(layout, limits, &mut bytes.as_slice()).unwrap();
+    assert_eq!((read, read.bytes), (written, bytes.len() as u64));
+    restored
+}
+
+/// Runs one history through store and oracle. A store with room for few keys says which it has let go; the oracle forgets them.
+fn run(steps: &[Step], limits: Limits, keys_max: usize) {
+    let layout = layout(keys_max);
     assert_eq!(layout.entities.len(), usize::from(ENTITIES));
     let (windows, since, outputs) = all_reads(&layout);
     let names: Vec<String> = {
@@ -194,8 +219,8 @@ fn run(steps: &[Step], limits: Limits) {
         names
     };
     let plan = Plan::compile(&layout, &windows, &since, outputs).unwrap();
-    let store = WindowStore::with_limits(Arc::clone(&layout), limits);
-    // Fed by `add` alone: it must hold the same at the end.
+    let mut store = WindowStore::with_limits(Arc::clone(&layout), limits);
+    // Fed by `add` alone, and never stopped: it must hold the same at the end.
     let rebuilt = WindowStore::with_limits(Arc::clone(&layout), limits);
     let mut oracle = Oracle::new(Arc::clone(&layout));
     let hasher = KeyHasher::new([1; 16]);
@@ -224,6 +249,11 @@ fn run(steps: &[Step], limits: Limits) {
                     rebuilt.record_outcome(*stream, attempt);
                     oracle.record_outcome(*stream, *transaction, attempt);
                 }
+                oracle.forget(|entity, key| !store.holds(entity, key));
+                continue;
+            }
+            Step::Restart => {
+                store = restarted(&store, limits);
                 continue;
             }
             Step::Label { of, later_ms, fraud } => {
@@ -232,6 +262,7 @@ fn run(steps: &[Step], limits: Limits) {
                 store.record_label(&added[of].1.keys, at, *fraud);
                 rebuilt.record_label(&added[of].1.keys, at, *fraud);
                 oracle.record_label(&added[of].1.keys, at, *fraud);
+                oracle.forget(|entity, key| !store.holds(entity, key));
                 continue;
             }
         };
@@ -240,12 +271,14 @@ fn run(steps: &[Step], limits: Limits) {
         let expected = oracle.observe((&windows, &since), transaction, &attempt, presence, outputs);
         assert_same_bits(&format!("step {number}, {presence:?}"), &actual, &expected, &names);
         if presence == Presence::Add {
+            oracle.forget(|entity, key| !store.holds(entity, key));
             rebuilt.add(&attempt);
             added.push((transaction, attempt));
             has_outcome.push(false);
         }
     }
     assert_eq!(store.stats(), rebuilt.stats());
+    assert!(store.stats().iter().all(|stats| stats.keys <= keys_max as u64));
     for (_, attempt) in added.iter().rev().take(20) {
         let [mut one, mut other] = [vec![-1.0; outputs], vec![-1.0; outputs]];
         store.observe(&plan, attempt, Presence::Counted, &mut one);
@@ -259,7 +292,16 @@ proptest! {
 
     #[test]
     fn the_store_says_what_the_oracle_says(steps in prop::collection::vec(step(), 1..160)) {
-        run(&steps, Limits::default());
+        run(&steps, Limits::default(), 10_000);
+    }
+
+    /// Keys go for others.
+    #[test]
+    fn what_is_evicted_counts_as_never_seen(
+        steps in prop::collection::vec(step(), 1..160),
+        keys_max in 1_usize..4,
+    ) {
+        run(&steps, Limits::default(), keys_max);
     }
 
     /// Keys become busy at once, and all their events are still known one by one.
@@ -268,6 +310,6 @@ proptest! {
         steps in prop::collection::vec(step(), 1..160),
         block_events_max in 0_usize..6,
     ) {
-        run(&steps, Limits { block_events_max, ..Limits::default() });
+        run(&steps, Limits { block_events_max, ..Limits::default() }, 10_000);
     }
 }

@@ -253,11 +253,7 @@ pub(crate) fn write_since<A: Iterator<Item = (i64, i64, u8)>>(
 }
 
 /// Attempts of the running session and the time of its first.
-fn session(
-    attempts: impl Iterator<Item = (i64, i64, u8)>,
-    at: i64,
-    gap: std::time::Duration,
-) -> (u64, i64) {
+fn session(attempts: impl Iterator<Item = (i64, i64, u8)>, at: i64, gap: std::time::Duration) -> (u64, i64) {
     let gap_ms = crate::window::layout::millis(gap);
     let (mut count, mut first_at) = (1, at);
     for (then, _, _) in attempts {

@@ -1,28 +1,36 @@
-//! What a shard has still to hand over for the running snapshot.
+//! What a shard has still to hand over for the running snapshot, and how one key is written down.
 
+use crate::window::busy::history::Busy;
+use crate::window::held::Held;
 use crate::window::shard::ShardState;
 use crate::window::table::Entry;
 
-/// Places of a table that are looked at under one hold of the lock.
+/// Entries that are handed over under one hold of the lock.
 const STEP: usize = 128;
+/// Bytes of an entry before those of its history: marks and hash, activity, length.
+const PREFIX_BYTES: usize = 12;
+/// Stands in the length of a history that is a busy key's.
+const BUSY: u32 = 1 << 31;
 
-/// The part of a snapshot that one shard owes. Entries that change meanwhile are kept as they were when it began.
+/// The part of a snapshot that one shard owes. Entries that change meanwhile are written down as they were when it began.
 #[derive(Debug)]
 pub(crate) struct Saving {
     state: ShardState,
-    kept: Vec<Entry>,
+    kept: Vec<u8>,
+    keys_kept: u64,
     /// Places before this one have been looked at.
     cursor: usize,
 }
 
 impl Saving {
     pub(crate) const fn new(state: ShardState) -> Self {
-        Self { state, kept: Vec::new(), cursor: 0 }
+        Self { state, kept: Vec::new(), keys_kept: 0, cursor: 0 }
     }
 
     /// Keeps an entry as it was.
-    pub(crate) fn keep(&mut self, entry: Entry) {
-        self.kept.push(entry);
+    pub(crate) fn keep(&mut self, entry: &Entry) {
+        encode(entry, &mut self.kept);
+        self.keys_kept += 1;
     }
 
     /// Entries may have moved to places that have been looked at: look again. Those that were handed over are known by their mark.
@@ -30,24 +38,76 @@ impl Saving {
         self.cursor = 0;
     }
 
-    /// Hands over what has been kept and some more entries; true when these were the last.
-    pub(crate) fn take_some(&mut self, table: &mut [Entry], epoch_mark: bool, out: &mut Vec<Entry>) -> bool {
+    /// Appends what has been kept and some more entries. How many, and whether these were the last.
+    pub(crate) fn take_some(
+        &mut self,
+        table: &mut [Entry],
+        epoch_mark: bool,
+        out: &mut Vec<u8>,
+    ) -> (u64, bool) {
         out.append(&mut self.kept);
+        let mut keys = std::mem::take(&mut self.keys_kept);
         // Places that are done with are passed over quickly, and not counted.
         let mut left = STEP;
         while left > 0 {
-            let Some(entry) = table.get_mut(self.cursor) else { return true };
+            let Some(entry) = table.get_mut(self.cursor) else { return (keys, true) };
             self.cursor += 1;
             if !entry.is_vacant() && entry.saved_mark() != epoch_mark {
                 entry.set_saved_mark(epoch_mark);
-                out.push(entry.clone());
+                encode(entry, out);
                 left -= 1;
+                keys += 1;
             }
         }
-        false
+        (keys, false)
     }
 
     pub(crate) fn into_state(self) -> ShardState {
         self.state
     }
+}
+
+/// Appends an entry.
+fn encode(entry: &Entry, out: &mut Vec<u8>) {
+    out.extend_from_slice(&entry.bits().to_le_bytes());
+    out.extend_from_slice(&entry.active.to_le_bytes());
+    let at = out.len();
+    out.extend_from_slice(&[0; 4]);
+    let kind = match &entry.held {
+        Held::Block(block) => {
+            out.extend_from_slice(block);
+            0
+        }
+        Held::Busy(busy) => {
+            // It only fails where the output does, and memory does not.
+            if let Ok(bytes) = postcard::to_stdvec(&**busy) {
+                out.extend_from_slice(&bytes);
+            }
+            BUSY
+        }
+    };
+    let length = u32::try_from(out.len() - at - 4).unwrap_or(0) | kind;
+    out[at..at + 4].copy_from_slice(&length.to_le_bytes());
+}
+
+/// Reads entries that were written one after the other; `None` when they are not whole.
+pub(crate) fn decode(mut bytes: &[u8]) -> Option<Vec<Entry>> {
+    let word = |bytes: &[u8], at: usize| bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
+    let mut entries = Vec::new();
+    while !bytes.is_empty() {
+        let (bits, active, length) = (word(bytes, 0)?, word(bytes, 4)?, word(bytes, 8)?);
+        let end = PREFIX_BYTES + usize::try_from(length & !BUSY).ok()?;
+        let history = bytes.get(PREFIX_BYTES..end)?;
+        let held = if length & BUSY == 0 {
+            Held::Block(history.into())
+        } else {
+            Held::Busy(Box::new(postcard::from_bytes::<Busy>(history).ok()?))
+        };
+        if held.is_nothing() {
+            return None;
+        }
+        entries.push(Entry::from_bits(held, bits, active));
+        bytes = &bytes[end..];
+    }
+    Some(entries)
 }

@@ -109,8 +109,16 @@ fn a_key_never_seen_and_no_key() {
         ("labels", window(Stream::Labels, Measure::Count), 0.0),
         ("fraud", window(Stream::Labels, Measure::FraudCount), 0.0),
         ("fraud rate", window(Stream::Labels, Measure::FraudRate), missing),
-        ("since last", plan_since(SinceRead { entity: 0, measure: SinceMeasure::SecondsSinceLast, output: 0 }), missing),
-        ("since first", plan_since(SinceRead { entity: 0, measure: SinceMeasure::SecondsSinceFirst, output: 0 }), 0.0),
+        (
+            "since last",
+            plan_since(SinceRead { entity: 0, measure: SinceMeasure::SecondsSinceLast, output: 0 }),
+            missing,
+        ),
+        (
+            "since first",
+            plan_since(SinceRead { entity: 0, measure: SinceMeasure::SecondsSinceFirst, output: 0 }),
+            0.0,
+        ),
         ("speed", plan_since(SinceRead { entity: 0, measure: SinceMeasure::SpeedKmh, output: 0 }), missing),
     ];
     let mut keyless = attempt(1, 0);

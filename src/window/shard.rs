@@ -26,8 +26,10 @@ const VICTIMS_MAX: usize = 64;
 const MOMENTS_MAX: usize = 32;
 /// Moments in the time after which a key is forgotten.
 const MOMENTS_PER_SPAN: i64 = 16;
-/// Forgotten keys that are taken out at a time.
-const SWEEP_MAX: usize = 64;
+/// New keys between two times of taking forgotten ones out.
+const NEW_KEYS_PER_SWEEP: u32 = 64;
+/// Forgotten keys that are taken out at a time: as many as came, and some more.
+const SWEEP_MAX: usize = 80;
 
 /// What one visit changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +64,8 @@ impl<'a> Entering<'a> {
 pub(crate) struct ShardState {
     /// Activities so far; those of one shard are in one order.
     activities: u32,
+    /// Keys that were new, ever.
+    new_keys: u32,
     /// The newest time of anything added.
     newest_at: i64,
     /// `keys` is not kept here.
@@ -190,7 +194,10 @@ impl Shard {
     fn enter_new(&mut self, key: Key, entering: &Entering<'_>, is_full: bool, context: &KeyContext) {
         if is_full {
             self.evict(context);
-        } else if self.table.is_full() {
+        }
+        // At moments that depend on the log alone, not on how much room the table happens to have.
+        self.state.new_keys = self.state.new_keys.wrapping_add(1);
+        if self.state.new_keys.is_multiple_of(NEW_KEYS_PER_SWEEP) {
             self.sweep(context);
         }
         let incoming = match entering {
@@ -229,10 +236,16 @@ impl Shard {
     /// Counts activities from 1 again, in the same order: every four billion of one shard.
     #[cold]
     fn renumber(&mut self) {
-        let mut active: Vec<u32> =
-            self.table.entries().iter().filter(|entry| !entry.is_vacant()).map(|entry| entry.active).collect();
+        let mut active: Vec<u32> = self
+            .table
+            .entries()
+            .iter()
+            .filter(|entry| !entry.is_vacant())
+            .map(|entry| entry.active)
+            .collect();
         active.sort_unstable();
-        let rank = |activity: u32| u32::try_from(active.partition_point(|&other| other <= activity)).unwrap_or(0);
+        let rank =
+            |activity: u32| u32::try_from(active.partition_point(|&other| other <= activity)).unwrap_or(0);
         for position in 0..self.table.entries().len() {
             self.save(position);
         }
@@ -265,7 +278,7 @@ impl Shard {
         moments.copied().find(|&(_, newest)| newest <= until).map_or(0, |(activity, _)| activity)
     }
 
-    /// Takes forgotten keys out, instead of growing for them.
+    /// Takes forgotten keys out, so that the table need not grow for them.
     fn sweep(&mut self, context: &KeyContext) {
         let until = self.activity_before(context.spans.forgotten_after_ms());
         let mut position = 0;
@@ -308,9 +321,11 @@ impl Shard {
 
     fn choose_victims(&mut self) {
         let only_probation = self.state.on_probation * 4 > self.table.len();
-        let candidates = self.table.entries().iter().filter(|entry| {
-            !entry.is_vacant() && (!only_probation || entry.is_on_probation())
-        });
+        let candidates = self
+            .table
+            .entries()
+            .iter()
+            .filter(|entry| !entry.is_vacant() && (!only_probation || entry.is_on_probation()));
         let victims = &mut self.state.victims;
         victims.extend(candidates.map(|entry| (entry.active, entry.bits())));
         if victims.len() > VICTIMS_MAX {
@@ -329,7 +344,7 @@ impl Shard {
         self.state.stats.busy_keys -= u64::from(matches!(entry.held, Held::Busy(_)));
         if let Some(saving) = &mut self.saving {
             if entry.saved_mark() != epoch_mark {
-                saving.keep(entry);
+                saving.keep(&entry);
             }
             saving.entries_moved();
         }
@@ -349,19 +364,18 @@ impl Shard {
         let epoch_mark = self.epoch & 1 == 1;
         let entry = &mut self.table.entries_mut()[position];
         if !entry.is_vacant() && entry.saved_mark() != epoch_mark {
-            saving.keep(entry.clone());
+            saving.keep(entry);
             entry.set_saved_mark(epoch_mark);
         }
     }
 
-    /// Hands over entries for the running snapshot, some at a time; with the last ones the state of the shard.
-    pub(crate) fn save_some(&mut self, entries: &mut Vec<Entry>) -> Option<ShardState> {
+    /// Appends keys for the running snapshot, some at a time, and says how many; with the last ones comes the state of the shard.
+    pub(crate) fn save_some(&mut self, out: &mut Vec<u8>) -> (u64, Option<ShardState>) {
         let epoch_mark = self.epoch & 1 == 1;
-        let saving = self.saving.as_mut()?;
-        if !saving.take_some(self.table.entries_mut(), epoch_mark, entries) {
-            return None;
-        }
-        self.saving.take().map(|saving| saving.into_state())
+        let Some(saving) = &mut self.saving else { return (0, None) };
+        let (keys, is_last) = saving.take_some(self.table.entries_mut(), epoch_mark, out);
+        let state = if is_last { self.saving.take().map(|saving| saving.into_state()) } else { None };
+        (keys, state)
     }
 
     /// Ends a snapshot that was given up, so that the next one begins from scratch.
@@ -373,14 +387,16 @@ impl Shard {
         }
     }
 
-    /// Puts back what a snapshot held.
-    pub(crate) fn restore(&mut self, entries: Vec<Entry>, state: Option<ShardState>) {
+    /// Puts back keys of a snapshot.
+    pub(crate) fn restore_entries(&mut self, entries: Vec<Entry>) {
         for mut entry in entries {
             entry.set_saved_mark(self.epoch & 1 == 1);
             self.table.insert(entry);
         }
-        if let Some(state) = state {
-            self.state = state;
-        }
+    }
+
+    /// Puts back what a shard knew besides its keys.
+    pub(crate) fn restore_state(&mut self, state: ShardState) {
+        self.state = state;
     }
 }

@@ -6,7 +6,7 @@
 //! 1,024 to 2,048 keys then.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 
 use smallvec::SmallVec;
 
@@ -49,6 +49,8 @@ pub struct WindowStore {
     pub(crate) entities: Box<[EntityStore]>,
     /// The number of the last snapshot that was begun.
     pub(crate) epoch: AtomicU32,
+    /// Whether it is being written.
+    pub(crate) is_saving: AtomicBool,
 }
 
 /// The windows of one entity.
@@ -57,7 +59,7 @@ pub(crate) struct EntityStore {
     /// A power of two of them.
     pub(crate) shards: Box<[Mutex<Shard>]>,
     /// Keys held.
-    pub(crate) keys: AtomicI64,
+    keys: AtomicI64,
     pub(crate) context: KeyContext,
     attribute_offset: usize,
 }
@@ -80,7 +82,14 @@ impl WindowStore {
                 EntityStore::new(context, layout.attribute_offset(position))
             })
             .collect();
-        Self { layout, entities, epoch: AtomicU32::new(0) }
+        Self { layout, entities, epoch: AtomicU32::new(0), is_saving: AtomicBool::new(false) }
+    }
+
+    /// Whether anything is held of a key.
+    #[cfg(test)]
+    pub(crate) fn holds(&self, entity: usize, key: Key) -> bool {
+        let entity = &self.entities[entity];
+        entity.shard(key).lock().peek(key, 0, &entity.context).is_some()
     }
 
     /// What this store remembers.
@@ -197,7 +206,8 @@ impl WindowStore {
             if let Some(key) = *key
                 && entity.context.entity.streams.labels
             {
-                let incoming = Incoming { at, minor: 0, currency: 0, flags, tag: 0, place: None, values: &[] };
+                let incoming =
+                    Incoming { at, minor: 0, currency: 0, flags, tag: 0, place: None, values: &[] };
                 entity.enter(key, &Entering::Event(incoming), None, &self.epoch);
             }
         }
@@ -266,6 +276,11 @@ impl EntityStore {
                 false
             }
         }
+    }
+
+    /// Keys have come from a snapshot.
+    pub(crate) fn add_keys(&self, keys: usize) {
+        self.keys.fetch_add(i64::try_from(keys).unwrap_or(0), Ordering::Relaxed);
     }
 
     fn keys_held(&self) -> usize {

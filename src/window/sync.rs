@@ -1,10 +1,10 @@
 //! The one lock of the window room. With the cargo feature `shuttle` a model checker takes its place and tries out orders in which
 //! threads may run: `cargo test --features shuttle --test window_schedules`.
 
-#[cfg(not(feature = "shuttle"))]
-pub(crate) use parking_lot::Mutex;
 #[cfg(feature = "shuttle")]
 pub(crate) use self::checked::Mutex;
+#[cfg(not(feature = "shuttle"))]
+pub(crate) use parking_lot::Mutex;
 
 #[cfg(feature = "shuttle")]
 mod checked {

@@ -111,15 +111,10 @@ impl Table {
         None
     }
 
-    /// Whether one more entry makes the table grow.
-    pub(crate) const fn is_full(&self) -> bool {
-        // At most four fifths are taken.
-        self.len * 5 >= self.places * 4
-    }
-
     /// Inserts an entry that is not there, and gives its position. Others may move.
     pub(crate) fn insert(&mut self, entry: Entry) -> usize {
-        if self.is_full() {
+        // At most four fifths are taken.
+        if self.len * 5 >= self.places * 4 {
             self.grow();
         }
         let key = entry.key();

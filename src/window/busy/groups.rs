@@ -143,7 +143,14 @@ impl Groups {
     /// `own`, an event at `to` of that amount, as long as it is known by itself.
     pub(crate) fn reader(&self, to: i64, own: Option<i64>) -> GroupReader<'_> {
         let end = self.groups_until(to, self.times.len());
-        GroupReader { groups: self, end, start: end, own: own.map(|minor| (to, minor)), min: i64::MAX, max: i64::MIN }
+        GroupReader {
+            groups: self,
+            end,
+            start: end,
+            own: own.map(|minor| (to, minor)),
+            min: i64::MAX,
+            max: i64::MIN,
+        }
     }
 
     /// Drops what is at or before `floor`, and puts old groups together.

@@ -337,7 +337,8 @@ impl<'a> Seen<'a> {
             let attributes = plan.attributes[..window.needs.attributes].iter().map(|&it| usize::from(it));
             for (distinct, attribute) in tally.distinct.iter_mut().zip(attributes) {
                 let value = present.value(attribute);
-                *distinct = self.busy.values.get(attribute).map_or(0, |values| values.count(start, at, value));
+                *distinct =
+                    self.busy.values.get(attribute).map_or(0, |values| values.count(start, at, value));
             }
             tally.write(window, minor, currency, out);
         }

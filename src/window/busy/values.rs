@@ -99,6 +99,7 @@ impl Hasher for ValueHasher {
 
 /// One list.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "WrittenSample", into = "WrittenSample")]
 struct Sample {
     times: Vec<i64>,
     values: Vec<u32>,
@@ -114,6 +115,40 @@ struct Sample {
     head: usize,
     /// Every value last seen after this time stands in the list.
     complete_after: i64,
+}
+
+/// A list as it is written down: where each value stands follows from the rest.
+#[derive(Serialize, Deserialize)]
+struct WrittenSample {
+    times: Vec<i64>,
+    values: Vec<u32>,
+    previous: Vec<u32>,
+    standing: Vec<u64>,
+    head: usize,
+    complete_after: i64,
+}
+
+impl From<Sample> for WrittenSample {
+    fn from(sample: Sample) -> Self {
+        let Sample { times, values, previous, standing, head, complete_after, .. } = sample;
+        Self { times, values, previous, standing, head, complete_after }
+    }
+}
+
+impl From<WrittenSample> for Sample {
+    fn from(written: WrittenSample) -> Self {
+        let WrittenSample { times, values, previous, standing, head, complete_after } = written;
+        let stands = |position: usize| {
+            standing.get(position / 64).is_some_and(|word| word & (1 << (position % 64)) != 0)
+        };
+        let latest: HashMap<_, _, _> = (0..)
+            .zip(&values)
+            .filter(|&(position, _)| stands(position as usize))
+            .map(|(at, &value)| (value, at))
+            .collect();
+        let live = latest.len();
+        Self { times, values, previous, standing, latest, live, head, complete_after }
+    }
 }
 
 impl Sample {
@@ -223,7 +258,8 @@ impl Sample {
     /// Where entries after `from` begin and where those after `to` do.
     fn range(&self, from: i64, to: i64) -> (usize, usize) {
         let until = |at: i64| self.times.partition_point(|&time| time <= at);
-        let end = if self.times.last().is_some_and(|&last| last <= to) { self.times.len() } else { until(to) };
+        let end =
+            if self.times.last().is_some_and(|&last| last <= to) { self.times.len() } else { until(to) };
         (until(from).max(self.head), end)
     }
 
