@@ -1,0 +1,50 @@
+//! How much memory a key takes, with all that belongs to it: index, events, slack.
+
+use super::field::Entrant;
+use super::report::Section;
+use crate::support::workload::{Distribution, ENTITIES};
+
+/// One row for each store that holds something.
+pub(crate) fn section(entrants: &[Entrant], distribution: Distribution) -> Section {
+    let columns = &[
+        "keys_drawn",
+        "contestant",
+        "users",
+        "keys",
+        "events_per_key",
+        "heap_bytes_per_key",
+        "resident_bytes_per_key",
+    ];
+    let title = "live heap bytes by the allocator, and resident memory, over the keys held after the fill";
+    // What earlier stores left with the allocator is resident already.
+    let is_first = distribution == Distribution::ALL[0];
+    let mut section = Section::new("memory", title.to_owned(), columns);
+    for entrant in entrants.iter().filter(|entrant| entrant.is_store()) {
+        let (contestant, keys) = (&entrant.contestant, entrant.contestant.keys());
+        let per_key = |bytes: i64| bytes as f64 / keys as f64;
+        let remote = contestant.remote_bytes().map(|bytes| per_key(bytes as i64));
+        let resident = entrant.resident_bytes.filter(|_| is_first).map_or(f64::NAN, per_key);
+        section.row([
+            distribution.name().into(),
+            contestant.name().into(),
+            entrant.workload.users.into(),
+            keys.into(),
+            (entrant.recorded as f64 * ENTITIES.len() as f64 / keys as f64).into(),
+            remote.unwrap_or_else(|| per_key(entrant.heap_bytes)).into(),
+            if remote.is_some() { f64::NAN } else { resident }.into(),
+        ]);
+        if let Some(stats) = contestant.stats() {
+            let total = |of: fn(&_) -> u64| -> u64 { stats.iter().map(of).sum() };
+            section.note(format!(
+                "{}, {}: {} events held; {} keys evicted, {} events late, {} truncated",
+                contestant.name(),
+                distribution.name(),
+                total(|entity: &tollgate::window::stats::EntityStats| entity.events),
+                total(|entity| entity.evicted_keys),
+                total(|entity| entity.late_events),
+                total(|entity| entity.truncated_events),
+            ));
+        }
+    }
+    section
+}
