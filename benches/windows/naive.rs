@@ -10,9 +10,9 @@ use tollgate::domain::money::{Currency, minor_to_major};
 use tollgate::domain::transaction::Location;
 use tollgate::window::event::Attempt;
 use tollgate::window::layout::OutcomeStream;
-use tollgate::window::plan::{Measure, SinceRead};
+use tollgate::window::plan::{Measure, SinceMeasure};
 
-use super::reads::{CountRead, EVENTS_PER_KEY_MAX, EntityReads};
+use super::reads::{CountRead, EVENTS_PER_KEY_MAX, EntityReads, millis};
 
 /// One attempt, as it is held.
 #[derive(Debug)]
@@ -204,19 +204,39 @@ impl History {
             open = windows.next();
         }
         for read in &reads.since {
-            let (number, output) = match *read {
-                SinceRead::SecondsSinceLast { output, .. } => (last_ms.map(|ms| ms as f64 / 1_000.0), output),
-                SinceRead::SecondsSinceFirst { output, .. } => {
+            let number = match read.measure {
+                SinceMeasure::SecondsSinceLast => last_ms.map(|ms| ms as f64 / 1_000.0),
+                SinceMeasure::SecondsSinceFirst => {
                     let first_at = self.first_at.map_or(at, |first_at| first_at.min(at));
-                    (Some((at - first_at) as f64 / 1_000.0), output)
+                    Some((at - first_at) as f64 / 1_000.0)
                 }
-                SinceRead::SpeedKmh { output, .. } => {
-                    (travel.map(|(km, ms)| km * 3_600_000.0 / ms.max(1_000) as f64), output)
+                SinceMeasure::SpeedKmh => travel.map(|(km, ms)| km * 3_600_000.0 / ms.max(1_000) as f64),
+                SinceMeasure::DistanceKm => travel.map(|(km, _)| km),
+                SinceMeasure::SessionCount { gap } => Some(self.session(end, at, millis(gap)).0),
+                SinceMeasure::SessionSeconds { gap } => Some(self.session(end, at, millis(gap)).1),
+                SinceMeasure::SmallBeforeLarge { window, small, large } => {
+                    let (small, large) = (small.minor(currency), large.minor(currency));
+                    let earlier = self.attempts.range(..end).rev();
+                    let small_ones = earlier
+                        .take_while(|held| at - held.at < millis(window))
+                        .filter(|held| held.currency == currency && held.minor <= small);
+                    Some(if minor < large { 0.0 } else { small_ones.count() as f64 })
                 }
-                SinceRead::DistanceKm { output, .. } => (travel.map(|(km, _)| km), output),
             };
-            out[output] = number.unwrap_or(f64::NAN);
+            out[read.output] = number.unwrap_or(f64::NAN);
         }
+    }
+
+    /// Attempts of the running session and its seconds.
+    fn session(&self, end: usize, at: i64, gap_ms: i64) -> (f64, f64) {
+        let (mut count, mut first_at) = (1, at);
+        for held in self.attempts.range(..end).rev() {
+            if first_at - held.at > gap_ms {
+                break;
+            }
+            (count, first_at) = (count + 1, held.at);
+        }
+        (f64::from(count), (at - first_at) as f64 / 1_000.0)
     }
 
     fn is_late(&self, at: i64, reads: &EntityReads) -> bool {

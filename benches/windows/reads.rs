@@ -15,7 +15,7 @@ use tollgate::feature::catalogue::Catalogue;
 use tollgate::feature::file::{CatalogueFile, DerivedEntry, WindowEntry, parse};
 use tollgate::feature::naming::window_feature;
 use tollgate::window::layout::{EntityLayout, Layout, Stream};
-use tollgate::window::plan::{Measure, Plan, SinceRead};
+use tollgate::window::plan::{Measure, Plan, SinceMeasure, SinceRead, Threshold};
 
 use super::workload::ENTITIES;
 
@@ -208,19 +208,28 @@ impl EntityReads {
             let window_ms = millis(parse_duration(window).expect("a length of time"));
             windows.entry(window_ms).or_default().push((Measure::ZScore, output));
         }
-        if is_own(&entry.since_last) {
-            self.since.push(SinceRead::SecondsSinceLast { entity: number, output });
-        }
-        if is_own(&entry.since_first) {
-            self.since.push(SinceRead::SecondsSinceFirst { entity: number, output });
-        }
-        if is_own(&entry.impossible_travel) {
-            self.since.push(SinceRead::SpeedKmh { entity: number, output });
-            self.is_located = true;
-        }
-        if is_own(&entry.distance_km) {
-            self.since.push(SinceRead::DistanceKm { entity: number, output });
-            self.is_located = true;
+        let span = |text: &Option<String>| text.as_deref().and_then(|text| parse_duration(text).ok());
+        let (gap, window) = (span(&entry.gap).unwrap_or_default(), span(&entry.window).unwrap_or_default());
+        let threshold = |text: &Option<String>| text.as_deref().and_then(Threshold::parse);
+        let measures = [
+            (&entry.since_last, Some(SinceMeasure::SecondsSinceLast)),
+            (&entry.since_first, Some(SinceMeasure::SecondsSinceFirst)),
+            (&entry.impossible_travel, Some(SinceMeasure::SpeedKmh)),
+            (&entry.distance_km, Some(SinceMeasure::DistanceKm)),
+            (&entry.session_count, Some(SinceMeasure::SessionCount { gap })),
+            (&entry.session_seconds, Some(SinceMeasure::SessionSeconds { gap })),
+            (
+                &entry.card_testing,
+                threshold(&entry.small)
+                    .zip(threshold(&entry.large))
+                    .map(|(small, large)| SinceMeasure::SmallBeforeLarge { window, small, large }),
+            ),
+        ];
+        for (entity, measure) in measures {
+            if let Some(measure) = measure.filter(|_| is_own(entity)) {
+                self.since.push(SinceRead { entity: number, measure, output });
+                self.is_located |= matches!(measure, SinceMeasure::SpeedKmh | SinceMeasure::DistanceKm);
+            }
         }
     }
 
@@ -230,6 +239,6 @@ impl EntityReads {
     }
 }
 
-fn millis(span: Duration) -> i64 {
+pub(crate) fn millis(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).expect("at most 400 days")
 }

@@ -7,15 +7,21 @@
 
 use std::fmt::Write as _;
 
-use tollgate::window::plan::{Measure, SinceRead};
+use tollgate::domain::money::Currency;
+use tollgate::window::plan::{Measure, SinceMeasure};
 
-use super::reads::{CountRead, EVENTS_PER_KEY_MAX, EntityReads, Reads};
+use super::reads::{CountRead, EVENTS_PER_KEY_MAX, EntityReads, Reads, millis};
 
 /// Doubles of a member before the attributes: time, transaction, minor units, currency, latitude and longitude.
 pub(crate) const MEMBER_HEAD: usize = 6;
 
 /// Both currencies of the workload have two decimal places.
 const MINOR_PER_MAJOR: i64 = 100;
+
+/// One of them: thresholds are the same in both.
+fn euro() -> Currency {
+    Currency::parse("EUR").expect("a currency")
+}
 
 const DISTANCE: &str = "
 local rad, sin, cos, sqrt, asin = math.rad, math.sin, math.cos, math.sqrt, math.asin
@@ -117,6 +123,16 @@ impl Function<'_> {
             let _ = writeln!(text, "local d{a}, seen{a} = 0, {{}}");
             let _ = writeln!(text, "if own{a} ~= 0 then d{a} = 1 seen{a}[own{a}] = true end");
         }
+        for read in &entity.since {
+            let output = read.output;
+            let _ = match read.measure {
+                SinceMeasure::SessionCount { .. } | SinceMeasure::SessionSeconds { .. } => {
+                    writeln!(text, "local over{output}, began{output}, session{output} = false, at, 1")
+                }
+                SinceMeasure::SmallBeforeLarge { .. } => writeln!(text, "local small{output} = 0"),
+                _ => Ok(()),
+            };
+        }
         text.push_str(&self.close());
         let looks_further = if entity.is_located { "(travel_km or lat ~= lat)" } else { "true" };
         let _ = writeln!(
@@ -198,6 +214,28 @@ impl Function<'_> {
         if !entity.since.is_empty() {
             let _ = writeln!(text, "if not last_ms and age <= {ttl_ms} then last_ms = age end");
         }
+        for read in &entity.since {
+            let output = read.output;
+            let _ = match read.measure {
+                SinceMeasure::SessionCount { gap } | SinceMeasure::SessionSeconds { gap } => writeln!(
+                    text,
+                    "if not over{output} then
+                       if began{output} - held_at > {} then over{output} = true
+                       else began{output}, session{output} = held_at, session{output} + 1 end
+                     end",
+                    millis(gap)
+                ),
+                SinceMeasure::SmallBeforeLarge { window, small, .. } => writeln!(
+                    text,
+                    "if age < {} and held_currency == currency and held_minor <= {} then
+                       small{output} = small{output} + 1
+                     end",
+                    millis(window),
+                    small.minor(euro())
+                ),
+                _ => Ok(()),
+            };
+        }
         if entity.is_located {
             let _ = writeln!(
                 text,
@@ -226,24 +264,26 @@ impl Function<'_> {
     fn since(&mut self) -> String {
         let mut text = String::new();
         for &read in &self.entity.since {
-            let (output, number) = match read {
-                SinceRead::SecondsSinceLast { output, .. } => {
-                    (output, "last_ms and last_ms / 1000 or NAN".to_owned())
-                }
-                SinceRead::SecondsSinceFirst { output, .. } => {
+            let number = match read.measure {
+                SinceMeasure::SecondsSinceLast => "last_ms and last_ms / 1000 or NAN".to_owned(),
+                SinceMeasure::SecondsSinceFirst => {
                     text.push_str(
                         "local first_at = redis.call('ZRANGE', attempts, 0, 0)[1]
                          first_at = first_at and unpack_member('<d', first_at) or at\n",
                     );
-                    (output, "(at - math.min(first_at, at)) / 1000".to_owned())
+                    "(at - math.min(first_at, at)) / 1000".to_owned()
                 }
-                SinceRead::SpeedKmh { output, .. } => (
-                    output,
-                    "travel_km and travel_km * 3600000 / math.max(travel_ms, 1000) or NAN".to_owned(),
-                ),
-                SinceRead::DistanceKm { output, .. } => (output, "travel_km or NAN".to_owned()),
+                SinceMeasure::SpeedKmh => {
+                    "travel_km and travel_km * 3600000 / math.max(travel_ms, 1000) or NAN".to_owned()
+                }
+                SinceMeasure::DistanceKm => "travel_km or NAN".to_owned(),
+                SinceMeasure::SessionCount { .. } => format!("session{}", read.output),
+                SinceMeasure::SessionSeconds { .. } => format!("(at - began{}) / 1000", read.output),
+                SinceMeasure::SmallBeforeLarge { large, .. } => {
+                    format!("minor >= {} and small{} or 0", large.minor(euro()), read.output)
+                }
             };
-            let _ = writeln!(text, "out[{}] = {number}", self.place(output));
+            let _ = writeln!(text, "out[{}] = {number}", self.place(read.output));
         }
         text
     }

@@ -125,7 +125,7 @@ impl Workload {
             hasher: KeyHasher::new([3; 16]),
             entities: layout.entities.len(),
             positions: ENTITIES.map(position),
-            sources: attributes.map(|name| source(name)).collect(),
+            sources: attributes.map(|attribute| source(&attribute.name)).collect(),
         }
     }
 

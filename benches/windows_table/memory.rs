@@ -36,13 +36,13 @@ pub(crate) fn section(entrants: &[Entrant], distribution: Distribution) -> Secti
         if let Some(stats) = contestant.stats() {
             let total = |of: fn(&_) -> u64| -> u64 { stats.iter().map(of).sum() };
             section.note(format!(
-                "{}, {}: {} events held; {} keys evicted, {} events late, {} truncated",
+                "{}, {}: {} events held one by one; {} keys busy, {} evicted, {} events late",
                 contestant.name(),
                 distribution.name(),
                 total(|entity: &tollgate::window::stats::EntityStats| entity.events),
+                total(|entity| entity.busy_keys),
                 total(|entity| entity.evicted_keys),
                 total(|entity| entity.late_events),
-                total(|entity| entity.truncated_events),
             ));
         }
     }

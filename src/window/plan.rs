@@ -92,7 +92,7 @@ impl Threshold {
     }
 
     /// In minor units, rounded down.
-    pub(crate) fn minor(self, currency: Currency) -> i64 {
+    pub fn minor(self, currency: Currency) -> i64 {
         let places = Self::PLACES.saturating_sub(usize::from(currency.decimal_places()));
         self.0 / 10_i64.pow(u32::try_from(places).unwrap_or(0))
     }
