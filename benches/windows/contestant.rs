@@ -90,6 +90,8 @@ struct TollgateWorker<'a> {
 
 impl Worker for TollgateWorker<'_> {
     fn observe(&mut self, event: &Event, out: &mut [f64]) {
+        // As the engine does; a service could do it earlier, while it still reads the request, but here it is on the clock.
+        self.store.prefetch(&event.attempt);
         self.store.observe(&self.reads.plan, &event.attempt, Presence::Add, out);
     }
 

@@ -4,8 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::limits::AMOUNT_MINOR_MAX;
-use crate::domain::money::{Currency, minor_to_major};
+use crate::domain::money::Currency;
 use crate::window::block::BLOCK_EVENTS_MAX;
+use crate::window::plan::OverAmounts;
 
 /// `variance` is exact as long as events times the largest amount in a window stay below this, some 1.8e19 minor units; past it the
 /// deviation is held at the largest number. Sums have no such bound.
@@ -39,11 +40,22 @@ impl Amounts {
         self.max = self.max.max(minor);
     }
 
-    pub(crate) fn with(mut self, minor: Option<i64>) -> Self {
-        if let Some(minor) = minor {
-            self.push(minor);
+    pub(crate) fn with(&self, minor: i64) -> Self {
+        let mut with = *self;
+        with.push(minor);
+        with
+    }
+
+    /// A measure; `minor` is the present amount, for `ZScore`.
+    pub(crate) fn number(&self, over: OverAmounts, minor: i64, currency: Currency) -> f64 {
+        match over {
+            OverAmounts::Sum => self.sum(currency),
+            OverAmounts::Mean => self.mean(currency),
+            OverAmounts::Stddev => self.stddev(currency),
+            OverAmounts::Min => self.extreme(self.min, currency),
+            OverAmounts::Max => self.extreme(self.max, currency),
+            OverAmounts::ZScore => self.zscore(minor),
         }
-        self
     }
 
     /// Without one amount that was pushed; the smallest and the largest stay.
@@ -57,26 +69,26 @@ impl Amounts {
     }
 
     /// `n * sum(x^2) - sum(x)^2`, which is n^2 times the variance of the population, in minor units squared. Never negative.
-    pub(crate) fn variance(self) -> u128 {
+    fn variance(&self) -> u128 {
         let squares = u128::from(self.count).saturating_mul(self.squares);
         squares.saturating_sub(self.sum.saturating_mul(self.sum))
     }
 
-    pub(crate) fn sum(self, currency: Currency) -> f64 {
+    fn sum(&self, currency: Currency) -> f64 {
         rounded(self.sum) / major(currency)
     }
 
-    pub(crate) fn mean(self, currency: Currency) -> f64 {
+    fn mean(&self, currency: Currency) -> f64 {
         if self.count == 0 { f64::NAN } else { rounded(self.sum) / self.divisor(currency) }
     }
 
-    pub(crate) fn stddev(self, currency: Currency) -> f64 {
+    fn stddev(&self, currency: Currency) -> f64 {
         if self.count == 0 { f64::NAN } else { rounded(self.variance()).sqrt() / self.divisor(currency) }
     }
 
     /// How many standard deviations `minor` lies above the mean: `(x - S/n) / (sqrt(n * Q - S^2) / n)`, with n taken out.
     #[expect(clippy::cast_precision_loss, reason = "one rounding of an exact total")]
-    pub(crate) fn zscore(self, minor: i64) -> f64 {
+    pub(crate) fn zscore(&self, minor: i64) -> f64 {
         let variance = self.variance();
         if self.count < 2 || variance == 0 {
             return f64::NAN;
@@ -85,13 +97,14 @@ impl Amounts {
         above as f64 / rounded(variance).sqrt()
     }
 
-    pub(crate) fn extreme(self, minor: i64, currency: Currency) -> f64 {
-        if self.count == 0 { f64::NAN } else { minor_to_major(i128::from(minor), currency) }
+    #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
+    fn extreme(&self, minor: i64, currency: Currency) -> f64 {
+        if self.count == 0 { f64::NAN } else { minor as f64 / major(currency) }
     }
 
     /// Events times minor units in a major one: a whole number far below 2^53, so exact.
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-    pub(crate) fn divisor(self, currency: Currency) -> f64 {
+    fn divisor(&self, currency: Currency) -> f64 {
         self.count as f64 * major(currency)
     }
 }
@@ -105,7 +118,7 @@ fn major(currency: Currency) -> f64 {
 /// The nearest double. Totals that fit 64 bits, nearly all, take the short way to the same number.
 #[expect(clippy::cast_precision_loss, reason = "one rounding of an exact total")]
 fn rounded(total: u128) -> f64 {
-    u64::try_from(total).map_or(total as f64, |short| short as f64)
+    i64::try_from(total).map_or(total as f64, |short| short as f64)
 }
 
 #[cfg(test)]
@@ -113,7 +126,7 @@ mod tests {
     use super::*;
 
     fn amounts(minors: &[i64]) -> Amounts {
-        minors.iter().fold(Amounts::NONE, |amounts, &minor| amounts.with(Some(minor)))
+        minors.iter().fold(Amounts::NONE, |amounts, &minor| amounts.with(minor))
     }
 
     fn bits(numbers: [f64; 3]) -> [u64; 3] {

@@ -11,8 +11,12 @@
 //!
 //! What does not fit (more than 255 events or values, 34 years) is for `busy`.
 
+use std::ops::Range;
+
+use crate::window::amounts::Amounts;
 use crate::window::event::flag;
 use crate::window::place::Place;
+use crate::window::tally::Tally;
 
 /// Most events, and most different values, of one block.
 pub(crate) const BLOCK_EVENTS_MAX: usize = 255;
@@ -167,6 +171,23 @@ impl<'a> View<'a> {
         self.len
     }
 
+    /// The first columns, for those who go through many events: words, marks and values.
+    pub(crate) fn columns(self) -> Columns<'a> {
+        let column = |at: usize, width: usize| self.bytes.get(at..at + width * self.len).unwrap_or(&[]);
+        Columns {
+            base: self.base,
+            words: column(self.shape.words_at(), 8).as_chunks().0,
+            marks: column(self.shape.marks_at(), 2).as_chunks().0,
+            values: column(self.shape.values_at(), self.shape.stride),
+            stride: self.shape.stride,
+        }
+    }
+
+    /// Whether all amounts are in one currency and none needs more than the lower bits.
+    pub(crate) const fn is_plain(self) -> bool {
+        self.shape.columns & (HIGH_AMOUNTS | CURRENCIES) == 0
+    }
+
     fn word(self, event: usize) -> u64 {
         u64::from_le_bytes(array(self.bytes, self.shape.words_at() + 8 * event))
     }
@@ -241,9 +262,10 @@ impl<'a> View<'a> {
     /// The position of a value in the dictionary.
     #[expect(clippy::cast_possible_truncation, reason = "a dictionary has at most 255 values")]
     pub(crate) fn find_value(self, value: u32) -> Option<u8> {
-        let words = self.bytes.get(HEADER_BYTES..HEADER_BYTES + 4 * self.dictionary_len())?;
-        let is_it = |word: &[u8]| word == value.to_le_bytes();
-        words.chunks_exact(4).position(is_it).map(|position| (position + 1) as u8)
+        let bytes = self.bytes.get(HEADER_BYTES..HEADER_BYTES + 4 * self.dictionary_len())?;
+        let (words, _) = bytes.as_chunks::<4>();
+        let position = words.iter().position(|word| u32::from_le_bytes(*word) == value)?;
+        Some((position + 1) as u8)
     }
 
     /// The time of the latest event of any kind.
@@ -294,6 +316,73 @@ impl<'a> View<'a> {
             place: self.place(event),
             values,
         }
+    }
+}
+
+/// What most reads need of every event.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Columns<'a> {
+    base: i64,
+    words: &'a [[u8; 8]],
+    marks: &'a [[u8; 2]],
+    values: &'a [u8],
+    stride: usize,
+}
+
+impl<'a> Columns<'a> {
+    /// Counts some events.
+    pub(crate) fn count(&self, part: Range<usize>, tally: &mut Tally) {
+        let ones = |flag: u8| -> u64 {
+            let marks = self.marks[part.clone()].iter();
+            marks.map(|mark| u32::from(mark[0] & flag != 0)).sum::<u32>().into()
+        };
+        tally.attempts += ones(flag::ATTEMPT);
+        tally.approved.count += ones(flag::APPROVED);
+        tally.declined.count += ones(flag::DECLINED);
+        tally.labels += ones(flag::LABEL);
+        tally.frauds += ones(flag::FRAUD);
+    }
+
+    /// Adds the amounts of some attempts, in a block that is plain.
+    pub(crate) fn add_amounts(&self, part: Range<usize>, amounts: &mut Amounts) {
+        // 255 squares of 24 bits each fit 64 bits.
+        let (mut count, mut sum, mut squares) = (0, 0, 0);
+        for (word, mark) in self.words[part.clone()].iter().zip(&self.marks[part]) {
+            let amount = u64::from_le_bytes(*word) & AMOUNT_MASK;
+            if mark[0] & flag::ATTEMPT != 0 {
+                count += 1;
+                sum += amount;
+                squares += amount * amount;
+                amounts.min = amounts.min.min(amount.cast_signed());
+                amounts.max = amounts.max.max(amount.cast_signed());
+            }
+        }
+        amounts.count += count;
+        amounts.sum += u128::from(sum);
+        amounts.squares += u128::from(squares);
+    }
+
+    /// Shows the values of one attribute of some events, as positions in the dictionary from 1.
+    #[inline]
+    pub(crate) fn for_each_value(&self, part: Range<usize>, attribute: usize, mut show: impl FnMut(u8)) {
+        let rows = &self.values[self.stride * part.start..self.stride * part.end];
+        let mut at = attribute;
+        while let Some(&position) = rows.get(at) {
+            show(position);
+            at += self.stride;
+        }
+    }
+
+    /// How many of the first `end` events are at or before `at`.
+    #[inline]
+    pub(crate) fn count_until(&self, at: i64, end: usize) -> usize {
+        let Ok(since_base) = u64::try_from(at - self.base) else { return 0 };
+        // Words of that time or an earlier one are below this.
+        let Some(bound) = since_base.checked_add(1).and_then(|next| next.checked_mul(1 << AMOUNT_BITS)) else {
+            return end;
+        };
+        let earlier = self.words[..end].iter().rev().position(|word| u64::from_le_bytes(*word) < bound);
+        earlier.map_or(0, |later| end - later)
     }
 }
 
@@ -364,7 +453,7 @@ pub(crate) fn insert(
     Ok(expired)
 }
 
-/// The different values of an event that a block does not know yet.
+/// How many different values of an event a block does not know yet.
 fn new_values(view: View<'_>, incoming: &Incoming<'_>) -> usize {
     let values = incoming.values.iter().enumerate();
     values

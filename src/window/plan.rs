@@ -280,10 +280,70 @@ pub(crate) struct Needs {
 /// One number of one window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OutputRead {
-    pub(crate) stream: Stream,
-    /// For `Distinct`, the attribute is the position in `EntityPlan::attributes`.
-    pub(crate) measure: Measure,
-    pub(crate) output: usize,
+    pub(crate) number: Number,
+    pub(crate) output: u32,
+}
+
+/// A measure of a stream, in one step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Number {
+    Attempts,
+    Approved,
+    Declined,
+    Labels,
+    Frauds,
+    FraudRate,
+    /// By position in `EntityPlan::attributes`.
+    Distinct(u8),
+    /// Over the amounts of attempts, the present one included.
+    OfAttempts(OverAmounts),
+    /// Over the amounts of approved transactions.
+    OfApproved(OverAmounts),
+    /// Over the amounts of declined transactions.
+    OfDeclined(OverAmounts),
+}
+
+/// A measure over amounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OverAmounts {
+    Sum,
+    Mean,
+    Stddev,
+    Min,
+    Max,
+    ZScore,
+}
+
+impl OutputRead {
+    /// Of a read that has been checked.
+    fn new(read: &WindowRead, attributes: &[u8]) -> Self {
+        let over = match read.measure {
+            Measure::Sum => Some(OverAmounts::Sum),
+            Measure::Mean => Some(OverAmounts::Mean),
+            Measure::Stddev => Some(OverAmounts::Stddev),
+            Measure::Min => Some(OverAmounts::Min),
+            Measure::Max => Some(OverAmounts::Max),
+            Measure::ZScore => Some(OverAmounts::ZScore),
+            _ => None,
+        };
+        let number = match (read.stream, read.measure, over) {
+            (_, Measure::Distinct { attribute }, _) => {
+                // No more positions than attributes, which are numbered by a u8.
+                let position = attributes.iter().position(|&known| known == attribute);
+                Number::Distinct(position.and_then(|position| u8::try_from(position).ok()).unwrap_or(u8::MAX))
+            }
+            (_, Measure::FraudCount, _) => Number::Frauds,
+            (_, Measure::FraudRate, _) => Number::FraudRate,
+            (Stream::Attempts, _, Some(over)) => Number::OfAttempts(over),
+            (Stream::Approved, _, Some(over)) => Number::OfApproved(over),
+            (Stream::Declined, _, Some(over)) => Number::OfDeclined(over),
+            (Stream::Attempts, _, None) => Number::Attempts,
+            (Stream::Approved, _, None) => Number::Approved,
+            (Stream::Declined, _, None) => Number::Declined,
+            (Stream::Labels, _, _) => Number::Labels,
+        };
+        Self { number, output: u32::try_from(read.output).unwrap_or(u32::MAX) }
+    }
 }
 
 impl Plan {
@@ -379,11 +439,7 @@ impl EntityPlan {
             reads: reads
                 .iter()
                 .filter(|read| millis(read.window) == window_ms)
-                .map(|read| OutputRead {
-                    stream: read.stream,
-                    measure: by_slot(read.measure, &self.attributes),
-                    output: read.output,
-                })
+                .map(|read| OutputRead::new(read, &self.attributes))
                 .collect(),
         };
         self.windows = lengths.iter().map(plan_window).collect();
@@ -394,17 +450,6 @@ impl EntityPlan {
         for &output in &self.outputs {
             write(out, output, f64::NAN);
         }
-    }
-}
-
-/// Names the attribute by its position among those that the stream counts. There are at most 256, as an attribute is a u8.
-#[expect(clippy::cast_possible_truncation, reason = "no more positions than attributes")]
-fn by_slot(measure: Measure, attributes: &[u8]) -> Measure {
-    match measure {
-        Measure::Distinct { attribute } => Measure::Distinct {
-            attribute: attributes.iter().position(|&known| known == attribute).unwrap_or(0) as u8,
-        },
-        other => other,
     }
 }
 

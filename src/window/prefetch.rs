@@ -3,12 +3,21 @@
 /// Bytes that come from memory at a time.
 const LINE_BYTES: usize = 64;
 /// Lines of one key's block that are asked for: the rest follows in order, which the processor foresees.
-const LINES_MAX: usize = 4;
+const LINES_MAX: usize = 8;
 
 /// Asks for the line that a value begins on.
 #[inline]
 pub(crate) fn prefetch<T>(value: &T) {
     ask(std::ptr::from_ref(value).cast());
+}
+
+/// Asks for all lines of a value.
+#[inline]
+pub(crate) fn prefetch_whole<T>(value: &T) {
+    let begin: *const u8 = std::ptr::from_ref(value).cast();
+    for line in 0..size_of::<T>().div_ceil(LINE_BYTES) {
+        ask(begin.wrapping_add(line * LINE_BYTES));
+    }
 }
 
 /// Asks for the first lines of some bytes.

@@ -1,9 +1,11 @@
 //! Reading a block: one pass from the newest event to the oldest answers every window of every stream.
 
+use std::ops::Range;
+
 use smallvec::SmallVec;
 
 use crate::domain::money::Currency;
-use crate::window::block::View;
+use crate::window::block::{Columns, View};
 use crate::window::event::{Event, Present, flag};
 use crate::window::place::Place;
 use crate::window::plan::{EntityPlan, Needs, SinceMeasure, write};
@@ -43,6 +45,7 @@ pub(crate) fn read_nothing(present: &Present<'_>, plan: &EntityPlan, spans: Span
     for (distinct, &attribute) in tally.distinct.iter_mut().zip(&plan.attributes) {
         *distinct = u64::from(present.value(usize::from(attribute)) != 0);
     }
+    tally.include(minor);
     for window in &plan.windows {
         tally.write(window, minor, currency, out);
     }
@@ -117,24 +120,23 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Different values of one attribute, as bits at their positions in the dictionary, and whether the present value is none of them.
-#[derive(Clone, Copy, Default)]
+/// Different values of one attribute, as bits at their positions in the dictionary.
+#[derive(Clone, Copy)]
 struct Values {
     bits: [u64; 4],
-    new: u64,
+    count: u64,
 }
 
 impl Values {
-    /// Position 0 is a missing value and counts for nothing; there is no 256th, so its bit is free for that.
+    /// Position 0 is a missing value and counts for nothing. There is no 256th value, so its bit stands for that, and is set.
+    const NONE: Self = Self { bits: [0, 0, 0, 1 << 63], count: 0 };
+
+    #[inline]
     fn add(&mut self, position: u8) {
         let bit = position.wrapping_sub(1);
-        self.bits[usize::from(bit >> 6)] |= 1 << (bit & 63);
-    }
-
-    fn count(&self) -> u64 {
-        let [a, b, c, d] = self.bits;
-        let ones = a.count_ones() + b.count_ones() + c.count_ones() + (d << 1).count_ones();
-        u64::from(ones) + self.new
+        let word = &mut self.bits[usize::from(bit >> 6)];
+        self.count += !(*word >> (bit & 63)) & 1;
+        *word |= 1 << (bit & 63);
     }
 }
 
@@ -142,59 +144,80 @@ fn read_windows(seen: &Seen<'_>, present: &Present<'_>, plan: &EntityPlan, out: 
     let view = seen.view;
     let Event { at, minor, currency, .. } = present.event;
     let mut tally = Tally::new(plan.attributes.len());
-    let mut values: SmallVec<[Values; 8]> = SmallVec::from_elem(Values::default(), plan.attributes.len());
+    let mut values: SmallVec<[Values; 8]> = SmallVec::from_elem(Values::NONE, plan.attributes.len());
     for (values, &attribute) in values.iter_mut().zip(&plan.attributes) {
         match present.value(usize::from(attribute)) {
             0 => {}
             value => match view.find_value(value) {
                 Some(position) => values.add(position),
-                None => values.new = 1,
+                None => values.count = 1,
             },
         }
     }
-    let mut event = seen.end;
+    for (distinct, values) in tally.distinct.iter_mut().zip(&values) {
+        *distinct = values.count;
+    }
+    tally.include(minor);
+    let columns = view.columns();
+    let mut first = seen.end;
     for window in &plan.windows {
         let start = (at - window.window_ms).max(seen.floor);
-        while event > 0 && view.at(event - 1) > start {
-            event -= 1;
-            if Some(event) != seen.own {
-                count(view, event, currency, window.needs, &mut tally);
-                if view.flags(event) & flag::ATTEMPT != 0 {
-                    let positions = view.values(event);
-                    for (values, &attribute) in
-                        values.iter_mut().zip(&plan.attributes[..window.needs.attributes])
-                    {
-                        values.add(positions.get(usize::from(attribute)).copied().unwrap_or(0));
-                    }
+        let end = first;
+        first = columns.count_until(start, end);
+        if first < end {
+            for part in without(first..end, seen.own) {
+                columns.count(part.clone(), &mut tally);
+                if window.needs.amounts || window.needs.outcome_amounts {
+                    add_amounts(view, &columns, part.clone(), currency, window.needs, &mut tally);
+                }
+                let wanted = &plan.attributes[..window.needs.attributes];
+                for (values, &attribute) in values.iter_mut().zip(wanted) {
+                    // Of what is no attempt the values are missing.
+                    columns.for_each_value(part.clone(), attribute.into(), |position| values.add(position));
                 }
             }
-        }
-        for (distinct, values) in tally.distinct.iter_mut().zip(&values) {
-            *distinct = values.count();
+            for (distinct, values) in tally.distinct.iter_mut().zip(&values) {
+                *distinct = values.count;
+            }
+            tally.include(minor);
         }
         tally.write(window, minor, currency, out);
     }
 }
 
-fn count(view: View<'_>, event: usize, currency: Currency, needs: Needs, tally: &mut Tally) {
-    let flags = view.flags(event);
-    if flags & flag::LABEL != 0 {
-        tally.labels += 1;
-        tally.frauds += u64::from(flags & flag::FRAUD != 0);
+/// A range of positions in two parts, without one of them.
+fn without(range: Range<usize>, own: Option<usize>) -> [Range<usize>; 2] {
+    match own {
+        Some(own) if range.contains(&own) => [range.start..own, own + 1..range.end],
+        _ => [range.clone(), range.end..range.end],
+    }
+}
+
+/// Adds the amounts of some events that are in that currency.
+fn add_amounts(
+    view: View<'_>,
+    columns: &Columns<'_>,
+    part: Range<usize>,
+    currency: Currency,
+    needs: Needs,
+    tally: &mut Tally,
+) {
+    if view.is_plain() && !needs.outcome_amounts {
+        if view.currency(0) == currency.position() {
+            columns.add_amounts(part, &mut tally.earlier);
+        }
         return;
     }
-    let is_attempt = flags & flag::ATTEMPT != 0;
-    tally.attempts += u64::from(is_attempt);
-    if needs.amounts && is_attempt && view.currency(event) == currency.position() {
-        tally.earlier.push(view.minor(event));
-    }
-    for (is_such, outcome) in [
-        (flags & flag::APPROVED != 0, &mut tally.approved),
-        (flags & flag::DECLINED != 0, &mut tally.declined),
-    ] {
-        outcome.count += u64::from(is_such);
-        if needs.outcome_amounts && is_such && view.currency(event) == currency.position() {
-            outcome.amounts.push(view.minor(event));
+    for event in part.filter(|&event| view.currency(event) == currency.position()) {
+        let (flags, amount) = (view.flags(event), view.minor(event));
+        for (flag, is_needed, amounts) in [
+            (flag::ATTEMPT, needs.amounts, &mut tally.earlier),
+            (flag::APPROVED, needs.outcome_amounts, &mut tally.approved.amounts),
+            (flag::DECLINED, needs.outcome_amounts, &mut tally.declined.amounts),
+        ] {
+            if is_needed && flags & flag != 0 {
+                amounts.push(amount);
+            }
         }
     }
 }

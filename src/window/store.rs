@@ -17,7 +17,7 @@ use crate::window::held::{Held, KeyContext};
 use crate::window::layout::{Layout, OutcomeStream, Outcomes};
 use crate::window::limits::Limits;
 use crate::window::plan::{EntityPlan, Plan};
-use crate::window::prefetch::{prefetch, prefetch_bytes};
+use crate::window::prefetch::{prefetch, prefetch_bytes, prefetch_whole};
 use crate::window::read::read_nothing;
 use crate::window::shard::{Change, Entering, Shard};
 use crate::window::spans::Spans;
@@ -107,7 +107,7 @@ impl WindowStore {
             .filter_map(|(entity, key)| key.map(|key| (entity, key)))
             .take(PREFETCH_MAX)
             .collect();
-        // Three waves: each needs what the one before has brought.
+        // Waves: each needs what the one before has brought.
         for (entity, key) in &shards {
             prefetch(entity.shard(*key));
         }
@@ -116,11 +116,20 @@ impl WindowStore {
                 prefetch(home);
             }
         }
+        let mut busy_keys: SmallVec<[(&EntityStore, Key); PREFETCH_MAX]> = SmallVec::new();
         for (entity, key) in &shards {
             match entity.shard(*key).lock().first_candidate(*key) {
                 Some(Held::Block(block)) => prefetch_bytes(block),
-                Some(Held::Busy(busy)) => prefetch(&**busy),
+                Some(Held::Busy(busy)) => {
+                    prefetch_whole(&**busy);
+                    busy_keys.push((entity, *key));
+                }
                 None => {}
+            }
+        }
+        for (entity, key) in busy_keys {
+            if let Some(Held::Busy(busy)) = entity.shard(key).lock().first_candidate(key) {
+                busy.prefetch();
             }
         }
     }

@@ -4,8 +4,7 @@ use smallvec::SmallVec;
 
 use crate::domain::money::Currency;
 use crate::window::amounts::Amounts;
-use crate::window::layout::Stream;
-use crate::window::plan::{Measure, WindowPlan, write};
+use crate::window::plan::{Number, OverAmounts, WindowPlan, write};
 
 /// The events of one outcome.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +24,8 @@ pub(crate) struct Tally {
     pub(crate) attempts: u64,
     /// The earlier ones, without the present one.
     pub(crate) earlier: Amounts,
+    /// The earlier ones and the present one: see `include`.
+    all: Amounts,
     pub(crate) approved: OutcomeTally,
     pub(crate) declined: OutcomeTally,
     pub(crate) labels: u64,
@@ -39,6 +40,7 @@ impl Tally {
         Self {
             attempts: 1,
             earlier: Amounts::NONE,
+            all: Amounts::NONE,
             approved: OutcomeTally::NONE,
             declined: OutcomeTally::NONE,
             labels: 0,
@@ -47,35 +49,39 @@ impl Tally {
         }
     }
 
+    /// Puts the present amount to the earlier ones, after those have changed.
+    pub(crate) fn include(&mut self, minor: i64) {
+        self.all = self.earlier.with(minor);
+    }
+
     /// Writes the numbers of a window; `minor` is the present amount.
-    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     pub(crate) fn write(&self, window: &WindowPlan, minor: i64, currency: Currency, out: &mut [f64]) {
-        let all = self.earlier.with(Some(minor));
         for read in &window.reads {
-            let (count, amounts) = match read.stream {
-                Stream::Attempts => (self.attempts, &all),
-                Stream::Approved => (self.approved.count, &self.approved.amounts),
-                Stream::Declined => (self.declined.count, &self.declined.amounts),
-                Stream::Labels => (self.labels, &Amounts::NONE),
-            };
-            let number = match read.measure {
-                Measure::Count => count as f64,
-                Measure::Sum => amounts.sum(currency),
-                Measure::Mean => amounts.mean(currency),
-                Measure::Stddev => amounts.stddev(currency),
-                Measure::Min => amounts.extreme(amounts.min, currency),
-                Measure::Max => amounts.extreme(amounts.max, currency),
-                // Against the earlier ones: of attempts the present one is left out, of outcomes all are earlier.
-                Measure::ZScore if read.stream == Stream::Attempts => self.earlier.zscore(minor),
-                Measure::ZScore => amounts.zscore(minor),
-                Measure::Distinct { attribute } => {
-                    self.distinct.get(usize::from(attribute)).map_or(f64::NAN, |&count| count as f64)
+            let number = match read.number {
+                Number::Attempts => count(self.attempts),
+                Number::Approved => count(self.approved.count),
+                Number::Declined => count(self.declined.count),
+                Number::Labels => count(self.labels),
+                Number::Frauds => count(self.frauds),
+                Number::FraudRate if self.labels > 0 => count(self.frauds) / count(self.labels),
+                Number::FraudRate => f64::NAN,
+                Number::Distinct(attribute) => {
+                    self.distinct.get(usize::from(attribute)).map_or(f64::NAN, |&distinct| count(distinct))
                 }
-                Measure::FraudCount => self.frauds as f64,
-                Measure::FraudRate if self.labels > 0 => self.frauds as f64 / self.labels as f64,
-                Measure::FraudRate => f64::NAN,
+                // Against the earlier ones: of attempts the present one is left out, of outcomes all are earlier.
+                Number::OfAttempts(OverAmounts::ZScore) => self.earlier.zscore(minor),
+                Number::OfAttempts(over) => self.all.number(over, minor, currency),
+                Number::OfApproved(over) => self.approved.amounts.number(over, minor, currency),
+                Number::OfDeclined(over) => self.declined.amounts.number(over, minor, currency),
             };
-            write(out, read.output, number);
+            write(out, read.output as usize, number);
         }
     }
+}
+
+/// A count is far below 2^53, and so a double.
+#[inline]
+#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+fn count(number: u64) -> f64 {
+    number.cast_signed() as f64
 }

@@ -9,7 +9,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::window::amounts::Amounts;
+use crate::window::busy::search::count_until;
 use crate::window::limits::Limits;
+use crate::window::prefetch::prefetch;
 
 /// New events between two times of putting groups together.
 const SLACK: usize = 128;
@@ -59,11 +61,7 @@ impl Groups {
     /// Adds an event.
     pub(crate) fn add(&mut self, at: i64, minor: i64, is_marked: bool, floor: i64, limits: &Limits) {
         let len = self.times.len();
-        let position = if self.times.last().is_none_or(|&last| last <= at) {
-            len
-        } else {
-            self.times.partition_point(|&time| time <= at)
-        };
+        let position = count_until(&self.times, at);
         // An event inside a group of several joins it. One among single events, or between two groups, is a group of its own.
         let joins = position < len && self.count_of(position) > 1;
         let amount = u128::from(minor.unsigned_abs());
@@ -110,7 +108,20 @@ impl Groups {
 
     /// The time of the last event at or before `at`, or of the group that it is in.
     pub(crate) fn last_at(&self, at: i64) -> Option<i64> {
-        self.times.partition_point(|&time| time <= at).checked_sub(1).map(|last| self.times[last])
+        count_until(&self.times, at).checked_sub(1).map(|last| self.times[last])
+    }
+
+    /// Asks the processor for what is read first.
+    pub(crate) fn prefetch(&self) {
+        self.times.last().map(prefetch);
+        self.counts.last().map(prefetch);
+        self.amounts.last().map(prefetch);
+        self.times.first().map(prefetch);
+    }
+
+    /// How many events there are up to and with the group before.
+    fn count_before(&self, group: usize) -> u64 {
+        group.checked_sub(1).map_or(self.before.count, |last| self.counts[last])
     }
 
     /// What came before a group.
@@ -127,12 +138,12 @@ impl Groups {
 
     /// Events of one group.
     fn count_of(&self, group: usize) -> u64 {
-        self.counts[group].wrapping_sub(self.before(group).count)
+        self.counts[group].wrapping_sub(self.count_before(group))
     }
 
     /// How many groups lie at or before a moment. One that it falls into counts when the moment is past its middle.
     fn groups_until(&self, at: i64, below: usize) -> usize {
-        let whole = self.times[..below].partition_point(|&time| time <= at);
+        let whole = count_until(&self.times[..below], at);
         let Some(previous) = whole.checked_sub(1) else { return whole };
         let is_inside = whole < below && self.count_of(whole) > 1;
         let middle = || self.times[previous].midpoint(self.times[whole]);
@@ -240,6 +251,12 @@ impl GroupReader<'_> {
             self.min = self.min.min(min);
             self.max = self.max.max(max);
         }
+    }
+
+    /// How many events the window has that begins after `from`.
+    pub(crate) fn count(&mut self, from: i64) -> u64 {
+        self.start = self.groups.groups_until(from, self.start);
+        self.groups.count_before(self.end).wrapping_sub(self.groups.count_before(self.start))
     }
 
     /// The window that begins after `from`; each at or before the one before. `with_extremes` says whether the smallest and the

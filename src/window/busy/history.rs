@@ -13,6 +13,7 @@ use crate::window::layout::{EntityLayout, OutcomeStream, Outcomes, Streams, mill
 use crate::window::limits::Limits;
 use crate::window::place::Place;
 use crate::window::plan::EntityPlan;
+use crate::window::prefetch::prefetch;
 use crate::window::read::{Since, write_since};
 use crate::window::spans::Spans;
 use crate::window::tally::Tally;
@@ -25,7 +26,7 @@ pub(crate) struct Busy {
     /// The latest event of any kind.
     last_at: i64,
     newest_attempt_at: Option<i64>,
-    lanes: Vec<Lane>,
+    lanes: SmallVec<[Lane; 1]>,
     labels: Option<Groups>,
     /// By attribute.
     values: Box<[Values]>,
@@ -65,6 +66,7 @@ impl Recent {
 struct Seen<'a> {
     busy: &'a Busy,
     at: i64,
+    /// Recent ones from here on are later; known once it is needed.
     end: usize,
     /// Its own event, when it is a repeat.
     own: Option<usize>,
@@ -82,7 +84,7 @@ impl Busy {
             first_at: view.first_at(),
             last_at: view.last_at(),
             newest_attempt_at: None,
-            lanes: Vec::new(),
+            lanes: SmallVec::new(),
             labels: entity.streams.labels.then(|| Groups::new(false, true)),
             values: attributes
                 .map(|attribute| Values::new(limits.values_max, millis(attribute.longest_window)))
@@ -108,6 +110,17 @@ impl Busy {
 
     pub(crate) const fn newest_attempt_at(&self) -> Option<i64> {
         self.newest_attempt_at
+    }
+
+    /// Asks the processor for what is read first.
+    pub(crate) fn prefetch(&self) {
+        for lane in &self.lanes {
+            lane.attempts.prefetch();
+            lane.approved.iter().chain(&lane.declined).for_each(Groups::prefetch);
+        }
+        self.labels.iter().for_each(Groups::prefetch);
+        self.values.iter().for_each(Values::prefetch);
+        self.recent.back().map(prefetch);
     }
 
     fn floor(&self, spans: Spans) -> i64 {
@@ -170,8 +183,8 @@ impl Busy {
             flags: incoming.flags,
             currency: incoming.currency,
         };
-        let position = self.recent.partition_point(|known| known.at <= recent.at);
-        self.recent.insert(position, recent);
+        let later = self.recent.iter().rev().take_while(|known| known.at > recent.at).count();
+        self.recent.insert(self.recent.len() - later, recent);
         if self.recent.len() > limits.recent_attempts {
             self.recent.pop_front();
             self.recent_is_cut = true;
@@ -236,13 +249,15 @@ impl Busy {
 
     /// Reads as of the present attempt.
     pub(crate) fn read(&self, present: &Present<'_>, plan: &EntityPlan, spans: Spans, out: &mut [f64]) {
-        let seen = Seen::new(self, present, spans);
+        let mut seen = Seen::new(self, present, spans);
         if !plan.windows.is_empty() {
             seen.read_windows(present, plan, out);
         }
         if plan.since.is_empty() {
             return;
         }
+        let later = self.recent.iter().rev().take_while(|known| known.at > present.event.at).count();
+        seen.end = self.recent.len() - later;
         let since = Since {
             first_at: Some(self.first_at),
             last_at: seen.last_attempt_at(present.is_repeat),
@@ -274,8 +289,7 @@ impl<'a> Seen<'a> {
         let is_older = busy.recent_is_cut && busy.recent.front().is_some_and(|oldest| at <= oldest.at);
         let own_is_attempt = own.is_some_and(|own| busy.recent[own].is_attempt());
         let holds_own = own_is_attempt || (present.is_repeat && own.is_none() && is_older && at > floor);
-        let end = busy.recent.partition_point(|known| known.at <= at);
-        Self { busy, at, end, own, holds_own, floor }
+        Self { busy, at, end: 0, own, holds_own, floor }
     }
 
     fn read_windows(&self, present: &Present<'_>, plan: &EntityPlan, out: &mut [f64]) {
@@ -300,33 +314,47 @@ impl<'a> Seen<'a> {
             })
             .collect();
         let mut labels = self.busy.labels.as_ref().map(|groups| groups.reader(at, None));
+        let attributes: SmallVec<[(u32, Option<i64>, &Values); 8]> = plan
+            .attributes
+            .iter()
+            .map(|&attribute| {
+                let (value, values) =
+                    (present.value(usize::from(attribute)), &self.busy.values[usize::from(attribute)]);
+                (value, values.last_seen(value, at), values)
+            })
+            .collect();
         for window in &plan.windows {
             let start = (at - window.window_ms).max(self.floor);
             let mut tally = Tally::new(plan.attributes.len());
             let extremes = window.needs.extremes;
             for lane in &mut readers {
-                let attempts = lane.attempts.window(start, extremes);
-                tally.attempts += attempts.count;
-                if lane.is_present {
+                if lane.is_present && window.needs.amounts {
+                    let attempts = lane.attempts.window(start, extremes);
+                    tally.attempts += attempts.count;
                     tally.earlier = attempts.amounts;
-                    if self.holds_own {
-                        tally.attempts -= u64::from(attempts.count > 0);
-                        tally.earlier.take_out(minor);
-                    }
+                } else {
+                    tally.attempts += lane.attempts.count(start);
+                }
+                if lane.is_present && self.holds_own && tally.attempts > 1 {
+                    tally.attempts -= 1;
+                    tally.earlier.take_out(minor);
                 }
                 for (reader, tally, flag) in [
                     (&mut lane.approved, &mut tally.approved, flag::APPROVED),
                     (&mut lane.declined, &mut tally.declined, flag::DECLINED),
                 ] {
                     let Some(reader) = reader else { continue };
-                    let outcomes = reader.window(start, extremes);
-                    tally.count += outcomes.count;
-                    if lane.is_present {
+                    let is_own = lane.is_present && own_flags & flag != 0;
+                    if lane.is_present && window.needs.outcome_amounts {
+                        let outcomes = reader.window(start, extremes);
+                        tally.count += outcomes.count;
                         tally.amounts = outcomes.amounts;
-                        if own_flags & flag != 0 {
-                            tally.count -= u64::from(outcomes.count > 0);
-                            tally.amounts.take_out(minor);
-                        }
+                    } else {
+                        tally.count += reader.count(start);
+                    }
+                    if is_own && tally.count > 0 {
+                        tally.count -= 1;
+                        tally.amounts.take_out(minor);
                     }
                 }
             }
@@ -334,12 +362,12 @@ impl<'a> Seen<'a> {
                 let labels = labels.window(start, false);
                 (tally.labels, tally.frauds) = (labels.count, labels.marked);
             }
-            let attributes = plan.attributes[..window.needs.attributes].iter().map(|&it| usize::from(it));
-            for (distinct, attribute) in tally.distinct.iter_mut().zip(attributes) {
-                let value = present.value(attribute);
-                *distinct =
-                    self.busy.values.get(attribute).map_or(0, |values| values.count(start, at, value));
+            for (distinct, &(value, last_seen, values)) in
+                tally.distinct.iter_mut().zip(&attributes[..window.needs.attributes])
+            {
+                *distinct = values.count(start, at, value, last_seen);
             }
+            tally.include(minor);
             tally.write(window, minor, currency, out);
         }
     }

@@ -6,6 +6,7 @@
 pub(crate) mod history;
 
 mod groups;
+mod search;
 mod values;
 
 #[cfg(test)]

@@ -12,6 +12,9 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use serde::{Deserialize, Serialize};
 
+use crate::window::busy::search::count_until;
+use crate::window::prefetch::prefetch;
+
 /// Entries that stay behind struck out, so that late attempts are read right.
 const STRUCK_OUT_KEPT: usize = 512;
 /// Struck out entries beyond the number of others before they are cleared away.
@@ -60,14 +63,30 @@ impl Values {
         }
     }
 
-    /// How many different values were seen after `from` and not after `to`, `present` among them (0 for none).
-    pub(crate) fn count(&self, from: i64, to: i64, present: u32) -> u64 {
+    /// When a value was last seen at or before `to`, as far as is known.
+    pub(crate) fn last_seen(&self, value: u32, to: i64) -> Option<i64> {
+        self.samples[0].last_seen(value, to).filter(|_| value != 0)
+    }
+
+    /// How many different values were seen after `from` and not after `to`, `present` among them (0 for none), which was last
+    /// seen at `last_seen`.
+    pub(crate) fn count(&self, from: i64, to: i64, present: u32, last_seen: Option<i64>) -> u64 {
         let reaches = self.samples.iter().position(|sample| sample.complete_after <= from);
         let list = reaches.unwrap_or(self.samples.len() - 1);
         let sample = &self.samples[list];
         let is_sampled = present != 0 && present.trailing_zeros() as usize >= list;
-        let is_new = is_sampled && !sample.contains(present, from, to);
+        let last_seen = if list == 0 { last_seen } else { sample.last_seen(present, to) };
+        let is_new = is_sampled && last_seen.is_none_or(|last_seen| last_seen <= from);
         (sample.count(from, to) + u64::from(is_new)) << list
+    }
+
+    /// Asks the processor for what is read first.
+    pub(crate) fn prefetch(&self) {
+        let sample = &self.samples[0];
+        sample.times.last().map(prefetch);
+        sample.values.last().map(prefetch);
+        sample.standing.last().map(prefetch);
+        sample.previous.last().map(prefetch);
     }
 
     /// How many lists there are: 1 as long as every count is exact.
@@ -257,10 +276,7 @@ impl Sample {
 
     /// Where entries after `from` begin and where those after `to` do.
     fn range(&self, from: i64, to: i64) -> (usize, usize) {
-        let until = |at: i64| self.times.partition_point(|&time| time <= at);
-        let end =
-            if self.times.last().is_some_and(|&last| last <= to) { self.times.len() } else { until(to) };
-        (until(from).max(self.head), end)
+        (count_until(&self.times, from).max(self.head), count_until(&self.times, to))
     }
 
     fn count(&self, from: i64, to: i64) -> u64 {
@@ -284,15 +300,15 @@ impl Sample {
         standing + self.previous[end..].iter().filter(stood).count() as u64
     }
 
-    fn contains(&self, value: u32, from: i64, to: i64) -> bool {
-        let (start, end) = self.range(from, to);
+    /// When a value was last seen at or before `to`, as far as the list knows.
+    fn last_seen(&self, value: u32, to: i64) -> Option<i64> {
         let mut position = self.latest.get(&value).map(|&latest| latest as usize);
         while let Some(at) = position {
-            if at < end {
-                return at >= start;
+            if self.times[at] <= to {
+                return Some(self.times[at]).filter(|_| at >= self.head);
             }
             position = (self.previous[at] as usize).checked_sub(1);
         }
-        false
+        None
     }
 }
