@@ -13,6 +13,8 @@
 
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
 use crate::window::amounts::Amounts;
 use crate::window::event::flag;
 use crate::window::place::Place;
@@ -434,33 +436,52 @@ pub(crate) fn insert(
 ) -> Result<usize, (usize, Full)> {
     let view = View::new(block, stride);
     let mut expired = 0;
-    if !has_room(view, incoming) {
-        let kept = kept_after(view, expired_until);
-        if kept.len() < view.len() {
+    let mut positions = Positions::of(view, incoming);
+    if !has_room(view, incoming, &positions) {
+        if view.len() > 0 && view.at(0) <= expired_until {
+            let kept = kept_after(view, expired_until);
             expired = view.len() - kept.len();
             *block = with_events(view, &kept);
+            positions = Positions::of(View::new(block, stride), incoming);
         }
-        grow(block, stride, events_max, incoming).map_err(|full| (expired, full))?;
+        grow(block, stride, events_max, incoming, &positions).map_err(|full| (expired, full))?;
     }
-    let view = View::new(block, stride);
-    if incoming.at < view.base && !rebase(block, stride, incoming.at) {
+    let base = View::new(block, stride).base;
+    if incoming.at < base && !rebase(block, stride, incoming.at) {
         return Err((expired, Full));
     }
-    if incoming.at - View::new(block, stride).base > SPAN_MS_MAX {
+    if incoming.at - base > SPAN_MS_MAX {
         return Err((expired, Full));
     }
-    put(block, stride, incoming);
+    put(block, stride, incoming, &positions);
     Ok(expired)
 }
 
-/// How many different values of an event a block does not know yet.
-fn new_values(view: View<'_>, incoming: &Incoming<'_>) -> usize {
-    let values = incoming.values.iter().enumerate();
-    values
-        .filter(|&(position, value)| {
-            *value != 0 && !incoming.values[..position].contains(value) && view.find_value(*value).is_none()
-        })
-        .count()
+/// Where the values of an event stand in a dictionary, or will stand once the new ones are added.
+struct Positions {
+    /// From 1; 0 for a missing value.
+    of: SmallVec<[usize; 8]>,
+    new: SmallVec<[u32; 8]>,
+}
+
+impl Positions {
+    fn of(view: View<'_>, incoming: &Incoming<'_>) -> Self {
+        let mut new: SmallVec<[u32; 8]> = SmallVec::new();
+        let known = view.dictionary_len();
+        let of = incoming.values.iter().map(|&value| match (value, view.find_value(value)) {
+            (0, _) => 0,
+            (_, Some(position)) => usize::from(position),
+            (_, None) => match new.iter().position(|&other| other == value) {
+                Some(position) => known + position + 1,
+                None => {
+                    new.push(value);
+                    known + new.len()
+                }
+            },
+        });
+        let of = of.collect();
+        Self { of, new }
+    }
 }
 
 fn columns_with(view: View<'_>, incoming: &Incoming<'_>) -> u8 {
@@ -468,10 +489,10 @@ fn columns_with(view: View<'_>, incoming: &Incoming<'_>) -> u8 {
     view.shape.columns | columns_for(incoming, main)
 }
 
-fn has_room(view: View<'_>, incoming: &Incoming<'_>) -> bool {
+fn has_room(view: View<'_>, incoming: &Incoming<'_>, positions: &Positions) -> bool {
     view.len < view.shape.events_max
         && columns_with(view, incoming) == view.shape.columns
-        && view.dictionary_len() + new_values(view, incoming) <= view.shape.values_max
+        && view.dictionary_len() + positions.new.len() <= view.shape.values_max
 }
 
 /// The events that stay when those at or before `until` go.
@@ -524,9 +545,10 @@ fn grow(
     stride: usize,
     events_max: usize,
     incoming: &Incoming<'_>,
+    positions: &Positions,
 ) -> Result<(), Full> {
     let view = View::new(block, stride);
-    let values = view.dictionary_len() + new_values(view, incoming);
+    let values = view.dictionary_len() + positions.new.len();
     if view.len >= events_max.min(BLOCK_EVENTS_MAX) || values > BLOCK_EVENTS_MAX {
         return Err(Full);
     }
@@ -572,8 +594,9 @@ fn rebase(block: &mut [u8], stride: usize, base: i64) -> bool {
 
 /// Writes an event for which there is room.
 #[expect(clippy::cast_possible_truncation, reason = "each part is cut to its width")]
-fn put(block: &mut [u8], stride: usize, incoming: &Incoming<'_>) {
+fn put(block: &mut [u8], stride: usize, incoming: &Incoming<'_>, positions: &Positions) {
     let view = View::new(block, stride);
+    let dictionary_len = view.dictionary_len();
     let (len, base, shape) = (view.len, view.base, view.shape);
     let position = view.count_until(incoming.at);
     for (column, width) in shape.column_places() {
@@ -596,24 +619,16 @@ fn put(block: &mut [u8], stride: usize, incoming: &Incoming<'_>) {
     if shape.columns & CURRENCIES != 0 {
         write(shape.currencies_at(), 1, &[incoming.currency]);
     }
-    for attribute in 0..stride {
-        let value = incoming.values.get(attribute).copied().unwrap_or(0);
-        block[shape.values_at() + stride * position + attribute] = position_of(block, stride, value);
+    let row_at = shape.values_at() + stride * position;
+    let row = &mut block[row_at..row_at + stride];
+    row.fill(0);
+    for (value, &position) in row.iter_mut().zip(&positions.of) {
+        *value = position as u8;
+    }
+    for (number, value) in positions.new.iter().enumerate() {
+        let at = HEADER_BYTES + 4 * (dictionary_len + number);
+        block[at..at + 4].copy_from_slice(&value.to_le_bytes());
     }
     block[12] = (len + 1) as u8;
-}
-
-/// The position of a value in the dictionary, where it is added when it is new.
-fn position_of(block: &mut [u8], stride: usize, value: u32) -> u8 {
-    if value == 0 {
-        return 0;
-    }
-    let view = View::new(block, stride);
-    if let Some(position) = view.find_value(value) {
-        return position;
-    }
-    let at = HEADER_BYTES + 4 * view.dictionary_len();
-    block[at..at + 4].copy_from_slice(&value.to_le_bytes());
-    block[14] += 1;
-    block[14]
+    block[14] = (dictionary_len + positions.new.len()) as u8;
 }
