@@ -11,6 +11,7 @@ pub mod answer;
 pub mod fold;
 pub mod index;
 pub mod label;
+pub mod lane;
 pub mod look_up;
 pub mod metrics;
 pub mod policy;

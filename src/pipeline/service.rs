@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use serde_json::value::RawValue;
 use thiserror::Error;
 use tokio::sync::{Semaphore, watch};
@@ -30,6 +29,7 @@ use crate::enrich::source::ProfileSource;
 use crate::pipeline::answer::answer_json;
 use crate::pipeline::fold::Consequence;
 use crate::pipeline::index::{Claim, Claimed, DecisionIndex, Fingerprint, RequestKey};
+use crate::pipeline::lane::SharedLane;
 use crate::pipeline::metrics::Metrics;
 use crate::pipeline::policy::{LivePolicy, PolicyKeeper};
 use crate::pipeline::secret::Secret;
@@ -73,13 +73,6 @@ pub enum DecideError {
     Internal(String),
 }
 
-/// What orders `observe`, and how far the consequences of records have reached the windows.
-#[derive(Debug)]
-pub struct Lane {
-    /// The sequence of the last record whose consequences the windows hold.
-    pub state_sequence: u64,
-}
-
 /// Everything that the request path needs.
 pub struct Service {
     /// The clock.
@@ -93,7 +86,7 @@ pub struct Service {
     /// The windows and what has been counted.
     pub(crate) state: Arc<State>,
     /// The order of `observe`.
-    pub(crate) lane: Arc<Mutex<Lane>>,
+    pub(crate) lane: SharedLane,
     /// The enrichment store.
     pub(crate) profiles: Profiles,
     /// The log's writer.
@@ -229,7 +222,7 @@ impl Service {
         let counted = prepare(&self.state, &policy.policy.catalogue, &request.transaction);
         let (observation, state_sequence) = {
             let lane = self.lane.lock();
-            (observe(&self.state, &policy.policy.catalogue, counted, Mode::DryRun), lane.state_sequence)
+            (observe(&self.state, &policy.policy.catalogue, counted, Mode::DryRun), lane.state_sequence())
         };
         walk.times.windows = walk.stopwatch.lap_us();
         let key = RequestKey::of_request(&self.secret, request.transaction.id.as_str());
@@ -286,7 +279,7 @@ impl Service {
                 Err(error) => return self.without_record(transaction, key, None, &error, walk),
             };
             let observation = observe(&self.state, &policy.policy.catalogue, counted, Mode::Live);
-            (ticket, observation, lane.state_sequence)
+            (ticket, observation, lane.state_sequence())
         };
         walk.times.windows = walk.stopwatch.lap_us();
         let decided =

@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::audit::lookup::LogLookup;
 use crate::audit::open::{LogOptions, OpenError, OpenedLog};
+use crate::audit::reader::LogReader;
 use crate::audit::receipt::LogId;
 use crate::audit::writer::{Ack, LogWriter, WriterOptions};
 use crate::domain::time::Clock;
@@ -21,11 +22,12 @@ use crate::engine::state::State;
 use crate::enrich::profiles::Profiles;
 use crate::pipeline::fold::{self, Consequence};
 use crate::pipeline::index::DecisionIndex;
+use crate::pipeline::lane::Lane;
 use crate::pipeline::metrics::Metrics;
 use crate::pipeline::policy::{LivePolicy, PolicyKeeper};
-use crate::pipeline::recover::{RecoverError, recover};
+use crate::pipeline::recover::{Fold, RecoverError, consequences_max};
 use crate::pipeline::secret::{Secret, SecretError};
-use crate::pipeline::service::{Lane, Service};
+use crate::pipeline::service::Service;
 use crate::pipeline::settings::ServiceSettings;
 
 /// The directory of the log inside the data directory.
@@ -110,19 +112,22 @@ impl Service {
             warn!(?repair, "the audit log was repaired");
         }
         let log_id = opened.log_id();
-        let recovered = recover(&directory, &catalogue, &secret, &state, &index, |sequence| {
-            if sequence.is_multiple_of(1_000_000) {
-                info!(sequence, "rebuilding the state from the log");
-            }
-        })?;
+        let reader = LogReader::from_sequence(&directory, 1).map_err(RecoverError::from)?;
+        let waiting_max = consequences_max(parts.log.queue_max);
+        let recovered =
+            Fold::new(&catalogue, &secret, &state, &index, waiting_max).run(reader, |sequence| {
+                if sequence.is_multiple_of(1_000_000) {
+                    info!(sequence, "rebuilding the state from the log");
+                }
+            })?;
         info!(
             decisions = recovered.decisions,
             labels = recovered.labels,
-            sequence = recovered.sequence,
+            records = recovered.records,
             "the state is rebuilt from the log"
         );
 
-        let lane = Arc::new(Mutex::new(Lane { state_sequence: recovered.sequence }));
+        let lane = Arc::new(Mutex::new(Lane { applied: recovered.last }));
         let metrics = Arc::new(Metrics::default());
         let writer = WriterOptions {
             ack: parts.log.ack,
