@@ -175,6 +175,11 @@ impl Ledger {
         Some(LedgerSnapshot { ledger: self, epoch, next_part: 0 })
     }
 
+    /// How many parts it has: so many does a snapshot have.
+    pub fn parts(&self) -> usize {
+        self.parts.len()
+    }
+
     /// Puts back one part of a snapshot into an empty ledger that was made for as many transactions. What cannot be such a part
     /// is refused, with what is wrong.
     pub fn restore_part(&self, number: usize, restored: &LedgerPart) -> Result<(), &'static str> {

@@ -34,6 +34,7 @@ use crate::pipeline::metrics::Metrics;
 use crate::pipeline::policy::{LivePolicy, PolicyKeeper};
 use crate::pipeline::secret::Secret;
 use crate::pipeline::settings::{OnAuditFailure, ServiceSettings};
+use crate::pipeline::snapshot::Snapshots;
 use crate::pipeline::stopwatch::Stopwatch;
 use crate::wire::rejection::Rejection;
 use crate::wire::transaction::{DecisionRequest, TransactionJson, parse_slice};
@@ -43,6 +44,9 @@ const AFTER_ENRICH_MAX: Duration = Duration::from_millis(20);
 /// The least time that a record gets, also past the deadline: a late answer is better than none for a decision that is
 /// already counted and on its way into the log.
 const RECORD_WAIT_MIN: Duration = Duration::from_millis(20);
+
+/// How long the last state snapshot may take when the service ends; without it, the next start reads more of the log.
+const LAST_SNAPSHOT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why there is no decision.
 #[derive(Debug, Error)]
@@ -97,6 +101,8 @@ pub struct Service {
     pub(crate) lookup: LogLookup,
     /// Answered requests.
     pub(crate) index: Arc<DecisionIndex>,
+    /// What takes snapshots of windows, ledger and index.
+    pub(crate) snapshots: Snapshots,
     /// Admission.
     pub(crate) in_flight: Semaphore,
     /// Counters and histograms.
@@ -480,10 +486,13 @@ impl Service {
         self.draining.store(true, Ordering::Release);
     }
 
-    /// Waits until the log holds everything, and closes it. Blocks.
+    /// Waits until the log holds everything, closes it, and takes a last snapshot of the state. Blocks, for `patience` and at most
+    /// 10 seconds more.
     pub fn close(&self, patience: Duration) -> Result<(), LogError> {
         self.start_draining();
-        self.log.close(patience)
+        self.log.close(patience)?;
+        self.snapshots.close(LAST_SNAPSHOT_PATIENCE);
+        Ok(())
     }
 
     /// The state of the log.
