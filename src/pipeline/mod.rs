@@ -28,3 +28,8 @@ pub mod snapshot_file;
 pub mod snapshot_header;
 pub mod start;
 pub mod stopwatch;
+
+#[cfg(test)]
+mod house_tests;
+#[cfg(test)]
+mod snapshot_tests;
