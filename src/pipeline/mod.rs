@@ -32,4 +32,6 @@ pub mod stopwatch;
 #[cfg(test)]
 mod house_tests;
 #[cfg(test)]
+mod restore_tests;
+#[cfg(test)]
 mod snapshot_tests;

@@ -112,7 +112,7 @@ impl Restore<'_> {
         })
     }
 
-    fn restore(
+    pub(crate) fn restore(
         &self,
         file: &Path,
     ) -> Result<(State, Arc<DecisionIndex>, LogReader, Restored), SnapshotRefusal> {

@@ -62,14 +62,14 @@ pub fn write(
     Ok(SnapshotSize { keys: windows.keys, bytes })
 }
 
-fn write_head(out: &mut impl Write, header: &Header) -> io::Result<u64> {
+pub(crate) fn write_head(out: &mut impl Write, header: &Header) -> io::Result<u64> {
     out.write_all(&MAGIC)?;
     out.write_all(&VERSION.to_le_bytes())?;
     let header = postcard::to_stdvec(header).map_err(io::Error::other)?;
     Ok((MAGIC.len() + 4) as u64 + write_frame(out, HEADER, &header)?)
 }
 
-fn write_rest(
+pub(crate) fn write_rest(
     out: &mut impl Write,
     header: &Header,
     ledger: LedgerSnapshot<'_>,
