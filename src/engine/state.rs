@@ -1,4 +1,5 @@
-//! Everything that decisions change: the windows, and what has been counted. A fold over the audit log.
+//! Everything that decisions change: the windows, and what has been counted. A fold over the audit log, or over the end of it from
+//! a snapshot on.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Which requests have been answered, and where their records lie. In memory, bounded, rebuilt from the log at a start.
+//! Which requests have been answered, and where their records lie. In memory, bounded, rebuilt at a start from a snapshot and the log.
 //!
 //! A request is known by its idempotency key, by default its transaction id. While it is being decided it is *claimed*: a
 //! second request with the same key waits for the first. The answer itself is not kept: it is read again from the log.

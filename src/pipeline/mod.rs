@@ -4,7 +4,8 @@
 //! - One lane orders `observe`, so that a record's sequence is the order in which the windows saw its transaction. Nothing
 //!   waits or does IO while it holds the lane.
 //! - The consequences of a record (approved, declined, labels) reach the windows when the record is in the log, in its order,
-//!   and before its answer leaves. A restart folds the same records and gets the same windows.
+//!   and before its answer leaves. A restart folds the same records and gets the same windows, whether it begins with a snapshot
+//!   or with the first record.
 //! - A request has one deadline. What did not arrive by then is missing, by name, in the answer and in the record.
 
 pub mod answer;
