@@ -72,7 +72,7 @@ fn under_load_a_restart_from_a_snapshot_decides_as_one_from_the_whole_log() {
                         answer.good();
                         answers.fetch_add(1, Ordering::Relaxed);
                         // Slowly, so that several snapshots fall into it.
-                        std::thread::sleep(std::time::Duration::from_millis(12));
+                        std::thread::sleep(std::time::Duration::from_millis(20));
                     }
                 });
             }
