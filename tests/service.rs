@@ -25,6 +25,8 @@ mod parity;
 mod profiles;
 #[path = "service/reload.rs"]
 mod reload;
+#[path = "service/restart.rs"]
+mod restart;
 #[path = "service/shutdown.rs"]
 mod shutdown;
 #[path = "service/traffic.rs"]

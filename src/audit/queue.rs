@@ -50,6 +50,8 @@ enum Phase {
 struct Ring<C> {
     /// The number of the ticket whose place is the front.
     base: u64,
+    /// Every ticket before this number is settled: the writer has answered it, or it was given up.
+    settled: u64,
     slots: VecDeque<Slot<C>>,
     phase: Phase,
     /// The writer ends when all places are settled.
@@ -87,6 +89,7 @@ impl<C> Queue<C> {
         Self {
             ring: Mutex::new(Ring {
                 base: 0,
+                settled: 0,
                 slots: VecDeque::with_capacity(limit),
                 phase: Phase::Open,
                 closing: false,
@@ -144,7 +147,18 @@ impl<C> Queue<C> {
         }
     }
 
-    /// Sleeps until the front is ready, at most for `timeout`.
+    /// The number of the next ticket.
+    pub(crate) fn next_number(&self) -> u64 {
+        let ring = self.ring.lock();
+        ring.base + ring.slots.len() as u64
+    }
+
+    /// Whether every ticket before that number is settled.
+    pub(crate) fn is_settled(&self, number: u64) -> bool {
+        self.ring.lock().settled >= number
+    }
+
+    /// Sleeps until the front is ready, at most for `timeout`. Whoever waits has settled all that it took.
     pub(crate) fn wait(&self, timeout: Option<Duration>) -> Wakeup {
         let mut ring = self.ring.lock();
         loop {
@@ -152,6 +166,7 @@ impl<C> Queue<C> {
                 ring.slots.pop_front();
                 ring.base += 1;
             }
+            ring.settled = ring.base;
             if ring.abandoned || (ring.closing && ring.slots.is_empty()) {
                 return Wakeup::Stop;
             }
@@ -243,11 +258,20 @@ impl<C> Queue<C> {
         let mut ring = self.ring.lock();
         ring.phase = failure.map_or(Phase::Closed, Phase::Failed);
         ring.base += ring.slots.len() as u64;
+        ring.settled = ring.base;
         let slots = std::mem::take(&mut ring.slots);
         ring.done = true;
         drop(ring);
         self.done.notify_all();
         drop(slots);
+    }
+
+    /// Why no tickets are given out, while something is wrong.
+    pub(crate) fn failure(&self) -> Option<Arc<Failure>> {
+        match &self.ring.lock().phase {
+            Phase::Failed(failure) => Some(Arc::clone(failure)),
+            Phase::Open | Phase::Closed => None,
+        }
     }
 
     pub(crate) fn depth(&self) -> usize {

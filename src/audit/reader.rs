@@ -86,6 +86,37 @@ impl LogReader {
         })
     }
 
+    /// A reader of the records after the one at `position`, which is read and is the first `head`. What lies before it in its
+    /// segment is not looked at.
+    pub fn after(directory: &Path, position: Position) -> Result<Self, ReadError> {
+        let (file, header) = open_segment(directory, position.segment)?;
+        let path = || segment_path(directory, position.segment);
+        let damaged = |damage| ReadError::Damaged { path: path(), offset: position.offset, damage };
+        let too_short =
+            || damaged(Damage::TooShort { have: position.offset, need: position.offset.saturating_add(1) });
+        let mut scanner = Scanner::new(file, position.offset, None);
+        match scanner.advance() {
+            Ok(Some(_)) => {}
+            Ok(None) => return Err(too_short()),
+            Err(ScanError::Io(source)) => return Err(ReadError::Io { path: path(), source }),
+            Err(ScanError::Frame(error)) => return Err(damaged(Damage::Frame(error))),
+        }
+        let frame = scanner.frame().ok_or_else(too_short)?;
+        let head = Head { sequence: frame.header.sequence, hash: frame.hash() };
+        let segments = list_segments(directory)
+            .map_err(|source| ReadError::Io { path: directory.to_owned(), source })?;
+        Ok(Self {
+            directory: directory.to_owned(),
+            log_id: header.log_id,
+            segment: position.segment,
+            next_segment: segments.into_iter().find(|segment| *segment > position.segment),
+            scanner,
+            chain: Chain::new(head),
+            from: head.sequence.saturating_add(1),
+            limit: u64::MAX,
+        })
+    }
+
     /// The log's id.
     pub const fn log_id(&self) -> LogId {
         self.log_id

@@ -181,6 +181,21 @@ impl<C> LogHandle<C> {
         self.0.queue.reserve()
     }
 
+    /// The number of the next ticket, for `is_settled`.
+    pub fn next_ticket(&self) -> u64 {
+        self.0.queue.next_number()
+    }
+
+    /// Whether every ticket before that number has been committed, with the hook `on_committed` done, refused or dropped.
+    pub fn is_settled(&self, ticket: u64) -> bool {
+        self.0.queue.is_settled(ticket)
+    }
+
+    /// Why records are refused, while something is wrong.
+    pub fn failure(&self) -> Option<Arc<Failure>> {
+        self.0.queue.failure()
+    }
+
     /// The state of the writer.
     pub fn status(&self) -> LogStatus {
         let mut status = self.0.status.lock().clone();

@@ -77,6 +77,10 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
             segment_bytes_max: config.audit.segment_mib << 20,
             queue_max: config.audit.queue_records_max,
         },
+        snapshot_interval: match config.state.snapshot_interval_s {
+            0 => None,
+            interval_s => Some(Duration::from_secs(interval_s)),
+        },
     };
     let profiles = profiles(&config)?;
     let service = tokio::task::spawn_blocking(move || Service::start(parts, profiles, clock)).await??;

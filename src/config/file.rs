@@ -63,6 +63,8 @@ pub struct Config {
     pub profiles: ProfilesConfig,
     /// The audit log.
     pub audit: AuditConfig,
+    /// What a start begins with.
+    pub state: StateConfig,
 }
 
 /// `[server]`
@@ -207,6 +209,20 @@ impl Default for AuditConfig {
     }
 }
 
+/// `[state]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the default file explains each key")]
+pub struct StateConfig {
+    pub snapshot_interval_s: u64,
+}
+
+impl Default for StateConfig {
+    fn default() -> Self {
+        Self { snapshot_interval_s: 300 }
+    }
+}
+
 impl Config {
     /// Reads a file.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
@@ -220,7 +236,7 @@ impl Config {
 
     fn check(&self, file: &Path) -> Result<(), ConfigError> {
         let (server, decision, audit) = (&self.server, &self.decision, &self.audit);
-        let bounds: [(&'static str, u64, u64, u64); 11] = [
+        let bounds: [(&'static str, u64, u64, u64); 12] = [
             ("server.connections_max", server.connections_max as u64, 1, 1_000_000),
             ("server.in_flight_max", server.in_flight_max as u64, 1, 100_000),
             ("server.header_timeout_ms", server.header_timeout_ms, 1, 600_000),
@@ -232,6 +248,7 @@ impl Config {
             ("decision.idempotency_keys_max", decision.idempotency_keys_max as u64, 1_000, 1_000_000_000),
             ("audit.segment_mib", audit.segment_mib, 1, 65_536),
             ("audit.queue_records_max", audit.queue_records_max as u64, 1, 1_000_000),
+            ("state.snapshot_interval_s", self.state.snapshot_interval_s, 0, 86_400),
         ];
         match bounds.into_iter().find(|(_, actual, min, max)| !(min..=max).contains(&actual)) {
             None => Ok(()),

@@ -1,4 +1,5 @@
-//! Everything that decisions change: the windows, and what has been counted. A fold over the audit log.
+//! Everything that decisions change: the windows, and what has been counted. A fold over the audit log, or over the end of it from
+//! a snapshot on.
 
 use std::sync::Arc;
 
@@ -39,11 +40,12 @@ impl State {
     /// An empty state. `secret` keys the hashes of entities, so that nobody outside can make two of them collide; the same
     /// secret gives the same state for the same log.
     pub fn new(layout: Arc<Layout>, secret: [u8; 16], transactions_max: usize) -> Self {
-        Self {
-            windows: WindowStore::new(layout),
-            ledger: Ledger::new(transactions_max),
-            hasher: KeyHasher::new(secret),
-        }
+        Self::with(WindowStore::new(layout), Ledger::new(transactions_max), secret)
+    }
+
+    /// A state with windows and a ledger that are there already. They must have been made under this very secret.
+    pub fn with(windows: WindowStore, ledger: Ledger, secret: [u8; 16]) -> Self {
+        Self { windows, ledger, hasher: KeyHasher::new(secret) }
     }
 
     /// What the state knows a transaction by.

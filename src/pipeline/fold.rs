@@ -1,16 +1,13 @@
 //! What a record does to the state once it is in the log: the same for a record just written and for one read at a start.
 
-use std::sync::Arc;
 use std::vec::Drain;
-
-use parking_lot::Mutex;
 
 use crate::audit::writer::Committed;
 use crate::domain::decision::Outcome;
 use crate::domain::label::Label;
 use crate::engine::state::{Counted, State};
 use crate::pipeline::index::Claimed;
-use crate::pipeline::service::Lane;
+use crate::pipeline::lane::{Mark, SharedLane};
 
 /// What is to be done when a record is in the log. Dropped undone, its claim is released.
 #[derive(Debug)]
@@ -58,7 +55,7 @@ impl Consequence {
 }
 
 /// Does what records ask for, in their order. Runs on the log's writer thread, before the answers leave.
-pub fn apply(state: &State, lane: &Arc<Mutex<Lane>>, committed: Drain<'_, Committed<Consequence>>) {
+pub fn apply(state: &State, lane: &SharedLane, committed: Drain<'_, Committed<Consequence>>) {
     for Committed { receipt, context, .. } in committed {
         {
             let mut lane = lane.lock();
@@ -73,7 +70,7 @@ pub fn apply(state: &State, lane: &Arc<Mutex<Lane>>, committed: Drain<'_, Commit
                 }
                 Consequence::Policy => {}
             }
-            lane.state_sequence = receipt.sequence;
+            lane.applied = Some(Mark::from(&receipt));
         }
         match context {
             Consequence::Decision(decision) => {

@@ -1,11 +1,10 @@
-//! Which requests have been answered, and where their records lie. In memory, bounded, rebuilt from the log at a start.
+//! Which requests have been answered, and where their records lie. In memory, bounded, rebuilt at a start from a snapshot and the log.
 //!
 //! A request is known by its idempotency key, by default its transaction id. While it is being decided it is *claimed*: a
 //! second request with the same key waits for the first. The answer itself is not kept: it is read again from the log.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -19,6 +18,8 @@ use crate::pipeline::secret::Secret;
 
 /// Parts of the index: each stays small enough to grow within some 100 us.
 const SHARDS: usize = 1_024;
+/// Entries that a snapshot takes at a time, and the keys of which it copies under one hold of the order's lock.
+const STEP: usize = 4_096;
 /// Name space of idempotency keys.
 const REQUESTS: &str = "request";
 /// Name space of transaction ids that differ from their idempotency keys.
@@ -87,7 +88,7 @@ impl std::fmt::Display for Fingerprint {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Slot {
     Claimed { fingerprint: Fingerprint, released: watch::Receiver<()> },
     Done { fingerprint: Fingerprint, position: Position },
@@ -110,9 +111,27 @@ pub enum Claim {
 #[derive(Debug)]
 pub struct DecisionIndex {
     slots: DashMap<RequestKey, Slot>,
-    order: Mutex<VecDeque<RequestKey>>,
+    order: Mutex<Order>,
     decisions_max: usize,
-    forgotten: AtomicU64,
+}
+
+/// The keys of answered requests, the oldest first.
+#[derive(Debug, Default)]
+struct Order {
+    keys: VecDeque<RequestKey>,
+    /// How many have been forgotten: the number of the oldest that is there, counted from the first ever.
+    forgotten: u64,
+}
+
+/// An answered request in a snapshot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IndexEntry {
+    /// What it is known by.
+    pub key: u128,
+    /// What it asked.
+    pub fingerprint: u128,
+    /// Where its record lies.
+    pub position: Position,
 }
 
 impl DecisionIndex {
@@ -120,12 +139,7 @@ impl DecisionIndex {
     /// whoever needs it meanwhile.
     pub fn new(decisions_max: usize) -> Arc<Self> {
         let decisions_max = decisions_max.max(1);
-        Arc::new(Self {
-            slots: DashMap::with_shard_amount(SHARDS),
-            order: Mutex::new(VecDeque::new()),
-            decisions_max,
-            forgotten: AtomicU64::new(0),
-        })
+        Arc::new(Self { slots: DashMap::with_shard_amount(SHARDS), order: Mutex::default(), decisions_max })
     }
 
     /// Claims a key for a body, or says what is known of it.
@@ -177,18 +191,103 @@ impl DecisionIndex {
         }
         let oldest = {
             let mut order = self.order.lock();
-            order.push_back(key);
-            if order.len() > self.decisions_max { order.pop_front() } else { None }
+            order.keys.push_back(key);
+            if order.keys.len() > self.decisions_max {
+                order.forgotten += 1;
+                order.keys.pop_front()
+            } else {
+                None
+            }
         };
         if let Some(oldest) = oldest {
             self.slots.remove_if(&oldest, |_, slot| matches!(slot, Slot::Done { .. }));
-            self.forgotten.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// What is remembered of the log up to the record at `until`, the oldest first, some at a time, while the index is used.
+    ///
+    /// The index needs no moment: its entries never change, and those that are missing come again when the log is read on from
+    /// there. So what is taken is what is there when it is asked for; but nothing beyond `until`, since the log may lose such a
+    /// record, and then another one may lie where it lay.
+    pub fn entries(&self, until: Position) -> IndexEntries<'_> {
+        let order = self.order.lock();
+        let end = order.forgotten + order.keys.len() as u64;
+        IndexEntries { index: self, until, next: order.forgotten, end, left_out: 0 }
+    }
+
+    /// Puts back entries of a snapshot, the oldest first, into an index that nobody uses yet. `false` when there are more of them
+    /// than it may hold, or one of them comes twice.
+    pub fn restore(&self, entries: &[IndexEntry]) -> bool {
+        let mut order = self.order.lock();
+        order.keys.reserve(entries.len());
+        for IndexEntry { key, fingerprint, position } in entries {
+            let (key, fingerprint) = (RequestKey(*key), Fingerprint(*fingerprint));
+            let before = self.slots.insert(key, Slot::Done { fingerprint, position: *position });
+            order.keys.push_back(key);
+            if before.is_some() || order.keys.len() > self.decisions_max {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Puts back how many have been forgotten.
+    pub fn restore_forgotten(&self, forgotten: u64) {
+        self.order.lock().forgotten = forgotten;
     }
 
     /// How many keys are held, and how many have been forgotten.
     pub fn len_and_forgotten(&self) -> (usize, u64) {
-        (self.slots.len(), self.forgotten.load(Ordering::Relaxed))
+        (self.slots.len(), self.order.lock().forgotten)
+    }
+}
+
+/// Entries of an index for a snapshot, in steps.
+#[derive(Debug)]
+pub struct IndexEntries<'i> {
+    index: &'i DecisionIndex,
+    until: Position,
+    next: u64,
+    end: u64,
+    left_out: u64,
+}
+
+impl IndexEntries<'_> {
+    /// How many of the requests up to `until` are not among the entries that were taken, because they have been forgotten.
+    pub fn forgotten(&self, taken: u64) -> u64 {
+        self.end.saturating_sub(self.left_out).saturating_sub(taken)
+    }
+}
+
+impl Iterator for IndexEntries<'_> {
+    type Item = Vec<IndexEntry>;
+
+    fn next(&mut self) -> Option<Vec<IndexEntry>> {
+        if self.next >= self.end {
+            return None;
+        }
+        let keys: Vec<RequestKey> = {
+            let order = self.index.order.lock();
+            let from = self.next.max(order.forgotten).min(self.end);
+            let to = (from + STEP as u64).min(self.end);
+            self.next = to;
+            let place = |number: u64| usize::try_from(number.saturating_sub(order.forgotten)).unwrap_or(0);
+            order.keys.range(place(from)..place(to)).copied().collect()
+        };
+        let mut entries = Vec::with_capacity(keys.len());
+        for key in keys {
+            // One that is gone, or claimed anew, has been forgotten since.
+            let Some(Slot::Done { fingerprint, position }) = self.index.slots.get(&key).as_deref().cloned()
+            else {
+                continue;
+            };
+            if position > self.until {
+                self.left_out += 1;
+            } else {
+                entries.push(IndexEntry { key: key.0, fingerprint: fingerprint.0, position });
+            }
+        }
+        Some(entries)
     }
 }
 
@@ -255,6 +354,47 @@ mod tests {
         assert_eq!(index.position(key("a")), None);
         assert_eq!(index.position(key("c")), Some(position(2)));
         assert_eq!(index.len_and_forgotten(), (2, 1));
+    }
+
+    #[test]
+    fn entries_come_in_their_order_and_go_back_as_they_were() {
+        let requests: u64 = 3 * STEP as u64;
+        let forgotten = 1_000;
+        let index = DecisionIndex::new(usize::try_from(requests - forgotten).unwrap());
+        let fill = |index: &DecisionIndex, numbers: std::ops::Range<u64>| {
+            for number in numbers {
+                let text = number.to_string();
+                index.insert(key(&text), Fingerprint::of(text.as_bytes()), position(number));
+            }
+        };
+        fill(&index, 0..requests);
+        let _claimed = index.claim(key("somebody"), Fingerprint::of(b""));
+        let until = requests - 500;
+        let mut entries = index.entries(position(until));
+        let mut taken = entries.next().unwrap();
+        // While it is taken, the index goes on: so many come that some of the next step are forgotten.
+        let meanwhile = requests..requests + STEP as u64 + 300;
+        fill(&index, meanwhile.clone());
+        taken.extend(entries.by_ref().flatten());
+        let offsets: Vec<u64> = taken.iter().map(|entry| entry.position.offset).collect();
+        let expected = (forgotten..forgotten + STEP as u64).chain(forgotten + STEP as u64 + 300..=until);
+        assert_eq!(offsets, expected.collect::<Vec<_>>());
+        assert_eq!(entries.forgotten(taken.len() as u64), forgotten + 300);
+
+        // The tail brings the restored one to where the first one is.
+        let restored = DecisionIndex::new(index.decisions_max);
+        assert!(restored.restore(&taken));
+        restored.restore_forgotten(entries.forgotten(taken.len() as u64));
+        fill(&restored, until - 50..meanwhile.end);
+        assert_eq!(restored.len_and_forgotten(), (index.decisions_max, index.order.lock().forgotten));
+        assert_eq!(restored.order.lock().keys, index.order.lock().keys);
+        for number in 0..meanwhile.end {
+            let key = key(&number.to_string());
+            assert_eq!(restored.position(key), index.position(key));
+            assert_eq!(restored.fingerprint(key), index.fingerprint(key));
+        }
+        assert!(!restored.restore(&taken), "twice");
+        assert!(!DecisionIndex::new(10).restore(&taken), "too many");
     }
 
     #[test]

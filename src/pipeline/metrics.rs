@@ -15,6 +15,7 @@ use crate::audit::record::StageTimes;
 use crate::domain::decision::{Decision, Outcome};
 use crate::domain::label::{Label, Verdict};
 use crate::pipeline::service::{DecideError, Service};
+use crate::pipeline::snapshot::Taken;
 
 /// Upper ends of the buckets of stage times, in seconds: from 10 us to the longest deadline, dense around the budget.
 const STAGE_BUCKETS_S: [f64; 17] = [
@@ -63,6 +64,7 @@ pub struct Metrics {
     replayed: Counter,
     unknown_fields: Counter,
     audit_failures: Counter,
+    snapshot_failures: Counter,
     stages: Family<StageLabels, Histogram>,
     gauges: Gauges,
 }
@@ -87,6 +89,11 @@ struct Gauges {
     log_healthy: Gauge,
     profiles_up: Gauge,
     in_flight: Gauge,
+    snapshot_keys: Gauge,
+    snapshot_bytes: Gauge,
+    snapshot_sequence: Gauge,
+    snapshot_seconds: Gauge<f64, AtomicU64>,
+    snapshot_timestamp_seconds: Gauge<f64, AtomicU64>,
 }
 
 impl Default for Metrics {
@@ -103,6 +110,7 @@ impl Default for Metrics {
             replayed: Counter::default(),
             unknown_fields: Counter::default(),
             audit_failures: Counter::default(),
+            snapshot_failures: Counter::default(),
             stages,
             gauges: Gauges::default(),
             registry: Registry::default(),
@@ -195,6 +203,36 @@ impl Default for Metrics {
             gauges.profiles_up.clone(),
         );
         registry.register("requests_in_flight", "Requests being decided", gauges.in_flight.clone());
+        registry.register(
+            "snapshot_failures",
+            "State snapshots that could not be taken",
+            metrics.snapshot_failures.clone(),
+        );
+        registry.register(
+            "snapshot_keys",
+            "Keys of the windows in the last state snapshot",
+            gauges.snapshot_keys.clone(),
+        );
+        registry.register(
+            "snapshot_bytes",
+            "Length of the last state snapshot",
+            gauges.snapshot_bytes.clone(),
+        );
+        registry.register(
+            "snapshot_sequence",
+            "The last record in the last state snapshot: a start reads the log from there",
+            gauges.snapshot_sequence.clone(),
+        );
+        registry.register(
+            "snapshot_seconds",
+            "How long it took to write the last state snapshot, or at the start to read it",
+            gauges.snapshot_seconds.clone(),
+        );
+        registry.register(
+            "snapshot_timestamp_seconds",
+            "When the last state snapshot was taken, since the Unix epoch; 0 before the first",
+            gauges.snapshot_timestamp_seconds.clone(),
+        );
         Self { registry, ..metrics }
     }
 }
@@ -256,6 +294,22 @@ impl Metrics {
     /// Counts a decision that could not be recorded.
     pub fn count_audit_failure(&self) {
         self.audit_failures.inc();
+    }
+
+    /// Counts a state snapshot that could not be taken.
+    pub fn count_snapshot_failure(&self) {
+        self.snapshot_failures.inc();
+    }
+
+    /// Notes the last state snapshot.
+    pub fn note_snapshot(&self, taken: &Taken) {
+        let gauges = &self.gauges;
+        gauges.snapshot_keys.set(count(taken.keys));
+        gauges.snapshot_bytes.set(count(taken.bytes));
+        gauges.snapshot_sequence.set(count(taken.sequence));
+        gauges.snapshot_seconds.set(taken.took.as_secs_f64());
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds of this age are far below 2^52")]
+        gauges.snapshot_timestamp_seconds.set(taken.taken_at_ms as f64 / 1e3);
     }
 
     /// Takes the stage times of one recorded decision.

@@ -4,21 +4,35 @@
 //! - One lane orders `observe`, so that a record's sequence is the order in which the windows saw its transaction. Nothing
 //!   waits or does IO while it holds the lane.
 //! - The consequences of a record (approved, declined, labels) reach the windows when the record is in the log, in its order,
-//!   and before its answer leaves. A restart folds the same records and gets the same windows.
+//!   and before its answer leaves. A restart folds the same records and gets the same windows, whether it begins with a snapshot
+//!   or with the first record.
 //! - A request has one deadline. What did not arrive by then is missing, by name, in the answer and in the record.
 
 pub mod answer;
 pub mod fold;
 pub mod index;
 pub mod label;
+pub mod lane;
 pub mod look_up;
 pub mod metrics;
 pub mod policy;
 pub mod readiness;
 pub mod recover;
 pub mod reload;
+pub mod restore;
 pub mod secret;
 pub mod service;
 pub mod settings;
+pub mod snapshot;
+pub mod snapshot_directory;
+pub mod snapshot_file;
+pub mod snapshot_header;
 pub mod start;
 pub mod stopwatch;
+
+#[cfg(test)]
+mod house_tests;
+#[cfg(test)]
+mod restore_tests;
+#[cfg(test)]
+mod snapshot_tests;

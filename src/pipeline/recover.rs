@@ -1,6 +1,13 @@
 //! The start: the state is the fold of the log, record by record, through the same functions that serve.
+//!
+//! While serving, the windows see an attempt when its ticket is taken, and what became of it (approved, declined, labels) only
+//! when its record is in the log: other attempts come between. A record says which consequences its windows had seen
+//! (`state_sequence`), so the fold puts attempts and consequences into the very order in which they were counted: consequences wait,
+//! and before an attempt is counted, those that its record had seen are applied, and no others. So eviction, what is held of a key
+//! in which order, and what is forgotten first come out as they were; and a fold that begins in the middle, after a snapshot,
+//! gives what a fold from the beginning gives.
 
-use std::path::Path;
+use std::collections::VecDeque;
 
 use thiserror::Error;
 
@@ -8,9 +15,13 @@ use crate::audit::damage::ReadError;
 use crate::audit::frame::Kind;
 use crate::audit::reader::{LogReader, Record};
 use crate::audit::record::{self, DecisionRecord, LabelRecord, RecordError};
-use crate::engine::state::State;
+use crate::audit::writer::GROUP_RECORDS_MAX;
+use crate::domain::decision::Outcome;
+use crate::domain::label::Label;
+use crate::engine::state::{Counted, State};
 use crate::feature::catalogue::Catalogue;
 use crate::pipeline::index::{DecisionIndex, Fingerprint, RequestKey};
+use crate::pipeline::lane::Mark;
 use crate::pipeline::secret::Secret;
 
 /// Why the state cannot be rebuilt.
@@ -32,60 +43,99 @@ pub enum RecoverError {
 /// What was rebuilt.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Recovered {
-    /// Decisions folded.
+    /// Records folded.
+    pub records: u64,
+    /// Decisions among them.
     pub decisions: u64,
-    /// Labels folded.
+    /// Labels among them.
     pub labels: u64,
-    /// The last sequence.
-    pub sequence: u64,
+    /// The last record; none when there was none to fold.
+    pub last: Option<Mark>,
 }
 
-/// Folds a log into an empty state and index. `progress` is called with each sequence.
-pub fn recover(
-    directory: &Path,
-    catalogue: &Catalogue,
-    secret: &Secret,
-    state: &State,
-    index: &DecisionIndex,
-    mut progress: impl FnMut(u64),
-) -> Result<Recovered, RecoverError> {
-    let fold = Fold { catalogue, secret, state, index };
-    let mut recovered = Recovered::default();
-    let mut reader = LogReader::from_sequence(directory, 1)?;
-    while let Some(stored) = reader.next()? {
-        let sequence = stored.header.sequence;
-        let folded = match stored.header.kind {
-            Kind::Decision => {
-                recovered.decisions += 1;
-                fold.decision(&stored)
-            }
-            Kind::Label => {
-                recovered.labels += 1;
-                fold.label(&stored)
-            }
-            _ => Ok(()),
-        };
-        folded.map_err(|error| RecoverError::Body { sequence, error })?;
-        recovered.sequence = sequence;
-        progress(sequence);
-    }
-    Ok(recovered)
+/// How many consequences may wait for an attempt that had seen them, when the log was written with a queue of `queue_max`
+/// records: more are never on their way at once, so that every attempt after so many had seen the oldest. Bounds the fold's memory
+/// where a long stretch of labels has no attempt in it.
+pub const fn consequences_max(queue_max: usize) -> usize {
+    queue_max.saturating_add(2 * GROUP_RECORDS_MAX)
 }
 
 /// What a log is folded into, and by what.
-struct Fold<'a> {
+pub struct Fold<'a> {
     catalogue: &'a Catalogue,
     secret: &'a Secret,
     state: &'a State,
     index: &'a DecisionIndex,
+    waiting: VecDeque<Waiting>,
+    waiting_max: usize,
 }
 
-impl Fold<'_> {
-    fn decision(&self, stored: &Record<'_>) -> Result<(), RecordError> {
+/// A consequence that the windows have not seen yet.
+struct Waiting {
+    sequence: u64,
+    counted: Counted,
+    what: Consequence,
+}
+
+enum Consequence {
+    Outcome(Outcome),
+    Label(Box<Label>),
+}
+
+impl std::fmt::Debug for Fold<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fold").field("waiting", &self.waiting.len()).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Fold<'a> {
+    /// A fold into a state and an index that are empty, or were restored from a snapshot. For `waiting_max` see
+    /// `consequences_max`.
+    pub const fn new(
+        catalogue: &'a Catalogue,
+        secret: &'a Secret,
+        state: &'a State,
+        index: &'a DecisionIndex,
+        waiting_max: usize,
+    ) -> Self {
+        Self { catalogue, secret, state, index, waiting: VecDeque::new(), waiting_max }
+    }
+
+    /// Folds all that the reader gives. `progress` is called with each sequence.
+    pub fn run(
+        mut self,
+        mut reader: LogReader,
+        mut progress: impl FnMut(u64),
+    ) -> Result<Recovered, RecoverError> {
+        let mut recovered = Recovered::default();
+        while let Some(stored) = reader.next()? {
+            let sequence = stored.header.sequence;
+            let folded = match stored.header.kind {
+                Kind::Decision => {
+                    recovered.decisions += 1;
+                    self.decision(&stored)
+                }
+                Kind::Label => {
+                    recovered.labels += 1;
+                    self.label(&stored)
+                }
+                _ => Ok(()),
+            };
+            folded.map_err(|error| RecoverError::Body { sequence, error })?;
+            recovered.records += 1;
+            recovered.last = Some(Mark::from(&stored));
+            progress(sequence);
+        }
+        self.apply_until(u64::MAX);
+        Ok(recovered)
+    }
+
+    fn decision(&mut self, stored: &Record<'_>) -> Result<(), RecordError> {
         let decided: DecisionRecord = record::decode(stored.body)?;
         let counted = self.state.counted(self.catalogue, &decided.transaction()?);
+        self.apply_until(decided.state_sequence);
         self.state.restore_attempt(&counted);
-        self.state.record_outcome(&counted, decided.answer.decision);
+        self.wait(stored, counted, Consequence::Outcome(decided.answer.decision));
         let fingerprint =
             Fingerprint::parse(&decided.fingerprint).ok_or(RecordError::Malformed("fingerprint"))?;
         let id = &decided.answer.transaction_id;
@@ -101,14 +151,39 @@ impl Fold<'_> {
         Ok(())
     }
 
-    fn label(&self, stored: &Record<'_>) -> Result<(), RecordError> {
+    fn label(&mut self, stored: &Record<'_>) -> Result<(), RecordError> {
         let labelled: LabelRecord = record::decode(stored.body)?;
         if let Some(transaction) = labelled.transaction()? {
-            self.state.record_label(&self.state.counted(self.catalogue, &transaction), &labelled.label()?);
+            let counted = self.state.counted(self.catalogue, &transaction);
+            self.wait(stored, counted, Consequence::Label(Box::new(labelled.label()?)));
         }
         let canonical = labelled.label.get();
         let key = RequestKey::of_label(self.secret, canonical, labelled.transaction.is_some());
         self.index.insert(key, Fingerprint::of(canonical.as_bytes()), stored.position);
         Ok(())
+    }
+
+    fn wait(&mut self, stored: &Record<'_>, counted: Counted, what: Consequence) {
+        self.waiting.push_back(Waiting { sequence: stored.header.sequence, counted, what });
+        if self.waiting.len() > self.waiting_max
+            && let Some(oldest) = self.waiting.pop_front()
+        {
+            self.apply(&oldest);
+        }
+    }
+
+    fn apply_until(&mut self, sequence: u64) {
+        while let Some(next) = self.waiting.pop_front_if(|next| next.sequence <= sequence) {
+            self.apply(&next);
+        }
+    }
+
+    fn apply(&self, waiting: &Waiting) {
+        match &waiting.what {
+            Consequence::Outcome(outcome) => self.state.record_outcome(&waiting.counted, *outcome),
+            Consequence::Label(label) => {
+                self.state.record_label(&waiting.counted, label);
+            }
+        }
     }
 }

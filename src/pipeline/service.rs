@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use serde_json::value::RawValue;
 use thiserror::Error;
 use tokio::sync::{Semaphore, watch};
@@ -30,10 +29,12 @@ use crate::enrich::source::ProfileSource;
 use crate::pipeline::answer::answer_json;
 use crate::pipeline::fold::Consequence;
 use crate::pipeline::index::{Claim, Claimed, DecisionIndex, Fingerprint, RequestKey};
+use crate::pipeline::lane::SharedLane;
 use crate::pipeline::metrics::Metrics;
 use crate::pipeline::policy::{LivePolicy, PolicyKeeper};
 use crate::pipeline::secret::Secret;
 use crate::pipeline::settings::{OnAuditFailure, ServiceSettings};
+use crate::pipeline::snapshot::Snapshots;
 use crate::pipeline::stopwatch::Stopwatch;
 use crate::wire::rejection::Rejection;
 use crate::wire::transaction::{DecisionRequest, TransactionJson, parse_slice};
@@ -43,6 +44,9 @@ const AFTER_ENRICH_MAX: Duration = Duration::from_millis(20);
 /// The least time that a record gets, also past the deadline: a late answer is better than none for a decision that is
 /// already counted and on its way into the log.
 const RECORD_WAIT_MIN: Duration = Duration::from_millis(20);
+
+/// How long the last state snapshot may take when the service ends; without it, the next start reads more of the log.
+const LAST_SNAPSHOT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why there is no decision.
 #[derive(Debug, Error)]
@@ -73,13 +77,6 @@ pub enum DecideError {
     Internal(String),
 }
 
-/// What orders `observe`, and how far the consequences of records have reached the windows.
-#[derive(Debug)]
-pub struct Lane {
-    /// The sequence of the last record whose consequences the windows hold.
-    pub state_sequence: u64,
-}
-
 /// Everything that the request path needs.
 pub struct Service {
     /// The clock.
@@ -93,7 +90,7 @@ pub struct Service {
     /// The windows and what has been counted.
     pub(crate) state: Arc<State>,
     /// The order of `observe`.
-    pub(crate) lane: Arc<Mutex<Lane>>,
+    pub(crate) lane: SharedLane,
     /// The enrichment store.
     pub(crate) profiles: Profiles,
     /// The log's writer.
@@ -104,6 +101,8 @@ pub struct Service {
     pub(crate) lookup: LogLookup,
     /// Answered requests.
     pub(crate) index: Arc<DecisionIndex>,
+    /// What takes snapshots of windows, ledger and index.
+    pub(crate) snapshots: Snapshots,
     /// Admission.
     pub(crate) in_flight: Semaphore,
     /// Counters and histograms.
@@ -229,7 +228,7 @@ impl Service {
         let counted = prepare(&self.state, &policy.policy.catalogue, &request.transaction);
         let (observation, state_sequence) = {
             let lane = self.lane.lock();
-            (observe(&self.state, &policy.policy.catalogue, counted, Mode::DryRun), lane.state_sequence)
+            (observe(&self.state, &policy.policy.catalogue, counted, Mode::DryRun), lane.state_sequence())
         };
         walk.times.windows = walk.stopwatch.lap_us();
         let key = RequestKey::of_request(&self.secret, request.transaction.id.as_str());
@@ -286,7 +285,7 @@ impl Service {
                 Err(error) => return self.without_record(transaction, key, None, &error, walk),
             };
             let observation = observe(&self.state, &policy.policy.catalogue, counted, Mode::Live);
-            (ticket, observation, lane.state_sequence)
+            (ticket, observation, lane.state_sequence())
         };
         walk.times.windows = walk.stopwatch.lap_us();
         let decided =
@@ -487,10 +486,13 @@ impl Service {
         self.draining.store(true, Ordering::Release);
     }
 
-    /// Waits until the log holds everything, and closes it. Blocks.
+    /// Waits until the log holds everything, closes it, and takes a last snapshot of the state. Blocks, for `patience` and at most
+    /// 10 seconds more.
     pub fn close(&self, patience: Duration) -> Result<(), LogError> {
         self.start_draining();
-        self.log.close(patience)
+        self.log.close(patience)?;
+        self.snapshots.close(LAST_SNAPSHOT_PATIENCE);
+        Ok(())
     }
 
     /// The state of the log.

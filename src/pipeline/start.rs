@@ -1,4 +1,4 @@
-//! The start of a service: policy, log, state rebuilt from the log, and only then the first request.
+//! The start of a service: policy, log, state rebuilt from a snapshot and the log, and only then the first request.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,16 +17,19 @@ use crate::audit::writer::{Ack, LogWriter, WriterOptions};
 use crate::domain::time::Clock;
 use crate::engine::policy::PolicyFiles;
 use crate::engine::settings::MissingPolicy;
-use crate::engine::state::State;
 use crate::enrich::profiles::Profiles;
 use crate::pipeline::fold::{self, Consequence};
-use crate::pipeline::index::DecisionIndex;
+use crate::pipeline::lane::Lane;
 use crate::pipeline::metrics::Metrics;
 use crate::pipeline::policy::{LivePolicy, PolicyKeeper};
-use crate::pipeline::recover::{RecoverError, recover};
+use crate::pipeline::recover::{Fold, RecoverError, consequences_max};
+use crate::pipeline::restore::{Beginning, Restore};
 use crate::pipeline::secret::{Secret, SecretError};
-use crate::pipeline::service::{Lane, Service};
+use crate::pipeline::service::Service;
 use crate::pipeline::settings::ServiceSettings;
+use crate::pipeline::snapshot::{Snapshots, Source};
+use crate::pipeline::snapshot_directory::StateDirectory;
+use crate::pipeline::snapshot_header::Identity;
 
 /// The directory of the log inside the data directory.
 pub const LOG_DIRECTORY: &str = "log";
@@ -57,6 +60,9 @@ pub enum StartError {
     /// No writer thread.
     #[error("the log's writer cannot be started: {0}")]
     Writer(std::io::Error),
+    /// No snapshot thread.
+    #[error("the thread that takes snapshots of the state cannot be started: {0}")]
+    Snapshots(std::io::Error),
 }
 
 /// How the log is written.
@@ -85,6 +91,8 @@ pub struct Parts {
     pub settings: ServiceSettings,
     /// The log.
     pub log: LogSettings,
+    /// How often a snapshot of the state is taken; none: never. One that is there is read in any case.
+    pub snapshot_interval: Option<Duration>,
 }
 
 impl Service {
@@ -95,14 +103,9 @@ impl Service {
             .map_err(|error| StartError::Data { path: parts.data.clone(), error })?;
         let secret = Secret::load_or_create(&parts.data)?;
         let catalogue = Arc::clone(&policy.policy.catalogue);
-        let state = Arc::new(State::new(
-            Arc::clone(&catalogue.layout),
-            secret.window_key(),
-            parts.settings.decisions_max,
-        ));
-        let index = DecisionIndex::new(parts.settings.decisions_max);
+        let decisions_max = parts.settings.decisions_max;
 
-        let now = clock.now();
+        let (now, started) = (clock.now(), clock.instant());
         let directory = parts.data.join(LOG_DIRECTORY);
         let options = LogOptions { segment_bytes_max: parts.log.segment_bytes_max, ..LogOptions::default() };
         let opened = OpenedLog::open(&directory, LogId(secret.log_id(now)), now, options)?;
@@ -110,19 +113,38 @@ impl Service {
             warn!(?repair, "the audit log was repaired");
         }
         let log_id = opened.log_id();
-        let recovered = recover(&directory, &catalogue, &secret, &state, &index, |sequence| {
-            if sequence.is_multiple_of(1_000_000) {
-                info!(sequence, "rebuilding the state from the log");
-            }
-        })?;
+        let identity = Identity::new(log_id, &secret, decisions_max, &catalogue);
+        let snapshots = StateDirectory::new(&parts.data);
+        let restore = Restore {
+            snapshots: &snapshots,
+            log: &directory,
+            head: opened.head(),
+            identity: &identity,
+            layout: &catalogue.layout,
+            secret: &secret,
+            decisions_max,
+        };
+        let Beginning { state, index, reader, restored } =
+            restore.begin(&*clock).map_err(RecoverError::from)?;
+        let state = Arc::new(state);
+        let waiting_max = consequences_max(parts.log.queue_max);
+        let recovered =
+            Fold::new(&catalogue, &secret, &state, &index, waiting_max).run(reader, |sequence| {
+                if sequence.is_multiple_of(1_000_000) {
+                    info!(sequence, "rebuilding the state from the log");
+                }
+            })?;
         info!(
             decisions = recovered.decisions,
             labels = recovered.labels,
-            sequence = recovered.sequence,
-            "the state is rebuilt from the log"
+            records = recovered.records,
+            snapshot = restored.as_ref().map(|restored| restored.header.applied.sequence),
+            seconds = clock.instant().saturating_duration_since(started).as_secs_f64(),
+            "the state is rebuilt"
         );
 
-        let lane = Arc::new(Mutex::new(Lane { state_sequence: recovered.sequence }));
+        let applied = recovered.last.or(restored.as_ref().map(|restored| restored.header.applied));
+        let lane = Arc::new(Mutex::new(Lane { applied }));
         let metrics = Arc::new(Metrics::default());
         let writer = WriterOptions {
             ack: parts.log.ack,
@@ -142,6 +164,18 @@ impl Service {
             }
         });
         let log = LogWriter::start(opened, writer, on_committed, on_failed).map_err(StartError::Writer)?;
+        let source = Source {
+            state: Arc::clone(&state),
+            index: Arc::clone(&index),
+            lane: Arc::clone(&lane),
+            log: log.clone(),
+            identity,
+            directory: snapshots,
+            metrics: Arc::clone(&metrics),
+            clock: Arc::clone(&clock),
+        };
+        let snapshots = Snapshots::start(source, parts.snapshot_interval, restored.as_ref())
+            .map_err(StartError::Snapshots)?;
         let layout = Arc::clone(&catalogue.layout);
         Ok(Arc::new(Self {
             policies: PolicyKeeper::new(policy, parts.files, parts.missing, layout, now),
@@ -155,6 +189,7 @@ impl Service {
             lane,
             profiles,
             log,
+            snapshots,
             log_id,
             index,
             metrics,

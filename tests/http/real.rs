@@ -43,6 +43,7 @@ fn start(data: &Path) -> Arc<Service> {
             segment_bytes_max: 16 << 20,
             queue_max: 1_024,
         },
+        snapshot_interval: None,
     };
     let profiles = Profiles::Embedded(EmbeddedProfiles::open(data).unwrap());
     Service::start(parts, profiles, Arc::new(SystemClock)).unwrap()

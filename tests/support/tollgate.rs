@@ -87,6 +87,16 @@ impl Installation {
         self.path().join("data")
     }
 
+    /// The files of the state snapshots, the newest first.
+    pub fn snapshots(&self) -> Vec<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(self.data().join("state")) else { return Vec::new() };
+        let files = entries.map(|entry| entry.expect("an entry").path());
+        let mut files: Vec<PathBuf> =
+            files.filter(|file| file.extension().is_some_and(|it| it == "state")).collect();
+        files.sort_unstable_by(|a, b| b.cmp(a));
+        files
+    }
+
     /// The flags that name the policy.
     pub fn policy(&self) -> Vec<String> {
         let text = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
@@ -155,6 +165,7 @@ pub struct Service {
     child: Child,
     watchdog: Option<Child>,
     said: Mutex<Receiver<Value>>,
+    heard: Mutex<Vec<Value>>,
     pub decision: SocketAddr,
     pub admin: SocketAddr,
 }
@@ -183,7 +194,8 @@ impl Service {
             }
         });
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut service = Self { child, watchdog, said: Mutex::new(said), decision: nowhere, admin: nowhere };
+        let (said, heard) = (Mutex::new(said), Mutex::default());
+        let mut service = Self { child, watchdog, said, heard, decision: nowhere, admin: nowhere };
         let ready = service.wait_for_message("ready to decide");
         let address = |name: &str| ready[name].as_str().and_then(|it| it.parse().ok()).expect("an address");
         (service.decision, service.admin) = (address("listen"), address("admin"));
@@ -193,15 +205,28 @@ impl Service {
     /// Waits until the service logs that message.
     pub fn wait_for_message(&self, message: &str) -> Value {
         let said = self.said.lock().expect("no other waiter failed");
-        let mut before = Vec::new();
+        let mut heard = self.heard.lock().expect("no other waiter failed");
         let until = Instant::now() + PATIENCE;
         loop {
             match said.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(line) if line["message"] == message => return line,
-                Ok(line) => before.push(line.to_string()),
-                Err(error) => panic!("never said {message:?} ({error}); said\n{}", before.join("\n")),
+                Ok(line) => {
+                    heard.push(line.clone());
+                    if line["message"] == message {
+                        return line;
+                    }
+                }
+                Err(error) => {
+                    let lines: Vec<String> = heard.iter().map(Value::to_string).collect();
+                    panic!("never said {message:?} ({error}); said\n{}", lines.join("\n"));
+                }
             }
         }
+    }
+
+    /// The lines with that message among those that have been waited past: up to `ready to decide`, all of them.
+    pub fn heard(&self, message: &str) -> Vec<Value> {
+        let heard = self.heard.lock().expect("no waiter failed");
+        heard.iter().filter(|line| line["message"] == message).cloned().collect()
     }
 
     /// A connection to the decision port.

@@ -127,6 +127,35 @@ fn a_long_body_is_refused_and_nothing_else_is_held_up() {
 }
 
 #[test]
+fn a_ticket_is_settled_when_it_and_all_before_it_are_committed_refused_or_dropped() {
+    let (_directory, handle, seen) = started(WriterOptions::default());
+    assert!(handle.is_settled(handle.next_ticket()), "there is none");
+    let until = |number| {
+        while !handle.is_settled(number) {
+            std::thread::yield_now();
+        }
+    };
+    let (first, second, third) = (handle.reserve(), handle.reserve(), handle.reserve());
+    let fourth = handle.next_ticket();
+    assert!(!handle.is_settled(fourth));
+    let second = second.unwrap().commit(Kind::Decision, now(), vec![b' '; BODY_BYTES_MAX + 1], 2);
+    let third = third.unwrap().commit(Kind::Decision, now(), body(3), 3);
+    std::thread::sleep(Duration::from_millis(20));
+    assert!(!handle.is_settled(1), "the first is still out");
+    drop(first);
+    until(fourth);
+    assert_eq!((seen.committed.lock().clone(), seen.failed.lock().clone()), (vec![(1, 3)], vec![2]));
+    assert!(second.wait_blocking().is_err() && third.wait_blocking().is_ok());
+    let left = handle.reserve().unwrap();
+    drop(left);
+    until(handle.next_ticket());
+    let leaked = handle.reserve().unwrap();
+    handle.close(Duration::from_millis(20)).unwrap();
+    assert!(handle.is_settled(handle.next_ticket()), "nothing comes of what is open when the log is closed");
+    drop(leaked);
+}
+
+#[test]
 fn close_waits_for_tickets_and_then_refuses() {
     let (directory, handle, _) = started(WriterOptions::default());
     let ticket = handle.reserve().unwrap();

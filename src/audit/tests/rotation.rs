@@ -6,6 +6,7 @@ use crate::audit::frame::Kind;
 use crate::audit::lookup::LogLookup;
 use crate::audit::open::{LogOptions, OpenedLog, ScanDepth};
 use crate::audit::reader::LogReader;
+use crate::audit::receipt::Head;
 use crate::audit::segment::{list_segments, segment_path};
 use crate::audit::verify::{VerifyOptions, verify};
 use crate::audit::writer::{Ack, WriterOptions};
@@ -56,6 +57,19 @@ fn segments_stay_below_their_limit_and_every_record_is_found() {
             }
             assert_eq!(count, 121 - from.max(1), "from {from}");
         }
+        for receipt in receipts.iter().step_by(7).chain(receipts.last()) {
+            let mut reader = LogReader::after(directory.path(), receipt.position).unwrap();
+            assert_eq!(reader.head(), Head { sequence: receipt.sequence, hash: receipt.hash });
+            let mut last = receipt.sequence;
+            while let Some(record) = reader.next().unwrap() {
+                last += 1;
+                assert_eq!(record.header.sequence, last);
+            }
+            assert_eq!(last, 120, "after {}", receipt.sequence);
+        }
+        assert!(matches!(LogReader::after(directory.path(), inside).unwrap_err(), ReadError::Damaged { .. }));
+        inside.offset = u64::MAX;
+        assert!(LogReader::after(directory.path(), inside).is_err());
         let options = LogOptions { scan: ScanDepth::All, ..LogOptions::default() };
         let log = OpenedLog::open(directory.path(), super::LOG_ID, now(), options).unwrap();
         assert_eq!((log.head().sequence, log.repairs.len()), (120, 0));
