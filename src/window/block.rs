@@ -73,23 +73,31 @@ struct Shape {
 }
 
 impl Shape {
-    const fn event_bytes(stride: usize, columns: u8) -> usize {
-        10 + stride
-            + if columns & HIGH_AMOUNTS == 0 { 0 } else { 4 }
-            + if columns & PLACES == 0 { 0 } else { 8 }
-            + if columns & CURRENCIES == 0 { 0 } else { 1 }
+    const fn event_bytes(self) -> usize {
+        10 + self.stride + self.high_bytes() + self.place_bytes() + self.currency_bytes()
+    }
+
+    const fn high_bytes(self) -> usize {
+        if self.columns & HIGH_AMOUNTS == 0 { 0 } else { 4 }
+    }
+
+    const fn place_bytes(self) -> usize {
+        if self.columns & PLACES == 0 { 0 } else { 8 }
+    }
+
+    const fn currency_bytes(self) -> usize {
+        if self.columns & CURRENCIES == 0 { 0 } else { 1 }
     }
 
     /// The smallest block for so many events and values, with the rest of its size given to events.
-    fn fitting(events: usize, values: usize, stride: usize, columns: u8) -> Self {
-        let event_bytes = Self::event_bytes(stride, columns);
-        let bytes = HEADER_BYTES + 4 * values + event_bytes * events;
-        let spare = (size_class(bytes) - bytes) / event_bytes;
-        Self { events_max: (events + spare).min(BLOCK_EVENTS_MAX), values_max: values, stride, columns }
+    fn fitting(events_max: usize, values_max: usize, stride: usize, columns: u8) -> Self {
+        let least = Self { events_max, values_max, stride, columns };
+        let spare = (size_class(least.bytes()) - least.bytes()) / least.event_bytes();
+        Self { events_max: (events_max + spare).min(BLOCK_EVENTS_MAX), ..least }
     }
 
     const fn bytes(self) -> usize {
-        HEADER_BYTES + 4 * self.values_max + Self::event_bytes(self.stride, self.columns) * self.events_max
+        HEADER_BYTES + 4 * self.values_max + self.event_bytes() * self.events_max
     }
 
     const fn words_at(self) -> usize {
@@ -109,11 +117,11 @@ impl Shape {
     }
 
     const fn places_at(self) -> usize {
-        self.high_at() + if self.columns & HIGH_AMOUNTS == 0 { 0 } else { 4 * self.events_max }
+        self.high_at() + self.high_bytes() * self.events_max
     }
 
     const fn currencies_at(self) -> usize {
-        self.places_at() + if self.columns & PLACES == 0 { 0 } else { 8 * self.events_max }
+        self.places_at() + self.place_bytes() * self.events_max
     }
 
     /// Every column as (where it begins, bytes of one event), in this order: words, marks, values, high, places, currencies.
@@ -122,9 +130,9 @@ impl Shape {
             (self.words_at(), 8),
             (self.marks_at(), 2),
             (self.values_at(), self.stride),
-            (self.high_at(), if self.columns & HIGH_AMOUNTS == 0 { 0 } else { 4 }),
-            (self.places_at(), if self.columns & PLACES == 0 { 0 } else { 8 }),
-            (self.currencies_at(), if self.columns & CURRENCIES == 0 { 0 } else { 1 }),
+            (self.high_at(), self.high_bytes()),
+            (self.places_at(), self.place_bytes()),
+            (self.currencies_at(), self.currency_bytes()),
         ]
     }
 }
@@ -182,12 +190,15 @@ impl<'a> View<'a> {
             marks: column(self.shape.marks_at(), 2).as_chunks().0,
             values: column(self.shape.values_at(), self.shape.stride),
             stride: self.shape.stride,
+            high: column(self.shape.high_at(), self.shape.high_bytes()).as_chunks().0,
+            currencies: column(self.shape.currencies_at(), self.shape.currency_bytes()),
+            main_currency: self.main_currency(),
         }
     }
 
-    /// Whether all amounts are in one currency and none needs more than the lower bits.
-    pub(crate) const fn is_plain(self) -> bool {
-        self.shape.columns & (HIGH_AMOUNTS | CURRENCIES) == 0
+    fn main_currency(self) -> u8 {
+        let [main] = array(self.bytes, 11);
+        main
     }
 
     fn word(self, event: usize) -> u64 {
@@ -222,9 +233,8 @@ impl<'a> View<'a> {
 
     /// The position of a currency, as the block knows it.
     pub(crate) fn currency(self, event: usize) -> u8 {
-        let [main] = array(self.bytes, 11);
         if self.shape.columns & CURRENCIES == 0 {
-            return main;
+            return self.main_currency();
         }
         let [currency] = array(self.bytes, self.shape.currencies_at() + event);
         currency
@@ -329,39 +339,72 @@ pub(crate) struct Columns<'a> {
     marks: &'a [[u8; 2]],
     values: &'a [u8],
     stride: usize,
+    /// The rest is empty in blocks that have no such column.
+    high: &'a [[u8; 4]],
+    currencies: &'a [u8],
+    main_currency: u8,
 }
 
 impl<'a> Columns<'a> {
     /// Counts some events.
     pub(crate) fn count(&self, part: Range<usize>, tally: &mut Tally) {
-        let ones = |flag: u8| -> u64 {
-            let marks = self.marks[part.clone()].iter();
-            marks.map(|mark| u32::from(mark[0] & flag != 0)).sum::<u32>().into()
-        };
-        tally.attempts += ones(flag::ATTEMPT);
-        tally.approved.count += ones(flag::APPROVED);
-        tally.declined.count += ones(flag::DECLINED);
-        tally.labels += ones(flag::LABEL);
-        tally.frauds += ones(flag::FRAUD);
+        // In the order of the bits of `flag`.
+        let (mut attempts, mut approved, mut declined, mut labels, mut frauds) =
+            (0_u32, 0_u32, 0_u32, 0_u32, 0_u32);
+        for mark in &self.marks[part] {
+            let flags = u32::from(mark[0]);
+            attempts += flags & 1;
+            approved += flags >> 1 & 1;
+            declined += flags >> 2 & 1;
+            labels += flags >> 3 & 1;
+            frauds += flags >> 4 & 1;
+        }
+        tally.attempts += u64::from(attempts);
+        tally.approved.count += u64::from(approved);
+        tally.declined.count += u64::from(declined);
+        tally.labels += u64::from(labels);
+        tally.frauds += u64::from(frauds);
     }
 
-    /// Adds the amounts of some attempts, in a block that is plain.
-    pub(crate) fn add_amounts(&self, part: Range<usize>, amounts: &mut Amounts) {
+    /// Adds the amounts of some events that have a flag and are in a currency.
+    pub(crate) fn add_amounts(&self, part: Range<usize>, flag: u8, currency: u8, amounts: &mut Amounts) {
+        if !self.high.is_empty() {
+            for event in part.filter(|&event| self.has(event, flag, currency)) {
+                let high = u64::from(u32::from_le_bytes(self.high[event])) << AMOUNT_BITS;
+                let low = u64::from_le_bytes(self.words[event]) & AMOUNT_MASK;
+                amounts.push((high | low).cast_signed());
+            }
+            return;
+        }
+        if self.currencies.is_empty() && self.main_currency != currency {
+            return;
+        }
         // 255 squares of 24 bits each fit 64 bits.
-        let (mut count, mut sum, mut squares) = (0, 0, 0);
-        for (word, mark) in self.words[part.clone()].iter().zip(&self.marks[part]) {
-            let amount = u64::from_le_bytes(*word) & AMOUNT_MASK;
-            if mark[0] & flag::ATTEMPT != 0 {
+        let (mut count, mut sum, mut squares, mut min, mut max) = (0, 0, 0, u64::MAX, 0);
+        for event in part {
+            if self.marks[event][0] & flag != 0
+                && (self.currencies.is_empty() || self.currencies[event] == currency)
+            {
+                let amount = u64::from_le_bytes(self.words[event]) & AMOUNT_MASK;
                 count += 1;
                 sum += amount;
                 squares += amount * amount;
-                amounts.min = amounts.min.min(amount.cast_signed());
-                amounts.max = amounts.max.max(amount.cast_signed());
+                min = min.min(amount);
+                max = max.max(amount);
             }
         }
-        amounts.count += count;
-        amounts.sum += u128::from(sum);
-        amounts.squares += u128::from(squares);
+        if count > 0 {
+            amounts.count += count;
+            amounts.sum += u128::from(sum);
+            amounts.squares += u128::from(squares);
+            amounts.min = amounts.min.min(min.cast_signed());
+            amounts.max = amounts.max.max(max.cast_signed());
+        }
+    }
+
+    fn has(&self, event: usize, flag: u8, currency: u8) -> bool {
+        let of = self.currencies.get(event).copied().unwrap_or(self.main_currency);
+        self.marks[event][0] & flag != 0 && of == currency
     }
 
     /// Shows the values of one attribute of some events, as positions in the dictionary from 1.
@@ -380,7 +423,8 @@ impl<'a> Columns<'a> {
     pub(crate) fn count_until(&self, at: i64, end: usize) -> usize {
         let Ok(since_base) = u64::try_from(at - self.base) else { return 0 };
         // Words of that time or an earlier one are below this.
-        let Some(bound) = since_base.checked_add(1).and_then(|next| next.checked_mul(1 << AMOUNT_BITS)) else {
+        let Some(bound) = since_base.checked_add(1).and_then(|next| next.checked_mul(1 << AMOUNT_BITS))
+        else {
             return end;
         };
         let earlier = self.words[..end].iter().rev().position(|word| u64::from_le_bytes(*word) < bound);
@@ -485,8 +529,7 @@ impl Positions {
 }
 
 fn columns_with(view: View<'_>, incoming: &Incoming<'_>) -> u8 {
-    let [main] = array(view.bytes, 11);
-    view.shape.columns | columns_for(incoming, main)
+    view.shape.columns | columns_for(incoming, view.main_currency())
 }
 
 fn has_room(view: View<'_>, incoming: &Incoming<'_>, positions: &Positions) -> bool {
@@ -557,7 +600,6 @@ fn grow(
     let dictionary_end = HEADER_BYTES + 4 * view.dictionary_len();
     bytes[..dictionary_end].copy_from_slice(&view.bytes[..dictionary_end]);
     write_shape(&mut bytes, shape);
-    let [main] = array(view.bytes, 11);
     let columns = view.shape.column_places().into_iter().zip(shape.column_places());
     for (number, ((from, old_width), (to, width))) in columns.enumerate() {
         if old_width == width {
@@ -569,7 +611,7 @@ fn grow(
                 .chunks_exact_mut(width)
                 .for_each(|place| place.copy_from_slice(&none));
         } else if number == 5 {
-            bytes[to..to + view.len].fill(main);
+            bytes[to..to + view.len].fill(view.main_currency());
         }
     }
     *block = bytes;

@@ -23,9 +23,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             block_events_max: BLOCK_EVENTS_MAX,
-            exact_events: 256,
+            exact_events: 128,
             group_parts: 128,
-            recent_attempts: 256,
+            recent_attempts: 128,
             recent_places: 64,
             values_max: 8_192,
         }

@@ -4,11 +4,10 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use crate::domain::money::Currency;
-use crate::window::block::{Columns, View};
+use crate::window::block::View;
 use crate::window::event::{Event, Present, flag};
 use crate::window::place::Place;
-use crate::window::plan::{EntityPlan, Needs, SinceMeasure, write};
+use crate::window::plan::{EntityPlan, SinceMeasure, write};
 use crate::window::spans::Spans;
 use crate::window::tally::Tally;
 
@@ -165,10 +164,16 @@ fn read_windows(seen: &Seen<'_>, present: &Present<'_>, plan: &EntityPlan, out: 
         let end = first;
         first = columns.count_until(start, end);
         if first < end {
-            for part in without(first..end, seen.own) {
+            for part in without(first..end, seen.own).into_iter().filter(|part| !part.is_empty()) {
                 columns.count(part.clone(), &mut tally);
-                if window.needs.amounts || window.needs.outcome_amounts {
-                    add_amounts(view, &columns, part.clone(), currency, window.needs, &mut tally);
+                for (flag, is_needed, amounts) in [
+                    (flag::ATTEMPT, window.needs.amounts, &mut tally.earlier),
+                    (flag::APPROVED, window.needs.outcome_amounts, &mut tally.approved.amounts),
+                    (flag::DECLINED, window.needs.outcome_amounts, &mut tally.declined.amounts),
+                ] {
+                    if is_needed {
+                        columns.add_amounts(part.clone(), flag, currency.position(), amounts);
+                    }
                 }
                 let wanted = &plan.attributes[..window.needs.attributes];
                 for (values, &attribute) in values.iter_mut().zip(wanted) {
@@ -190,35 +195,6 @@ fn without(range: Range<usize>, own: Option<usize>) -> [Range<usize>; 2] {
     match own {
         Some(own) if range.contains(&own) => [range.start..own, own + 1..range.end],
         _ => [range.clone(), range.end..range.end],
-    }
-}
-
-/// Adds the amounts of some events that are in that currency.
-fn add_amounts(
-    view: View<'_>,
-    columns: &Columns<'_>,
-    part: Range<usize>,
-    currency: Currency,
-    needs: Needs,
-    tally: &mut Tally,
-) {
-    if view.is_plain() && !needs.outcome_amounts {
-        if view.currency(0) == currency.position() {
-            columns.add_amounts(part, &mut tally.earlier);
-        }
-        return;
-    }
-    for event in part.filter(|&event| view.currency(event) == currency.position()) {
-        let (flags, amount) = (view.flags(event), view.minor(event));
-        for (flag, is_needed, amounts) in [
-            (flag::ATTEMPT, needs.amounts, &mut tally.earlier),
-            (flag::APPROVED, needs.outcome_amounts, &mut tally.approved.amounts),
-            (flag::DECLINED, needs.outcome_amounts, &mut tally.declined.amounts),
-        ] {
-            if is_needed && flags & flag != 0 {
-                amounts.push(amount);
-            }
-        }
     }
 }
 

@@ -66,6 +66,7 @@ impl Groups {
         let joins = position < len && self.count_of(position) > 1;
         let amount = u128::from(minor.unsigned_abs());
         if !joins {
+            self.make_room();
             let before = self.before(position);
             self.times.insert(position, at);
             self.counts.insert(position, before.count);
@@ -97,6 +98,21 @@ impl Groups {
         if self.times.len() > self.crowded_at.max(limits.exact_events + SLACK) {
             self.put_together(floor, limits);
             self.crowded_at = self.times.len() + SLACK;
+        }
+    }
+
+    /// Groups are bounded: room for some more is enough, where a vector by itself would double.
+    fn make_room(&mut self) {
+        if self.times.len() == self.times.capacity() {
+            let more = SLACK / 2;
+            self.times.reserve_exact(more);
+            self.counts.reserve_exact(more);
+            if self.has_marks {
+                self.marked.reserve_exact(more);
+            }
+            if self.has_amounts {
+                self.amounts.reserve_exact(more);
+            }
         }
     }
 

@@ -17,7 +17,12 @@ pub(crate) fn count_until(times: &[i64], at: i64) -> usize {
     }
     // first <= at < last
     let (mut low, mut high) = (0, times.len() - 1);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a guess")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a guess"
+    )]
     let guess = ((at - first) as f64 / (last - first) as f64 * high as f64) as usize;
     let guess = guess.clamp(low, high);
     let mut step = STEP;

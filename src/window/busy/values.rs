@@ -15,12 +15,12 @@ use serde::{Deserialize, Serialize};
 use crate::window::busy::search::count_until;
 use crate::window::prefetch::prefetch;
 
-/// Entries that stay behind struck out, so that late attempts are read right.
+/// The last entries stay even when they are struck out.
 const STRUCK_OUT_KEPT: usize = 512;
 /// Struck out entries beyond the number of others before they are cleared away.
-const STRUCK_OUT_MAX: usize = 1_024;
+const STRUCK_OUT_MAX: usize = 3 * STRUCK_OUT_KEPT;
 /// An attempt that comes behind more than so many entries is taken as if it came right before the last of them.
-const LATE_MAX: usize = 256;
+const LATE_MAX: usize = 64;
 
 /// The values of one attribute.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -200,6 +200,13 @@ impl Sample {
     #[expect(clippy::cast_possible_truncation, reason = "far fewer than 2^32 entries")]
     fn push(&mut self, value: u32, at: i64) {
         let position = self.values.len();
+        if position == self.values.capacity() {
+            // A list is bounded: room for some more is enough, where a vector by itself would double.
+            let more = (position / 4).max(64);
+            self.times.reserve_exact(more);
+            self.values.reserve_exact(more);
+            self.previous.reserve_exact(more);
+        }
         let previous = self.latest.insert(value, position as u32);
         self.times.push(at);
         self.values.push(value);
@@ -260,15 +267,20 @@ impl Sample {
         half
     }
 
-    /// Drops entries that are struck out, but for the last ones.
+    /// Drops entries that are struck out, but for the last ones and those that the last ones struck out: an attempt that comes
+    /// late by fewer entries is read right.
     fn clear_away(&mut self) {
         let old = std::mem::take(self);
         self.complete_after = old.complete_after;
         let keep_from = old.values.len().saturating_sub(STRUCK_OUT_KEPT);
+        let mut is_kept = old.standing.clone();
+        let struck_out = old.previous[keep_from..].iter().filter_map(|&previous| previous.checked_sub(1));
+        for position in struck_out.map(|previous| previous as usize).chain(keep_from..old.values.len()) {
+            is_kept[position / 64] |= 1 << (position % 64);
+        }
         self.latest.reserve(old.live);
         for (position, (&value, &at)) in old.values.iter().zip(&old.times).enumerate().skip(old.head) {
-            let stands = old.standing[position / 64] & (1 << (position % 64)) != 0;
-            if stands || position >= keep_from {
+            if is_kept[position / 64] & (1 << (position % 64)) != 0 {
                 self.push(value, at);
             }
         }
