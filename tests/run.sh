@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs all tests; installs what a fresh Debian lacks for them. Arguments go to `cargo test`.
+# Runs all tests; installs what a fresh Debian lacks for them. Arguments go to `cargo test`; without any, the window store is also
+# run under a model checker that tries out orders of threads.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if ! command -v redis-server >/dev/null; then
@@ -11,5 +12,8 @@ if ! command -v redis-server >/dev/null; then
   $as_root chmod +x /usr/sbin/policy-rc.d
   DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends redis-server
   $as_root rm -f /usr/sbin/policy-rc.d
+fi
+if [ $# -eq 0 ]; then
+  cargo test --locked --features shuttle --test window_schedules
 fi
 exec cargo test --locked --features parquet "$@"

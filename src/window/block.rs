@@ -299,13 +299,18 @@ impl<'a> View<'a> {
         count
     }
 
-    /// An event that no other can be told from: of that time, amount, currency and tag, with one of these flags.
-    pub(crate) fn find(self, at: i64, minor: i64, currency: u8, tag: u16, flags: u8) -> Option<usize> {
+    /// The latest event of that time, amount, currency and tag, and with such flags. True twins cannot be told apart.
+    pub(crate) fn find(
+        self,
+        at: i64,
+        (minor, currency, tag): (i64, u8, u16),
+        is_such: impl Fn(u8) -> bool,
+    ) -> Option<usize> {
         let mut event = self.count_until(at);
         while event > 0 && self.at(event - 1) == at {
             event -= 1;
             if self.tag(event) == tag
-                && self.flags(event) & flags != 0
+                && is_such(self.flags(event))
                 && self.minor(event) == minor
                 && self.currency(event) == currency
             {

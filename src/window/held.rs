@@ -158,7 +158,9 @@ impl Held {
             Self::Block(block) => {
                 let &Incoming { at, minor, currency, tag, .. } = incoming;
                 let view = View::new(block, context.stride());
-                if let Some(own) = view.find(at, minor, currency, tag, flag::ATTEMPT) {
+                // Of true twins, one that has not ended yet.
+                let is_open = |flags| flags & (flag::ATTEMPT | outcome_flag(stream)) == flag::ATTEMPT;
+                if let Some(own) = view.find(at, (minor, currency, tag), is_open) {
                     block::add_flags(block, context.stride(), own, outcome_flag(stream));
                     return Added::default();
                 }

@@ -70,7 +70,7 @@ impl<'a> Seen<'a> {
         let floor = view.newest_attempt_at().map_or(i64::MIN, |newest| newest - spans.retention_ms());
         // What no longer counts may still be there; nothing that is read may depend on that.
         let own = if present.is_repeat && at > floor {
-            view.find(at, minor, currency.position(), tag, OF_TRANSACTION)
+            view.find(at, (minor, currency.position(), tag), |flags| flags & OF_TRANSACTION != 0)
         } else {
             None
         };

@@ -226,6 +226,20 @@ fn a_repeat_counts_once_even_among_twins() {
 }
 
 #[test]
+fn true_twins_each_end_in_their_own_way() {
+    let store = store(10);
+    for number in 1..=300 {
+        store.add(&attempt(1, 0));
+        store.record_outcome(OutcomeStream::Approved, &attempt(1, 0));
+        if number % 100 == 0 {
+            let approved = plan_of(hourly(Stream::Approved, Measure::Count));
+            let actual = read(&store, &approved, &attempt(1, 1), Presence::Virtual);
+            assert!(is_same(actual, f64::from(number)), "{actual} of {number}");
+        }
+    }
+}
+
+#[test]
 fn a_busy_key_has_no_bound_on_its_counts() {
     let store = store(10);
     let pushed = 20_000;
@@ -328,4 +342,123 @@ fn what_does_not_fit_the_layout_does_no_harm() {
     assert!(is_same(read(&store, &distinct, &attempt(1, 1), Presence::Virtual), 1.0));
     let empty = WindowStore::new(Arc::new(Layout { entities: Box::new([]) }));
     assert!(read(&empty, &count(), &odd, Presence::Add).is_nan());
+}
+
+#[test]
+fn a_key_is_forgotten_after_its_time_to_live() {
+    // An hour of windows and two days to live: what is idle for longer than both together is never seen by any read.
+    let forgotten_after_s = 49 * HOUR_S;
+    for (seconds, expected) in [(forgotten_after_s, forgotten_after_s as f64), (forgotten_after_s + 1, 0.0)] {
+        let store = store(10);
+        let since = plan_since(SinceRead { entity: 0, measure: SinceMeasure::SecondsSinceFirst, output: 0 });
+        store.add(&attempt(1, 0));
+        for presence in [Presence::Virtual, Presence::Add] {
+            let actual = read(&store, &since, &attempt(1, seconds), presence);
+            assert!(is_same(actual, expected), "{seconds} s, {presence:?}: {actual}");
+        }
+        assert_eq!(stats(&store).forgotten_keys, u64::from(expected == 0.0), "{seconds} s");
+        assert_eq!(stats(&store).keys, 1);
+    }
+}
+
+#[test]
+fn forgotten_keys_make_room_before_anything_is_evicted() {
+    let store = store(3_000);
+    for card in 0..2_000 {
+        store.add(&attempt(card, 0));
+    }
+    // As many new ones come a hundred hours later, over some time.
+    for card in 2_000..10_000 {
+        store.add(&attempt(card, 100 * HOUR_S + i64::from(card) * 60));
+    }
+    let EntityStats { keys, evicted_keys, forgotten_keys, .. } = stats(&store);
+    assert_eq!(keys + forgotten_keys + evicted_keys, 10_000);
+    assert!(keys <= 3_000 && forgotten_keys > 1_900, "{:?}", stats(&store));
+}
+
+#[test]
+fn a_flood_of_keys_that_never_come_back_pushes_out_its_own() {
+    let store = store(4_096);
+    // Half of the room is taken by cards that have been seen twice.
+    for round in 0..2 {
+        for card in 0..2_048 {
+            store.add(&attempt(card, round));
+        }
+    }
+    for card in 10_000..110_000 {
+        store.add(&attempt(card, 2));
+    }
+    let counts = (0..2_048).map(|card| read(&store, &count(), &attempt(card, 3), Presence::Virtual));
+    let remembered = counts.filter(|&count| is_same(count, 3.0)).count();
+    assert_eq!(remembered, 2_048, "{:?}", stats(&store));
+    let EntityStats { keys, evicted_keys, evicted_active_keys, .. } = stats(&store);
+    assert_eq!((keys, evicted_keys, evicted_active_keys), (4_096, 97_952, 97_952));
+}
+
+#[test]
+fn active_keys_in_danger_are_counted_before_any_of_them_goes() {
+    let store = store(8_000);
+    let endangered = || stats(&store).endangered_active_keys;
+    for card in 0..6_900 {
+        store.add(&attempt(card, i64::from(card)));
+    }
+    assert_eq!(endangered(), 0, "there is room for an eighth of them");
+    for card in 6_900..7_900 {
+        store.add(&attempt(card, i64::from(card)));
+    }
+    // 7,900 keys within two hours: about half of them have been idle for an hour, so nobody is in danger yet.
+    assert_eq!(endangered(), 0);
+    let busy = self::store(8_000);
+    for card in 0..7_900 {
+        busy.add(&attempt(card, i64::from(card) / 10));
+    }
+    // The same within a quarter of an hour: all are active, and an eighth of them goes next.
+    assert!((900..=988).contains(&stats(&busy).endangered_active_keys), "{:?}", stats(&busy));
+    assert_eq!(stats(&busy).evicted_keys, 0);
+}
+
+#[test]
+fn a_hot_key_keeps_every_update_while_it_becomes_busy_and_is_written_down() {
+    const THREADS: usize = 4;
+    const ATTEMPTS: usize = 2_000;
+    let (store, count) = (store(10), count());
+    let labels = plan_of(hourly(Stream::Labels, Measure::FraudCount));
+    let approved = plan_of(hourly(Stream::Approved, Measure::Sum));
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (store, count) = (&store, &count);
+            scope.spawn(move || {
+                let mut last = 0.0;
+                for number in 0..ATTEMPTS {
+                    let at = i64::try_from(number % 100 + thread).unwrap_or(0);
+                    let attempt = attempt(1, at);
+                    store.add(&attempt);
+                    store.record_outcome(OutcomeStream::Approved, &attempt);
+                    store.record_label(&attempt.keys, time(at), true);
+                    let seen = read(store, count, &self::attempt(1, 200), Presence::Virtual);
+                    assert!(seen > last, "a count never goes back");
+                    last = seen;
+                }
+            });
+        }
+        scope.spawn(|| {
+            for _ in 0..20 {
+                let mut bytes = Vec::new();
+                store.begin_snapshot().unwrap().write(&mut bytes, &mut |_| {}).unwrap();
+                let layout = Arc::clone(store.layout());
+                let (restored, _) = WindowStore::restore(layout, &mut bytes.as_slice()).unwrap();
+                // Nothing torn: what was approved was attempted before, and what was labelled approved before that.
+                let now = attempt(1, 200);
+                let attempts = read(&restored, &count, &now, Presence::Virtual) - 1.0;
+                let approved = read(&restored, &approved, &now, Presence::Virtual) / 10.0;
+                let labels = read(&restored, &labels, &now, Presence::Virtual);
+                assert!(attempts >= approved && approved >= labels, "{attempts} {approved} {labels}");
+            }
+        });
+    });
+    let all = (THREADS * ATTEMPTS) as f64;
+    let now = attempt(1, 200);
+    let seen = [(&count, all + 1.0), (&labels, all), (&approved, all * 10.0)]
+        .map(|(plan, expected)| (read(&store, plan, &now, Presence::Virtual), expected));
+    assert!(seen.iter().all(|&(actual, expected)| is_same(actual, expected)), "{seen:?}");
 }

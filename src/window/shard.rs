@@ -24,8 +24,8 @@ use crate::window::table::{Entry, Table};
 const VICTIMS_MAX: usize = 64;
 /// Moments remembered, to tell how long ago an activity was.
 const MOMENTS_MAX: usize = 32;
-/// Moments in the time after which a key is forgotten.
-const MOMENTS_PER_SPAN: i64 = 16;
+/// Moments in the longest window.
+const MOMENTS_PER_WINDOW: i64 = 8;
 /// New keys between two times of taking forgotten ones out.
 const NEW_KEYS_PER_SWEEP: u32 = 64;
 /// Forgotten keys that are taken out at a time: as many as came, and some more.
@@ -262,11 +262,16 @@ impl Shard {
     fn note_time(&mut self, at: i64, context: &KeyContext) {
         let state = &mut self.state;
         state.newest_at = state.newest_at.max(at);
-        let apart_ms = context.spans.forgotten_after_ms() / MOMENTS_PER_SPAN;
+        let apart_ms = context.spans.longest_ms / MOMENTS_PER_WINDOW;
         if state.moments.back().is_none_or(|&(_, last)| state.newest_at - last > apart_ms) {
             state.moments.push_back((state.activities, state.newest_at));
             if state.moments.len() > MOMENTS_MAX {
-                state.moments.pop_front();
+                // The older half is thinned, so that a long time is covered too, less finely.
+                let mut position = 0;
+                state.moments.retain(|_| {
+                    position += 1;
+                    position > MOMENTS_MAX / 2 || position % 2 == 1
+                });
             }
         }
     }

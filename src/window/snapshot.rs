@@ -21,7 +21,6 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -32,6 +31,8 @@ use crate::window::limits::Limits;
 use crate::window::saving::decode;
 use crate::window::shard::ShardState;
 use crate::window::store::WindowStore;
+use crate::window::sync::mpsc::{Receiver, sync_channel};
+use crate::window::sync::thread;
 
 /// What a snapshot begins with.
 const MAGIC: [u8; 16] = *b"tollgate windows";
@@ -154,7 +155,7 @@ impl WindowStore {
 
     fn read_frames(&self, input: &mut impl Read, bytes: &mut u64) -> Result<u64, SnapshotError> {
         let restored = AtomicU64::new(0);
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let mut senders = Vec::new();
             let mut threads = Vec::new();
             for _ in 0..THREADS {

@@ -210,7 +210,9 @@ impl Busy {
         self.last_at = self.last_at.max(incoming.at);
         self.first_at = self.first_at.min(incoming.at);
         let currency = incoming.currency;
-        match self.find_recent(incoming.at, incoming.minor, currency, incoming.tag) {
+        let identity = (incoming.minor, currency, incoming.tag);
+        // Of true twins, one that has not ended yet.
+        match self.find_recent(incoming.at, identity, |flags| flags & outcome_flag(stream) == 0) {
             Some(own) => self.recent[own].flags |= outcome_flag(stream),
             None => {
                 let alone = Incoming { flags: outcome_flag(stream), place: None, ..*incoming };
@@ -239,11 +241,11 @@ impl Busy {
         }
     }
 
-    fn find_recent(&self, at: i64, minor: i64, currency: u8, tag: u16) -> Option<usize> {
+    fn find_recent(&self, at: i64, identity: (i64, u8, u16), is_such: impl Fn(u8) -> bool) -> Option<usize> {
         let end = self.recent.partition_point(|known| known.at <= at);
         (0..end).rev().take_while(|&event| self.recent[event].at == at).find(|&event| {
             let known = self.recent[event];
-            (known.minor, known.currency, known.tag) == (minor, currency, tag)
+            (known.minor, known.currency, known.tag) == identity && is_such(known.flags)
         })
     }
 
@@ -281,7 +283,7 @@ impl<'a> Seen<'a> {
         let Event { at, minor, currency, tag, .. } = present.event;
         let floor = busy.floor(spans);
         let own = if present.is_repeat && at > floor {
-            busy.find_recent(at, minor, currency.position(), tag)
+            busy.find_recent(at, (minor, currency.position(), tag), |_| true)
         } else {
             None
         };
