@@ -59,6 +59,11 @@ fn catalogue_text() -> String {
             &format!("  - {{name: {entity}.zscore_30d, zscore: amount, entity: {entity}, window: 30d}}\n");
         derived += &format!("  - {{name: {entity}.since_last, since_last: {entity}}}\n");
         derived += &format!("  - {{name: {entity}.since_first, since_first: {entity}}}\n");
+        derived += &format!("  - {{name: {entity}.session_count, session_count: {entity}, gap: 30m}}\n");
+        derived += &format!("  - {{name: {entity}.session_seconds, session_seconds: {entity}, gap: 30m}}\n");
+        derived += &format!(
+            "  - {{name: {entity}.testing, card_testing: {entity}, window: 1d, small: \"50\", large: \"100.5\"}}\n"
+        );
     }
     text + &derived
 }
@@ -148,6 +153,22 @@ impl History {
             "since_first" => {
                 let first = earlier.iter().map(|it| it.at).min().unwrap_or(tx.at);
                 return (tx.at - first) as f64 / 1e3;
+            }
+            "session_count" | "session_seconds" => {
+                let mut times: Vec<i64> = earlier.iter().map(|it| it.at).chain([tx.at]).collect();
+                times.sort_unstable();
+                let pause = times.windows(2).rposition(|pair| pair[1] - pair[0] > HOUR_MS / 2);
+                let session = &times[pause.map_or(0, |pause| pause + 1)..];
+                let seconds = (tx.at - session[0]) as f64 / 1e3;
+                return if rest == "session_count" { session.len() as f64 } else { seconds };
+            }
+            "testing" => {
+                // 50 and 100.50 in the present currency.
+                let (small, large) = if tx.currency == "JPY" { (50, 100) } else { (5_000, 10_050) };
+                let is_small =
+                    |it: &&&Tx| it.at > tx.at - DAY_MS && it.currency == tx.currency && it.minor <= small;
+                let small_ones = earlier.iter().filter(is_small).count();
+                return if tx.minor < large { 0.0 } else { small_ones as f64 };
             }
             _ => {}
         }
@@ -415,6 +436,14 @@ fn mistakes_are_refused_with_file_and_line() {
         (derived("{name: a.b, expr: \"amount > customer.count_1h\"}"), 5, "customer.count_1h"),
         (derived("{name: a.b, since_last: customer, expr: amount}"), 5, "exactly one"),
         (derived("{name: a.b, zscore: amount}"), 5, "zscore"),
+        (derived("{name: a.b, session_count: customer}"), 5, "gap: 30m"),
+        (derived("{name: a.b, session_seconds: customer, gap: 30}"), 5, ""),
+        (derived("{name: a.b, session_count: costumer, gap: 30m}"), 5, "did you mean `customer`"),
+        (derived("{name: a.b, since_last: customer, gap: 30m}"), 5, "`gap` is only for"),
+        (derived("{name: a.b, since_last: customer, window: 1h}"), 5, "`window` is only for"),
+        (derived("{name: a.b, card_testing: customer, window: 1h, small: \"2.00\"}"), 5, "large:"),
+        (derived("{name: a.b, card_testing: customer, small: \"2\", large: \"20\"}"), 5, "window: 1h"),
+        (derived("{name: a.b, expr: amount, large: \"20\"}"), 5, "only for card_testing"),
     ] {
         let errors = Catalogue::compile(Path::new("wrong.yaml"), &text).unwrap_err();
         let shown = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::limits::AMOUNT_MINOR_MAX;
 use crate::domain::money::Currency;
-use crate::window::block::BLOCK_EVENTS_MAX;
-use crate::window::plan::OverAmounts;
+use crate::window::block::shape::BLOCK_EVENTS_MAX;
+use crate::window::compiled::OverAmounts;
 
 /// `variance` is exact as long as events times the largest amount in a window stay below this, some 1.8e19 minor units; past it the
 /// deviation is held at the largest number. Sums have no such bound.

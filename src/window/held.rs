@@ -1,11 +1,12 @@
 //! The history of one key, ordinary or busy.
 
-use crate::window::block::{self, Incoming, View};
+use crate::window::block::insert::{Full, Incoming, add_flags, insert, new_block};
+use crate::window::block::view::View;
 use crate::window::busy::history::Busy;
+use crate::window::compiled::EntityPlan;
 use crate::window::event::{Present, flag, outcome_flag};
 use crate::window::layout::{EntityLayout, OutcomeStream};
 use crate::window::limits::Limits;
-use crate::window::plan::EntityPlan;
 use crate::window::read::read_block;
 use crate::window::spans::Spans;
 
@@ -53,7 +54,7 @@ impl Held {
 
     /// A key that is first seen with this event.
     pub(crate) fn first(check_bits: u32, incoming: &Incoming<'_>, context: &KeyContext) -> Self {
-        let mut held = Self::Block(block::new_block(check_bits, incoming, context.stride()));
+        let mut held = Self::Block(new_block(check_bits, incoming, context.stride()));
         held.add(incoming, context);
         held
     }
@@ -127,9 +128,9 @@ impl Held {
                 let newest =
                     if incoming.flags & flag::ATTEMPT == 0 { newest } else { newest.max(Some(incoming.at)) };
                 let until = newest.map_or(i64::MIN, |newest| newest - context.spans.retention_ms());
-                match block::insert(block, stride, limits.block_events_max, until, incoming) {
+                match insert(block, stride, limits.block_events_max, until, incoming) {
                     Ok(expired) => Added { added: 1, expired: expired as u64, is_promoted: false },
-                    Err((expired, block::Full)) => {
+                    Err((expired, Full)) => {
                         let view = View::new(block, stride);
                         let events = (expired + view.len()) as u64;
                         let mut busy = Box::new(Busy::of_block(view, &context.entity, context.spans, limits));
@@ -161,7 +162,7 @@ impl Held {
                 // Of true twins, one that has not ended yet.
                 let is_open = |flags| flags & (flag::ATTEMPT | outcome_flag(stream)) == flag::ATTEMPT;
                 if let Some(own) = view.find(at, (minor, currency, tag), is_open) {
-                    block::add_flags(block, context.stride(), own, outcome_flag(stream));
+                    add_flags(block, context.stride(), own, outcome_flag(stream));
                     return Added::default();
                 }
                 // Its attempt is not held, as the key was evicted meanwhile: the outcome stands alone.

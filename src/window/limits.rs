@@ -1,6 +1,6 @@
 //! How much is held of one key. One place for every bound; tests make them small.
 
-use crate::window::block::BLOCK_EVENTS_MAX;
+use crate::window::block::shape::BLOCK_EVENTS_MAX;
 
 /// Bounds of one key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

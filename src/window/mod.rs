@@ -2,7 +2,9 @@
 //!
 //! # What holds
 //!
-//! Each statement is tested against an oracle that keeps a plain list and recomputes every number from it.
+//! Each statement is tested against an oracle that keeps a plain list and recomputes every number from it (`properties`), also
+//! across eviction and restart; `scenarios` holds single facts, `busy::accuracy_tests` the bounds of busy keys, `snapshot_tests` and
+//! `tests/window_schedules.rs` what happens meanwhile.
 //!
 //! - **Window.** A window `W` at time `t` holds the events with `t - W < event time <= t`. `attempts` include the present
 //!   one. `approved`, `declined` and `labels` hold what was recorded earlier, as of `t`: an outcome at the event time of its
@@ -10,26 +12,63 @@
 //! - **Out of order.** An attempt is read as of its own event time (later ones are not seen) and inserted there. An event of any
 //!   stream that is *more* than the entity's longest window behind the key's newest attempt is late: it is read, if it is
 //!   an attempt, but not added, and counted in `late_events`.
-//! - **Retention.** Events stay until they are twice the longest window behind the key's newest attempt. So every read that
-//!   is not late is exact. A late read sees what is still kept.
+//! - **Retention.** Events count until they are twice the longest window behind the key's newest attempt. So every read that
+//!   is not late is exact. A late read sees what still counts. Nothing that is read depends on what happens to be in memory still.
 //! - **Missing is not zero.** No key: every output of that entity is NaN. A key never seen: the count is 1, for the present
 //!   attempt, and 0 in the other streams; mean and the like are over the present attempt; what looks at the last attempt is
 //!   missing; seconds since first seen are 0. Over an empty window the sum is 0; mean, min, max and stddev are missing.
 //! - **Money.** Exact integers up to the last step, which is one fixed order of floating-point operations: equal events give equal bits,
-//!   whatever the order in which they came. Only events in the currency of the present attempt enter, in its major units; `Count`
-//!   counts all currencies.
+//!   whatever the order in which they came and went. Only events in the currency of the present attempt enter, in its major units;
+//!   `Count` counts all currencies.
 //! - **Stddev** is that of the population: missing for no event, 0 for one. **`ZScore`** is the present amount against
 //!   the earlier events of the window, `(amount - mean) / stddev`: missing with fewer than two of them or a stddev of 0.
 //! - **Labels.** `Count` counts all labels, `FraudCount` those that say fraud, `FraudRate` is their share: missing without labels.
-//! - **Distinct** counts are exact, the present attempt included. A missing attribute counts for nothing and does not make
-//!   the count missing.
 //! - **The last attempt** is the latest at or before `t`, other than the present one, at most `ttl` back; of several at one moment,
 //!   the one recorded last. Speed takes at least one second between two attempts.
-//! - **Bounded.** At most `keys_max` keys per entity and `EVENTS_PER_KEY_MAX` events per key and stream. Above the latter
-//!   the oldest go, counted in `truncated_events`: from then on counts and sums of that key are lower bounds. Above the
-//!   former the least recently active key of its shard goes, counted in `evicted_keys`.
+//! - **A session** is the attempts up to the present one that follow each other by at most the gap, as far back as events count.
 //! - **Atomic.** Reading and inserting at one key is one step under one short lock; no two locks are ever held together. Parallel
 //!   attempts of one key each see a different count.
+//!
+//! # What is exact, and what is bounded by which error
+//!
+//! | number | ordinary key: up to 255 events | busy key |
+//! |---|---|---|
+//! | count, sum, of any stream | exact | exact over the newest 128 events of each stream and currency; over more, off by at most 1/128 of itself |
+//! | mean, stddev, zscore, rate | exact up to the last rounding | of the same events as count and sum |
+//! | min, max | exact | of the same events as count and sum |
+//! | distinct | exact (32 bits of a keyed hash: n values count as one fewer with a chance of n^2 / 2^33) | the same up to 8,192 values; of more, a sample with a standard error below 1.6 % |
+//! | seconds since last, since first | exact to the millisecond | the same among the newest 128 attempts; as of an older time, within its group |
+//! | distance, speed | places to the nearest 10^-7 degree: within 2 cm | the same, among the newest 64 places |
+//! | session, card testing | exact | among the newest 128 attempts |
+//!
+//! Late events can make this worse for busy keys only: one that falls into a group joins it, and one that comes behind more than 64
+//! others is taken for distinct counts as if it came right before those. A repeat is told from a twin (same key, time, amount and
+//! currency) by 11 bits.
+//!
+//! # What bounds it
+//!
+//! - At most `keys_max` keys of an entity. Above, the least recently active of the new key's shard goes (`evicted_keys`), first
+//!   among those seen once while these are many (`shard`); before that `endangered_active_keys` rises.
+//! - A key that nothing was added to for its `ttl` and the longest window is forgotten (`forgotten_keys`).
+//! - An ordinary key is at most some 12 KB, and mostly 100 to 500 bytes. A busy key has some 128 groups of 64 bytes for every
+//!   2.7-fold of its events (100 KB at a million), and at most 0.4 MB for each attribute and list of values.
+//!
+//! # How it is made, and what was measured
+//!
+//! An entity has shards (`shard`), each with a lock and a sorted table of its keys (`table`); a key's history is one run of bytes
+//! (`block`), or, when it is busy, running totals (`busy`). A visit waits for memory twice, and `prefetch` lets the waits of all keys
+//! overlap. `cargo bench --bench windows` and `--bench windows_table` (see `benches/README.md`) measure all of it beside the others.
+//!
+//! - **No lock-free counters.** A ring of atomic buckets for each window is wrong whenever an event is late or a window ends
+//!   inside a bucket, can be read torn, and takes kilobytes a key: twelve-bucket rings gave a wrong 30-day count in 64 % of reads and
+//!   torn ones in 1.2 %. Ten events in a block are 130 bytes and exact. A lock that is held for a microsecond, one of
+//!   thousands, is not where the time goes.
+//! - **No `DashMap` here.** Its look-ups are as quick, but a map that doubles holds up whoever needs it: its longest insert while it grew
+//!   to some millions of keys took hundreds of milliseconds, as the section `growth` of `windows_table` shows. Here a table has
+//!   at most some 2,000 keys and grows by a quarter. And whoever reads and adds in one step must keep the order of activity, so
+//!   that eviction is the same after a restart. The index of answered requests does use it, in a thousand small parts.
+//! - **`SmallVec`** holds what a visit needs for a moment: keys, attribute values, tallies. As the history itself it lost: an
+//!   inline vector is either too large for most keys or a second place in memory for the rest.
 
 pub mod event;
 pub mod layout;
@@ -41,6 +80,7 @@ pub mod store;
 mod amounts;
 mod block;
 mod busy;
+mod compiled;
 mod held;
 mod limits;
 mod place;

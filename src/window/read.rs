@@ -4,10 +4,11 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use crate::window::block::View;
+use crate::window::block::view::View;
+use crate::window::compiled::{EntityPlan, write};
 use crate::window::event::{Event, Present, flag};
 use crate::window::place::Place;
-use crate::window::plan::{EntityPlan, SinceMeasure, write};
+use crate::window::plan::SinceMeasure;
 use crate::window::spans::Spans;
 use crate::window::tally::Tally;
 

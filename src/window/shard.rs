@@ -11,11 +11,11 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::window::block::Incoming;
+use crate::window::block::insert::Incoming;
+use crate::window::compiled::EntityPlan;
 use crate::window::event::{Key, Present, flag, outcome_flag};
 use crate::window::held::{Added, Held, KeyContext};
 use crate::window::layout::OutcomeStream;
-use crate::window::plan::EntityPlan;
 use crate::window::saving::Saving;
 use crate::window::stats::EntityStats;
 use crate::window::table::{Entry, Table};

@@ -11,12 +11,13 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use smallvec::SmallVec;
 
 use crate::domain::time::EventTime;
-use crate::window::block::Incoming;
+use crate::window::block::insert::Incoming;
+use crate::window::compiled::EntityPlan;
 use crate::window::event::{Attempt, Event, Key, Presence, Present, flag, short_value};
 use crate::window::held::{Held, KeyContext};
 use crate::window::layout::{Layout, OutcomeStream, Outcomes};
 use crate::window::limits::Limits;
-use crate::window::plan::{EntityPlan, Plan};
+use crate::window::plan::Plan;
 use crate::window::prefetch::{prefetch, prefetch_bytes, prefetch_whole};
 use crate::window::read::read_nothing;
 use crate::window::shard::{Change, Entering, Shard};

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use crate::domain::money::Currency;
 use crate::window::amounts::Amounts;
-use crate::window::plan::{Number, OverAmounts, WindowPlan, write};
+use crate::window::compiled::{Number, OverAmounts, WindowPlan, write};
 
 /// The events of one outcome.
 #[derive(Clone, Copy, Debug)]

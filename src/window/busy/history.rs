@@ -5,14 +5,15 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use crate::window::block::{Incoming, View};
+use crate::window::block::insert::Incoming;
+use crate::window::block::view::View;
 use crate::window::busy::groups::{GroupReader, Groups};
 use crate::window::busy::values::Values;
+use crate::window::compiled::EntityPlan;
 use crate::window::event::{Event, Present, flag, outcome_flag};
 use crate::window::layout::{EntityLayout, OutcomeStream, Outcomes, Streams, millis};
 use crate::window::limits::Limits;
 use crate::window::place::Place;
-use crate::window::plan::EntityPlan;
 use crate::window::prefetch::prefetch;
 use crate::window::read::{Since, write_since};
 use crate::window::spans::Spans;

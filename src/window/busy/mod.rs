@@ -10,4 +10,4 @@ mod search;
 mod values;
 
 #[cfg(test)]
-mod accuracy;
+mod accuracy_tests;
