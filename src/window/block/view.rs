@@ -155,11 +155,7 @@ impl<'a> View<'a> {
 
     /// How many events are at or before `at`.
     pub(crate) fn count_until(self, at: i64) -> usize {
-        let mut count = self.len;
-        while count > 0 && self.at(count - 1) > at {
-            count -= 1;
-        }
-        count
+        self.columns().count_until(at, self.len)
     }
 
     /// The latest event of that time, amount, currency and tag, and with such flags. True twins cannot be told apart.
