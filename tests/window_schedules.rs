@@ -138,6 +138,7 @@ fn a_snapshot_is_one_moment_of_each_key_and_never_stops_anybody() {
             let (restored, _) = WindowStore::restore(layout, &mut bytes.as_slice()).unwrap();
             assert_eq!((seen(&restored, &plan), restored.stats()), (before, stats));
             assert_eq!(seen(&store, &plan), [1, 8, 7]);
+            assert!(store.stats().iter().all(|entity| entity.keys <= 4), "{:?}", store.stats());
         },
         SCHEDULES,
     );

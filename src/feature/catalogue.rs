@@ -26,7 +26,7 @@ use crate::window::plan::{Measure, Plan, SinceMeasure, SinceRead, Threshold, Win
 pub const FEATURES_MAX: usize = 4_096;
 /// How many keys an entity holds when its entry does not say.
 pub const KEYS_MAX_DEFAULT: usize = 1_000_000;
-/// How long an unseen key stays when its entry does not say.
+/// How long a key counts as seen when its entry does not say.
 const TTL_DEFAULT: Duration = Duration::from_secs(35 * 86_400);
 
 /// One feature.

@@ -59,7 +59,8 @@ pub struct EntityEntry {
     pub key: OneOrMany,
     /// Most keys held, such as `5_000_000`.
     pub max_keys: Option<Spanned<String>>,
-    /// How long a key that is not seen stays, such as `35d`.
+    /// How long a key that is not seen counts as seen, such as `35d`; it is held for the longest window more, in which events may
+    /// still come late.
     pub ttl: Option<Spanned<String>>,
 }
 
@@ -152,7 +153,7 @@ pub struct DerivedEntry {
     pub distance_km: Option<String>,
     /// Seconds since the entity's last attempt.
     pub since_last: Option<String>,
-    /// Seconds since the entity's first attempt.
+    /// Seconds since the entity was first seen.
     pub since_first: Option<String>,
     /// An expression over the transaction and the features above it.
     pub expr: Option<Spanned<String>>,

@@ -59,7 +59,7 @@ impl<'p> Session<'p> {
 
     /// How many attempts came too late to be counted for some entity: of the entity with the most.
     pub fn late_events(&self) -> u64 {
-        self.state.windows.stats().iter().map(|stats| stats.late_events).max().unwrap_or(0)
+        self.state.windows.stats().iter().map(|stats| stats.late_attempts).max().unwrap_or(0)
     }
 }
 

@@ -165,7 +165,7 @@ impl Default for Metrics {
         );
         registry.register(
             "window_forgotten_keys",
-            "Keys forgotten because their ttl was over",
+            "Keys forgotten: not seen for their ttl and the longest window",
             gauges.window_forgotten.clone(),
         );
         registry.register(

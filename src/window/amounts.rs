@@ -70,8 +70,9 @@ impl Amounts {
 
     /// `n * sum(x^2) - sum(x)^2`, which is n^2 times the variance of the population, in minor units squared. Never negative.
     fn variance(&self) -> u128 {
-        let squares = u128::from(self.count).saturating_mul(self.squares);
-        squares.saturating_sub(self.sum.saturating_mul(self.sum))
+        let squares = u128::from(self.count).checked_mul(self.squares);
+        let sum = self.sum.checked_mul(self.sum);
+        squares.zip(sum).map_or(u128::MAX, |(squares, sum)| squares.saturating_sub(sum))
     }
 
     fn sum(&self, currency: Currency) -> f64 {
@@ -156,6 +157,20 @@ mod tests {
         assert!(amounts(&[100, 100]).zscore(900).is_nan());
         let eight = amounts(&[2, 4, 4, 4, 5, 5, 7, 9]);
         assert_eq!([9, 5, 1].map(|minor| eight.zscore(minor).to_bits()), [2.0, 0.0, -2.0].map(f64::to_bits));
+    }
+
+    #[test]
+    fn past_the_bound_the_deviation_is_held_at_the_largest() {
+        let amount = AMOUNT_MINOR_MAX as u128;
+        let count = 40_000;
+        let amounts = Amounts {
+            count,
+            sum: amount * u128::from(count) / 2,
+            squares: amount * amount * u128::from(count) / 2,
+            ..Amounts::NONE
+        };
+        let yen = Currency::parse("JPY").unwrap();
+        assert!(amounts.stddev(yen) > 4e14 && amounts.mean(yen) > 4.9e14, "{}", amounts.stddev(yen));
     }
 
     #[test]

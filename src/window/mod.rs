@@ -2,8 +2,8 @@
 //!
 //! # What holds
 //!
-//! Each statement is tested against an oracle that keeps a plain list and recomputes every number from it (`properties`), also
-//! across eviction and restart; `scenarios` holds single facts, `busy::accuracy_tests` the bounds of busy keys, `snapshot_tests` and
+//! `properties` holds this against an oracle that keeps a plain list and recomputes every number from it, across eviction and
+//! restart; `scenarios` holds single facts and bounds, `busy::accuracy_tests` what busy keys promise, `snapshot_tests` and
 //! `tests/window_schedules.rs` what happens meanwhile.
 //!
 //! - **Window.** A window `W` at time `t` holds the events with `t - W < event time <= t`. `attempts` include the present
@@ -33,7 +33,7 @@
 //!
 //! | number | ordinary key: up to 255 events | busy key |
 //! |---|---|---|
-//! | count, sum, of any stream | exact | exact over the newest 128 events of each stream and currency; over more, off by at most 1/128 of itself |
+//! | count, sum, fraud count | exact | exact over the newest 128 events of each stream and currency; over more, off by at most 1/128 of itself |
 //! | mean, stddev, zscore, rate | exact up to the last rounding | of the same events as count and sum |
 //! | min, max | exact | of the same events as count and sum |
 //! | distinct | exact (32 bits of a keyed hash: n values count as one fewer with a chance of n^2 / 2^33) | the same up to 8,192 values; of more, a sample with a standard error below 1.6 % |
@@ -41,34 +41,43 @@
 //! | distance, speed | places to the nearest 10^-7 degree: within 2 cm | the same, among the newest 64 places |
 //! | session, card testing | exact | among the newest 128 attempts |
 //!
-//! Late events can make this worse for busy keys only: one that falls into a group joins it, and one that comes behind more than 64
-//! others is taken for distinct counts as if it came right before those. A repeat is told from a twin (same key, time, amount and
-//! currency) by 11 bits.
+//! That is as of the key's newest event or one among the exact ones. A busy key that is read as of an *older* time answers less
+//! exactly: a count or sum is off by at most 1/128 of all that is newer than the window's beginning, which may be more than the window
+//! itself holds; a distinct count is a lower bound once 512 values have been seen since. And late events may make a group larger:
+//! one that falls into a group joins it, and one that comes behind more than 64 others is taken for distinct counts as if it came right
+//! before those.
+//!
+//! A repeat is told from a twin (same key, time, amount and currency) by 11 bits. Of a busy key, a repeat that is older than the newest
+//! 128 transactions is taken to have been added.
 //!
 //! # What bounds it
 //!
 //! - At most `keys_max` keys of an entity. Above, the least recently active of the new key's shard goes (`evicted_keys`), first
 //!   among those seen once while these are many (`shard`); before that `endangered_active_keys` rises.
-//! - A key that nothing was added to for its `ttl` and the longest window is forgotten (`forgotten_keys`).
-//! - An ordinary key is at most some 12 KB, and mostly 100 to 500 bytes. A busy key has some 128 groups of 64 bytes for every
-//!   2.7-fold of its events (100 KB at a million), and at most 0.4 MB for each attribute and list of values.
+//! - A key is forgotten (`forgotten_keys`) when nothing was added to it for its `ttl`, or its longest window if that is longer, and
+//!   for the longest window more, which is how late an attempt may come. By its own events when it is visited; by the newest event of its
+//!   shard when room is made.
+//! - An ordinary key is mostly 100 to 500 bytes, and 15 KB at the very most. Each stream and currency of a busy key has some 128
+//!   groups of 16 to 64 bytes for every 2.7-fold of its events: 100 KB of attempts at a million. Each list of different values has at most
+//!   0.5 MB, and there is one list for every doubling above 8,192 values.
+//! - A lock is held for a microsecond or a few. Longer, and rarely: when a busy key with thousands of different values clears its
+//!   lists (every some thousand events), is written down for a snapshot, or is read as of a time long ago: up to a millisecond.
 //!
 //! # How it is made, and what was measured
 //!
 //! An entity has shards (`shard`), each with a lock and a sorted table of its keys (`table`); a key's history is one run of bytes
 //! (`block`), or, when it is busy, running totals (`busy`). A visit waits for memory twice, and `prefetch` lets the waits of all keys
-//! overlap. `cargo bench --bench windows` and `--bench windows_table` (see `benches/README.md`) measure all of it beside the others.
+//! overlap. `cargo bench --bench windows` and `--bench windows_table` measure it beside others: see `benches/README.md`.
 //!
-//! - **No lock-free counters.** A ring of atomic buckets for each window is wrong whenever an event is late or a window ends
-//!   inside a bucket, can be read torn, and takes kilobytes a key: twelve-bucket rings gave a wrong 30-day count in 64 % of reads and
-//!   torn ones in 1.2 %. Ten events in a block are 130 bytes and exact. A lock that is held for a microsecond, one of
-//!   thousands, is not where the time goes.
-//! - **No `DashMap` here.** Its look-ups are as quick, but a map that doubles holds up whoever needs it: its longest insert while it grew
-//!   to some millions of keys took hundreds of milliseconds, as the section `growth` of `windows_table` shows. Here a table has
-//!   at most some 2,000 keys and grows by a quarter. And whoever reads and adds in one step must keep the order of activity, so
-//!   that eviction is the same after a restart. The index of answered requests does use it, in a thousand small parts.
-//! - **`SmallVec`** holds what a visit needs for a moment: keys, attribute values, tallies. As the history itself it lost: an
-//!   inline vector is either too large for most keys or a second place in memory for the rest.
+//! - **No lock-free counters.** A ring of atomic buckets for each window cannot be exact: it is off whenever an event is late or a
+//!   window ends inside a bucket, it can be read half updated, and it takes kilobytes a key. In the sketch that this design began
+//!   with, rings of twelve buckets gave a wrong 30-day count in 64 % of reads, torn ones in 1.2 %, at 4.7 KB a key and 2.3 times the
+//!   time of exact lists. Ten events in a block are some 150 bytes. And a lock, one of thousands, is not where the time goes.
+//! - **No `DashMap` here.** A map that doubles holds up whoever needs it meanwhile, as the section `growth` of `windows_table` shows
+//!   beside ours; here a table has some 2,000 keys and grows by a quarter. And eviction must be the same after a restart, so
+//!   that the order of activity belongs to the shard. The index of answered requests does use it, in a thousand small parts.
+//! - **`SmallVec`** holds what a visit needs for a moment: keys, attribute values, tallies. It does not hold histories: an
+//!   inline vector is too large for most keys or sends the rest to a second place in memory, and a visit is made of such waits.
 
 pub mod event;
 pub mod layout;

@@ -79,7 +79,7 @@ impl Threshold {
     /// Decimal places of a threshold: as many as the currency with the most has.
     const PLACES: usize = 4;
 
-    /// Parses a decimal text such as `2.50`: at most 15 digits before the point and 4 after it. `None` for anything else.
+    /// Parses a decimal text such as `2.50`: at most 14 digits before the point and 4 after it. `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());

@@ -5,8 +5,10 @@ use crate::window::held::Held;
 use crate::window::shard::ShardState;
 use crate::window::table::Entry;
 
-/// Entries that are handed over under one hold of the lock.
+/// Entries that are handed over under one hold of the lock, and about how many bytes: a busy key alone may be more.
 const STEP: usize = 128;
+/// See `STEP`.
+const STEP_BYTES: usize = 1 << 15;
 /// Bytes of an entry before those of its history: marks and hash, activity, length.
 const PREFIX_BYTES: usize = 12;
 /// Stands in the length of a history that is a busy key's.
@@ -48,8 +50,8 @@ impl Saving {
         out.append(&mut self.kept);
         let mut keys = std::mem::take(&mut self.keys_kept);
         // Places that are done with are passed over quickly, and not counted.
-        let mut left = STEP;
-        while left > 0 {
+        let (mut left, end) = (STEP, out.len() + STEP_BYTES);
+        while left > 0 && out.len() < end {
             let Some(entry) = table.get_mut(self.cursor) else { return (keys, true) };
             self.cursor += 1;
             if !entry.is_vacant() && entry.saved_mark() != epoch_mark {
@@ -80,8 +82,8 @@ fn encode(entry: &Entry, out: &mut Vec<u8>) {
         }
         Held::Busy(busy) => {
             // It only fails where the output does, and memory does not.
-            if let Ok(bytes) = postcard::to_stdvec(&**busy) {
-                out.extend_from_slice(&bytes);
+            if let Ok(all) = postcard::to_extend(&**busy, std::mem::take(out)) {
+                *out = all;
             }
             BUSY
         }

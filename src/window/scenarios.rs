@@ -198,7 +198,8 @@ fn a_late_attempt_is_read_but_not_added() {
     // A late outcome and a late label are not added either.
     store.record_outcome(OutcomeStream::Approved, &attempt(1, 9 * HOUR_S - 1));
     store.record_label(&attempt(1, 0).keys, time(0), true);
-    assert_eq!((stats(&store).late_events, stats(&store).events), (4, 2));
+    let EntityStats { late_events, late_attempts, events, .. } = stats(&store);
+    assert_eq!((late_events, late_attempts, events), (4, 2, 2));
 }
 
 #[test]
@@ -461,4 +462,54 @@ fn a_hot_key_keeps_every_update_while_it_becomes_busy_and_is_written_down() {
     let seen = [(&count, all + 1.0), (&labels, all), (&approved, all * 10.0)]
         .map(|(plan, expected)| (read(&store, plan, &now, Presence::Virtual), expected));
     assert!(seen.iter().all(|&(actual, expected)| is_same(actual, expected)), "{seen:?}");
+}
+
+#[test]
+fn keys_with_a_long_time_to_live_are_swept_too() {
+    // A time to live of 48 windows, and room for all: only the sweep makes room.
+    let store = store(20_000);
+    for card in 0..12_000 {
+        store.add(&attempt(card, i64::from(card) * 120));
+    }
+    // 400 hours with a new key every two minutes; of each only the last 49 hours count, some 1,470 keys.
+    let EntityStats { keys, evicted_keys, forgotten_keys, .. } = stats(&store);
+    assert_eq!((keys + forgotten_keys, evicted_keys), (12_000, 0));
+    assert!((1_400..=2_500).contains(&keys), "{:?}", stats(&store));
+}
+
+#[test]
+fn activities_are_counted_anew_after_four_billion() {
+    let stores = [store(300), store(300)];
+    let traffic = |store: &WindowStore, from: u32| {
+        for number in from..from + 2_000 {
+            store.add(&attempt(number * 7_919 % 500, i64::from(number)));
+        }
+    };
+    stores.iter().for_each(|store| traffic(store, 0));
+    // One of them is near the end of its numbers, with victims chosen and a snapshot under way.
+    stores[1].entities[0].shards[0].lock().count_activities_from(u32::MAX - 700);
+    let snapshot = stores[1].begin_snapshot().unwrap();
+    stores.iter().for_each(|store| traffic(store, 2_000));
+    let mut bytes = Vec::new();
+    snapshot.write(&mut bytes, &mut |_| {}).unwrap();
+    stores.iter().for_each(|store| traffic(store, 4_000));
+    assert_eq!(stores[0].stats(), stores[1].stats());
+    for card in 0..500 {
+        let [one, other] =
+            [0, 1].map(|store| read(&stores[store], &count(), &attempt(card, 6_001), Presence::Virtual));
+        assert!(is_same(one, other), "{card}: {one} {other}");
+    }
+}
+
+#[test]
+fn many_threads_never_hold_more_keys_than_there_may_be() {
+    let store = store(4_096);
+    thread::scope(|scope| {
+        for thread in 0..4 {
+            let store = &store;
+            scope.spawn(move || (0..5_000).for_each(|card| store.add(&attempt(thread * 10_000 + card, 0))));
+        }
+    });
+    let EntityStats { keys, evicted_keys, .. } = stats(&store);
+    assert_eq!((keys, evicted_keys), (4_096, 20_000 - 4_096));
 }

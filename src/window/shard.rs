@@ -3,8 +3,8 @@
 //! Active is what adds: attempts (late ones too), outcomes and labels. Reading alone never changes the order, so that the keys
 //! held depend on the log alone.
 //!
-//! When a key has to go for another it is the least recently active one. But a key that has been seen in one attempt only is on
-//! probation, and while more than a quarter of the keys are, the least recent of these goes: so a flood of keys that never
+//! When a key has to go for another it is the least recently active one. But a key is on probation until an attempt finds it
+//! there, and while more than a quarter of the keys are, the least recent of these goes: so a flood of keys that never
 //! come back, as when somebody tries out cards, pushes out its own.
 
 use std::collections::VecDeque;
@@ -30,6 +30,24 @@ const MOMENTS_PER_WINDOW: i64 = 8;
 const NEW_KEYS_PER_SWEEP: u32 = 64;
 /// Forgotten keys that are taken out at a time: as many as came, and some more.
 const SWEEP_MAX: usize = 80;
+
+/// Drops one moment: of those before all that `needed_after` asks for, or else the one whose neighbours are nearest for their age. So
+/// a long time is covered by few moments, less finely the longer ago it is.
+fn thin(moments: &mut VecDeque<(u32, i64)>, needed_after: i64) {
+    if moments.get(1).is_some_and(|&(_, newest)| newest < needed_after) {
+        moments.pop_front();
+        return;
+    }
+    let Some(&(_, now)) = moments.back() else { return };
+    let crowded = (1..moments.len() - 1).min_by_key(|&position| {
+        let (gap, age) = (moments[position + 1].1 - moments[position - 1].1, now - moments[position].1);
+        // Thousandths are fine enough, and exact.
+        i128::from(gap) * 1_000 / i128::from(age.max(1))
+    });
+    if let Some(crowded) = crowded {
+        moments.remove(crowded);
+    }
+}
 
 /// What one visit changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,8 +114,12 @@ impl Shard {
         let len = self.table.len();
         let endangered = if is_nearly_full {
             let idle_until = self.activity_before(context.spans.longest_ms);
-            let is_idle = |entry: &&Entry| !entry.is_vacant() && entry.active <= idle_until;
-            (len / 8).saturating_sub(self.table.entries().iter().filter(is_idle).count())
+            let (mut candidates, mut idle) = (0_usize, 0);
+            for entry in self.candidates() {
+                candidates += 1;
+                idle += usize::from(entry.active <= idle_until);
+            }
+            (len / 8).min(candidates).saturating_sub(idle)
         } else {
             0
         };
@@ -175,6 +197,7 @@ impl Shard {
         let incoming = entering.incoming();
         if entry.held.is_late(incoming.at, context) {
             self.state.stats.late_events += 1;
+            self.state.stats.late_attempts += u64::from(incoming.flags & flag::ATTEMPT != 0);
             return Change { is_late: true, ..Change::default() };
         }
         let added = match entering {
@@ -266,19 +289,14 @@ impl Shard {
         if state.moments.back().is_none_or(|&(_, last)| state.newest_at - last > apart_ms) {
             state.moments.push_back((state.activities, state.newest_at));
             if state.moments.len() > MOMENTS_MAX {
-                // The older half is thinned, so that a long time is covered too, less finely.
-                let mut position = 0;
-                state.moments.retain(|_| {
-                    position += 1;
-                    position > MOMENTS_MAX / 2 || position % 2 == 1
-                });
+                thin(&mut state.moments, state.newest_at - context.spans.forgotten_after_ms());
             }
         }
     }
 
-    /// Activities up to this one are known to be at least `span_ms` of event time ago.
+    /// Activities up to this one are known to be more than `span_ms` of event time ago.
     fn activity_before(&self, span_ms: i64) -> u32 {
-        let until = self.state.newest_at - span_ms;
+        let until = self.state.newest_at - span_ms - 1;
         let moments = self.state.moments.iter().rev();
         moments.copied().find(|&(_, newest)| newest <= until).map_or(0, |(activity, _)| activity)
     }
@@ -298,6 +316,21 @@ impl Shard {
             self.state.stats.forgotten_keys += 1;
             swept += 1;
         }
+    }
+
+    /// Takes out the key that has to go next, unless there is but one. How many that were.
+    pub(crate) fn evict_surplus(&mut self, context: &KeyContext) -> i64 {
+        let before = self.table.len();
+        if before > 1 {
+            self.evict(context);
+        }
+        i64::from(self.table.len() < before)
+    }
+
+    /// Counts activities on from that number.
+    #[cfg(test)]
+    pub(crate) fn count_activities_from(&mut self, activities: u32) {
+        self.state.activities = activities;
     }
 
     /// Takes out the key that has to go next.
@@ -324,21 +357,23 @@ impl Shard {
         }
     }
 
-    fn choose_victims(&mut self) {
+    /// The keys among which the least recently active one goes next.
+    fn candidates(&self) -> impl Iterator<Item = &Entry> {
         let only_probation = self.state.on_probation * 4 > self.table.len();
-        let candidates = self
-            .table
-            .entries()
-            .iter()
-            .filter(|entry| !entry.is_vacant() && (!only_probation || entry.is_on_probation()));
-        let victims = &mut self.state.victims;
-        victims.extend(candidates.map(|entry| (entry.active, entry.bits())));
+        let entries = self.table.entries().iter();
+        entries.filter(move |entry| !entry.is_vacant() && (!only_probation || entry.is_on_probation()))
+    }
+
+    fn choose_victims(&mut self) {
+        let candidates = self.candidates();
+        let mut victims: Vec<(u32, u32)> = candidates.map(|entry| (entry.active, entry.bits())).collect();
         if victims.len() > VICTIMS_MAX {
             victims.select_nth_unstable(VICTIMS_MAX - 1);
             victims.truncate(VICTIMS_MAX);
             victims.shrink_to_fit();
         }
         victims.sort_unstable_by(|a, b| b.cmp(a));
+        self.state.victims = victims;
     }
 
     fn take_out(&mut self, position: usize, context: &KeyContext) {

@@ -240,4 +240,4 @@ fn version_1_has_not_changed() {
     assert_eq!(&*sha256(&snapshot_of(500)), GOLDEN);
 }
 
-const GOLDEN: &str = "sha256:64f3b8a058a9ccef2403019f8aae46c7f2bd19bf5326c872e53413a9f19619a4";
+const GOLDEN: &str = "sha256:bda2cb7723aad209d216a966c437bee34f33f0e75135af3e394960b745d9aacf";

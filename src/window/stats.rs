@@ -16,13 +16,16 @@ pub struct EntityStats {
     /// Those of them whose last event was within the longest window of the newest time seen in the shard: what is counted for
     /// them is now too low. Raise `max_keys` when this grows.
     pub evicted_active_keys: u64,
-    /// Active keys that go next: so many would be evicted if an eighth of the keys that are held came anew. It rises before the
-    /// first of them goes.
+    /// Active keys that go next: so many would be evicted if an eighth of the keys that are held came anew. Counted once an entity
+    /// is seven eighths full, so before the first of them goes.
     pub endangered_active_keys: u64,
-    /// Keys that were forgotten because nothing was added to them for their `ttl` and the longest window, ever.
+    /// Keys that were forgotten, ever: nothing was added to them for their `ttl` (or the longest window, if that is longer) and, as
+    /// events may come that late, the longest window more.
     pub forgotten_keys: u64,
     /// Events that came more than the longest window behind their key's newest attempt and were not added, ever.
     pub late_events: u64,
+    /// Those of them that were attempts, ever.
+    pub late_attempts: u64,
 }
 
 impl EntityStats {
@@ -36,5 +39,6 @@ impl EntityStats {
         self.endangered_active_keys += other.endangered_active_keys;
         self.forgotten_keys += other.forgotten_keys;
         self.late_events += other.late_events;
+        self.late_attempts += other.late_attempts;
     }
 }

@@ -6,7 +6,7 @@
 //! 1,024 to 2,048 keys then.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
@@ -23,7 +23,7 @@ use crate::window::read::read_nothing;
 use crate::window::shard::{Change, Entering, Shard};
 use crate::window::spans::Spans;
 use crate::window::stats::EntityStats;
-use crate::window::sync::Mutex;
+use crate::window::sync::{AtomicBool, AtomicI64, AtomicU32, Mutex};
 
 /// Most shards of one entity.
 const SHARDS_MAX: usize = 1 << 16;
@@ -267,7 +267,12 @@ impl EntityStore {
         shard.begin_epoch(epoch.load(Ordering::Acquire));
         let change = shard.enter(key, entering, read, is_full, &self.context);
         if change.keys != 0 {
-            self.keys.fetch_add(change.keys, Ordering::Relaxed);
+            let held = self.keys.fetch_add(change.keys, Ordering::Relaxed) + change.keys;
+            // Another thread took the last room meanwhile.
+            if change.keys > 0 && usize::try_from(held).unwrap_or(0) > self.context.entity.keys_max {
+                let evicted = shard.evict_surplus(&self.context);
+                self.keys.fetch_sub(evicted, Ordering::Relaxed);
+            }
         }
         change
     }

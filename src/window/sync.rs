@@ -1,4 +1,4 @@
-//! The lock, the threads and the queues of the window room. With the cargo feature `shuttle` a model checker takes their place and tries out orders in which
+//! The lock, the atomic numbers, the threads and the queues of the window room. With the cargo feature `shuttle` a model checker takes their place and tries out orders in which
 //! threads may run: `cargo test --features shuttle --test window_schedules`.
 
 #[cfg(feature = "shuttle")]
@@ -6,9 +6,17 @@ pub(crate) use self::checked::Mutex;
 #[cfg(not(feature = "shuttle"))]
 pub(crate) use parking_lot::Mutex;
 #[cfg(feature = "shuttle")]
-pub(crate) use shuttle::{sync::mpsc, thread};
+pub(crate) use shuttle::{
+    sync::atomic::{AtomicBool, AtomicI64, AtomicU32},
+    sync::mpsc,
+    thread,
+};
 #[cfg(not(feature = "shuttle"))]
-pub(crate) use std::{sync::mpsc, thread};
+pub(crate) use std::{
+    sync::atomic::{AtomicBool, AtomicI64, AtomicU32},
+    sync::mpsc,
+    thread,
+};
 
 #[cfg(feature = "shuttle")]
 mod checked {

@@ -165,3 +165,55 @@ fn distinct_counts_of_late_attempts_see_what_was_there_then() {
         assert_eq!(seen.count(from, to, 0, None), inside.len() as u64, "event {number}");
     }
 }
+
+#[test]
+fn as_of_an_older_time_groups_are_off_by_a_part_of_what_is_newer() {
+    let limits = Limits::default();
+    let mut groups = Groups::new(true, true);
+    let mut history = history(Pace::Even, 100_000, 3);
+    for &(at, minor) in &history {
+        groups.add(at, minor, minor > 1_000_000, i64::MIN, &limits);
+    }
+    history.sort_unstable();
+    let newest = history.last().unwrap().0;
+    let newer = |at: i64| history.len() - history.partition_point(|&(time, _)| time <= at);
+    for ago_ms in [0, 1_000, 60_000, 3_600_000, 24 * 3_600_000] {
+        let to = newest - ago_ms;
+        let mut reader = groups.reader(to, None);
+        for window_ms in [60_000, 3_600_000, DAY_MS, 2 * DAY_MS] {
+            let from = to - window_ms;
+            let (actual, expected) = (reader.window(from, false), newer(from) - newer(to));
+            let allowed = (newer(from) + newer(to)) as u64 / limits.group_parts;
+            let is_exact = newer(from) <= limits.exact_events;
+            assert!(
+                actual.count.abs_diff(expected as u64) <= if is_exact { 0 } else { allowed },
+                "{ago_ms} ago, {window_ms}: {} not {expected}, {allowed} allowed",
+                actual.count
+            );
+        }
+    }
+}
+
+#[test]
+fn few_frauds_in_clusters_are_counted_within_one_part() {
+    let limits = Limits::default();
+    let mut groups = Groups::new(false, true);
+    let mut frauds: Vec<i64> = Vec::new();
+    for number in 0..50_000_i64 {
+        let is_fraud = number % 5_000 < 5;
+        groups.add(number * 1_000, 0, is_fraud, i64::MIN, &limits);
+        frauds.extend(is_fraud.then_some(number * 1_000));
+    }
+    let newest = 49_999_000;
+    let mut reader = groups.reader(newest, None);
+    for window_ms in (1_000..50_000_000).step_by(7_000) {
+        let from = newest - window_ms;
+        let expected = (frauds.len() - frauds.partition_point(|&at| at <= from)) as u64;
+        let actual = reader.window(from, false).marked;
+        assert!(
+            actual.abs_diff(expected) * limits.group_parts <= expected,
+            "{window_ms}: {actual}, not {expected}"
+        );
+    }
+    assert!(groups.len() < 1_500, "{} groups", groups.len());
+}

@@ -2,9 +2,11 @@
 //! neighbours, in groups that grow with their age.
 //!
 //! A running total is an integer, so what lies between two of them is exact. To put two groups together is to drop the total
-//! between them. Groups are never larger than one part in `group_parts` of all that is newer, in events and in money (after Datar,
-//! Gionis, Indyk, Motwani, "Maintaining stream statistics over sliding windows", 2002): a window that ends inside a group
-//! takes the group or leaves it, and so is off by at most that part. Only late events may make a group larger.
+//! between them. Groups are never larger than one part in `group_parts` of all that is newer, in events, in money and in marked
+//! events (after Datar, Gionis, Indyk, Motwani, "Maintaining stream statistics over sliding windows", 2002). A window that begins
+//! inside a group takes the group or leaves it, and so is off by at most that part of what it holds. One that also ends among
+//! the groups, as of an older time, is off by at most that part of all that is newer than it begins. Only late events may make a
+//! group larger.
 
 use serde::{Deserialize, Serialize};
 
@@ -116,6 +118,11 @@ impl Groups {
         }
     }
 
+    /// The time of the last event.
+    pub(crate) fn newest_at(&self) -> Option<i64> {
+        self.times.last().copied()
+    }
+
     /// How many groups there are.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
@@ -196,10 +203,12 @@ impl Groups {
             let end = self.before(last + 1);
             let most = total.count.wrapping_sub(end.count) / limits.group_parts;
             let most_money = total.sum.wrapping_sub(end.sum) / u128::from(limits.group_parts);
+            let most_marked = total.marked.wrapping_sub(end.marked) / limits.group_parts;
             while group > gone {
                 let start = self.before(group - 1);
                 let is_small = end.count.wrapping_sub(start.count) <= most
-                    && (!self.has_amounts || end.sum.wrapping_sub(start.sum) <= most_money);
+                    && (!self.has_amounts || end.sum.wrapping_sub(start.sum) <= most_money)
+                    && end.marked.wrapping_sub(start.marked) <= most_marked;
                 if !is_small {
                     break;
                 }

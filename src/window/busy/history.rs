@@ -19,6 +19,9 @@ use crate::window::read::{Since, write_since};
 use crate::window::spans::Spans;
 use crate::window::tally::Tally;
 
+/// Currencies that a busy key has lanes for before it looks which of them have gone out of use.
+const LANES_KEPT: usize = 4;
+
 /// The history of a busy key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Busy {
@@ -55,6 +58,13 @@ struct Recent {
     tag: u16,
     flags: u8,
     currency: u8,
+}
+
+impl Lane {
+    fn newest_at(&self) -> Option<i64> {
+        let outcomes = self.approved.iter().chain(&self.declined).filter_map(Groups::newest_at);
+        self.attempts.newest_at().into_iter().chain(outcomes).max()
+    }
 }
 
 impl Recent {
@@ -128,8 +138,13 @@ impl Busy {
         self.newest_attempt_at.map_or(i64::MIN, |newest| newest - spans.retention_ms())
     }
 
-    fn lane(&mut self, currency: u8, streams: Streams) -> &mut Lane {
-        let position = self.lanes.iter().position(|lane| lane.currency == currency).unwrap_or_else(|| {
+    /// The lane of a currency. Above some, those go in which nothing counts any more: at most one is left for each currency.
+    fn lane(&mut self, currency: u8, streams: Streams, floor: i64) -> &mut Lane {
+        let known = self.lanes.iter().position(|lane| lane.currency == currency);
+        if known.is_none() && self.lanes.len() >= LANES_KEPT {
+            self.lanes.retain(|lane| lane.newest_at().is_some_and(|newest| newest > floor));
+        }
+        let position = known.unwrap_or_else(|| {
             let kept = |outcomes| match outcomes {
                 Outcomes::Forgotten => None,
                 Outcomes::Counted => Some(Groups::new(false, false)),
@@ -161,7 +176,7 @@ impl Busy {
         if flags & flag::ATTEMPT != 0 {
             self.newest_attempt_at = self.newest_attempt_at.max(Some(at));
             let floor = self.floor(spans);
-            self.lane(incoming.currency, streams).attempts.add(at, minor, false, floor, limits);
+            self.lane(incoming.currency, streams, floor).attempts.add(at, minor, false, floor, limits);
             for (values, &value) in self.values.iter_mut().zip(incoming.values) {
                 if value != 0 {
                     values.add(value, at);
@@ -232,7 +247,7 @@ impl Busy {
         limits: &Limits,
     ) {
         let floor = self.floor(spans);
-        let lane = self.lane(incoming.currency, streams);
+        let lane = self.lane(incoming.currency, streams, floor);
         let groups = match stream {
             OutcomeStream::Approved => &mut lane.approved,
             OutcomeStream::Declined => &mut lane.declined,
@@ -331,17 +346,18 @@ impl<'a> Seen<'a> {
             let mut tally = Tally::new(plan.attributes.len());
             let extremes = window.needs.extremes;
             for lane in &mut readers {
-                if lane.is_present && window.needs.amounts {
+                let mut attempts = if lane.is_present && window.needs.amounts {
                     let attempts = lane.attempts.window(start, extremes);
-                    tally.attempts += attempts.count;
                     tally.earlier = attempts.amounts;
+                    attempts.count
                 } else {
-                    tally.attempts += lane.attempts.count(start);
-                }
-                if lane.is_present && self.holds_own && tally.attempts > 1 {
-                    tally.attempts -= 1;
+                    lane.attempts.count(start)
+                };
+                if lane.is_present && self.holds_own && attempts > 0 {
+                    attempts -= 1;
                     tally.earlier.take_out(minor);
                 }
+                tally.attempts += attempts;
                 for (reader, tally, flag) in [
                     (&mut lane.approved, &mut tally.approved, flag::APPROVED),
                     (&mut lane.declined, &mut tally.declined, flag::DECLINED),
@@ -391,7 +407,8 @@ impl<'a> Seen<'a> {
         let is_other = |&event: &usize| Some(event) != self.own && recent[event].is_attempt();
         let Some(last) = (0..self.end).rev().find(is_other) else {
             let lanes = self.busy.lanes.iter();
-            return lanes.filter_map(|lane| lane.attempts.last_at(self.at - 1)).max();
+            let last = lanes.filter_map(|lane| lane.attempts.last_at(self.at - 1)).max();
+            return last.filter(|&last| last > self.floor);
         };
         if recent[last].at > self.floor {
             return Some(recent[last].at);

@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::window::busy::search::count_until;
 use crate::window::prefetch::prefetch;
@@ -117,8 +117,8 @@ impl Hasher for ValueHasher {
 }
 
 /// One list.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(from = "WrittenSample", into = "WrittenSample")]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(from = "WrittenSample")]
 struct Sample {
     times: Vec<i64>,
     values: Vec<u32>,
@@ -137,7 +137,7 @@ struct Sample {
 }
 
 /// A list as it is written down: where each value stands follows from the rest.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct WrittenSample {
     times: Vec<i64>,
     values: Vec<u32>,
@@ -147,10 +147,10 @@ struct WrittenSample {
     complete_after: i64,
 }
 
-impl From<Sample> for WrittenSample {
-    fn from(sample: Sample) -> Self {
-        let Sample { times, values, previous, standing, head, complete_after, .. } = sample;
-        Self { times, values, previous, standing, head, complete_after }
+impl Serialize for Sample {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { times, values, previous, standing, head, complete_after, .. } = self;
+        (times, values, previous, standing, head, complete_after).serialize(serializer)
     }
 }
 
