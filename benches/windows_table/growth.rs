@@ -81,7 +81,7 @@ pub(crate) fn section(options: &Options, reads: &Arc<Reads>) -> Section {
 }
 
 fn grow(contestant: &dyn Contestant, workload: &Arc<Workload>) -> Run {
-    let mut generator = Generator::of_fill(workload, 0, 1);
+    let mut generator = Generator::of_fill(workload);
     let mut worker = contestant.worker();
     let mut nanos = Vec::with_capacity(workload.users as usize);
     let mut machine = MachineWaits::from_now();
