@@ -226,41 +226,56 @@ fn traffic_section(without: &[Traffic], during: &[Traffic]) -> Section {
 }
 
 fn replay_section(options: &Options, reads: &Arc<Reads>, own: &Entrant, restored: WindowStore) -> Section {
-    let columns = &["threads", "events_per_s_least", "events_per_s", "events_per_s_most", "events"];
-    let title = format!("events added to the restored store, none of them read; {} rounds", options.rounds);
+    let columns =
+        &["threads", "prefetch", "events_per_s_least", "events_per_s", "events_per_s_most", "events"];
+    let title = format!(
+        "events added to the restored store, none of them read; {} interleaved rounds",
+        options.rounds
+    );
     let mut section = Section::new("replay", title, columns);
     let contestant = Tollgate::with_store(reads, restored);
     for threads in [1, 2] {
+        eprintln!("replaying on {threads} threads");
         let mut generators = own.generators(SEED + 1 + threads as u64, threads);
         go_on_from(&mut generators, own.number_next.get());
-        let rates: Vec<(f64, usize)> = (0..options.rounds)
-            .map(|_| {
+        let (mut rates, mut events) = ([vec![], vec![]], [0, 0]);
+        for _ in 0..options.rounds {
+            for way in [0, 1] {
                 let batches: Vec<_> =
                     generators.iter_mut().map(|generator| generator.take(2 * options.events)).collect();
-                (replay(&contestant, &batches), batches.iter().map(Vec::len).sum())
-            })
-            .collect();
+                rates[way].push(replay(&contestant, &batches, way == 1));
+                events[way] += batches.iter().map(Vec::len).sum::<usize>();
+            }
+        }
         own.number_next.set(generators.iter().map(Generator::number).max().unwrap_or(0));
-        let rate = Spread::of(rates.iter().map(|&(rate, _)| rate));
-        section.row([
-            threads.into(),
-            rate.least.into(),
-            rate.median.into(),
-            rate.most.into(),
-            rates.iter().map(|&(_, events)| events).sum::<usize>().into(),
-        ]);
+        for ((way, rates), events) in ["no", "yes"].into_iter().zip(rates).zip(events) {
+            let rate = Spread::of(rates);
+            section.row([
+                threads.into(),
+                way.into(),
+                rate.least.into(),
+                rate.median.into(),
+                rate.most.into(),
+                events.into(),
+            ]);
+        }
     }
     section
 }
 
 /// Events per second, by the time of the slowest thread.
-fn replay(contestant: &Tollgate, batches: &[Vec<Event>]) -> f64 {
+fn replay(contestant: &Tollgate, batches: &[Vec<Event>], prefetches: bool) -> f64 {
     let start = Barrier::new(batches.len());
     let lane = |batch: &[Event]| -> (Instant, Instant) {
-        let mut worker = contestant.worker();
+        let store = contestant.store().expect("Tollgate's contestant has its store");
         start.wait();
         let began = SystemClock.instant();
-        batch.iter().for_each(|event| worker.add(event));
+        for event in batch {
+            if prefetches {
+                store.prefetch(&event.attempt);
+            }
+            store.add(&event.attempt);
+        }
         (began, SystemClock.instant())
     };
     let spans: Vec<(Instant, Instant)> = std::thread::scope(|scope| {
