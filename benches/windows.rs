@@ -16,7 +16,7 @@
 
 #![expect(clippy::expect_used, reason = "a benchmark may stop at what cannot be")]
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ use crate::support::fill::fill;
 use crate::support::measure::pass;
 use crate::support::reads::Reads;
 use crate::support::roster::{Candidate, Kind};
-use crate::support::workload::{Distribution, Generator, KEYS_PER_HUNDRED_USERS, Workload};
+use crate::support::workload::{Distribution, Generator, KEYS_PER_HUNDRED_USERS, Workload, go_on_from};
 
 #[path = "windows/mod.rs"]
 mod support;
@@ -108,6 +108,8 @@ fn one(
         Arc::new(Workload::new(&reads.layout, if users > 0 { users } else { Nobody::USERS }, distribution));
     // Filled when it is first asked for: a filter on the command line may leave it out.
     let filled = OnceCell::new();
+    // Those that come on two threads are later than those on one.
+    let number_next = Cell::new(workload.attempts);
     let fill_it = || {
         let contestant = (candidate.make)(reads);
         if users > 0 {
@@ -121,11 +123,13 @@ fn one(
         group.throughput(Throughput::Elements(threads as u64)).sample_size(20);
         let generator = |thread| Generator::after_fill(&workload, threads as u64, thread, threads);
         let mut generators: Vec<_> = (0..threads).map(generator).collect();
+        go_on_from(&mut generators, number_next.get());
         group.bench_function(BenchmarkId::new(candidate.name, format!("{users}_users")), |bencher| {
             let contestant = filled.get_or_init(fill_it).as_ref();
             bencher.iter_custom(|iterations| timed(contestant, &mut generators, reads.outputs, iterations));
         });
         group.finish();
+        number_next.set(generators.iter().map(Generator::number).max().unwrap_or(0));
     }
 }
 

@@ -1,4 +1,5 @@
-//! The window store beside the others, in one table: time of an event, memory of a key, stalls, hot keys, more keys.
+//! The window store beside the others, in one table: time of an event, memory of a key, stalls, hot keys, more keys,
+//! and what Tollgate's store alone has: snapshots that are written while it works, and numbers of busy keys that are close to the truth.
 //!
 //! `cargo bench --bench windows_table -- --users 1000000` (`--help` says what else). Each contestant of `benches/windows.rs` is filled
 //! with thirty days of activity and then measured in interleaved rounds, so that whatever else the machine does strikes all alike.
@@ -13,11 +14,11 @@ use std::sync::Arc;
 use crate::support::check;
 use crate::support::contestant::Tollgate;
 use crate::support::reads::Reads;
-use crate::support::roster::Candidate;
+use crate::support::roster::{Candidate, Kind};
 use crate::support::workload::Distribution;
 use crate::table::options::Options;
 use crate::table::report::Section;
-use crate::table::{field, growth, hottest, latency, memory, size};
+use crate::table::{accuracy, field, growth, hottest, latency, memory, size, snapshot};
 
 #[path = "windows/mod.rs"]
 mod support;
@@ -42,6 +43,9 @@ fn main() -> ExitCode {
     if options.has_section("growth") {
         sections.push(growth::section(&options, &reads));
     }
+    if options.has_section("accuracy") {
+        sections.push(accuracy::section(&options, &reads));
+    }
     if options.json {
         let sections: Vec<_> = sections.iter().map(Section::json).collect();
         println!("{}", serde_json::Value::from(sections));
@@ -60,27 +64,33 @@ fn check_numbers(options: &Options, reads: &Arc<Reads>) {
 /// The sections that work on filled stores: the stores of one distribution are gone before those of the next are filled.
 fn by_distribution(options: &Options, reads: &Arc<Reads>) -> Vec<Section> {
     let (mut memories, mut latencies, mut rest) = (vec![], vec![], vec![]);
-    let is_asked = |names: &[&str]| names.iter().any(|name| options.has_section(name));
-    if !is_asked(&["memory", "latency", "hottest", "size"]) {
-        return vec![];
-    }
     for distribution in Distribution::ALL {
-        let entrants = field::entrants(options, reads, distribution);
-        if options.has_section("memory") {
+        let is_asked = |name: &str| options.has_section(name);
+        let is_uniform = distribution == Distribution::Uniform;
+        let has_size = is_uniform && is_asked("size") && options.users > size::REFERENCE_USERS;
+        let has_snapshot = is_uniform && is_asked("snapshot");
+        let has_hottest = !is_uniform && is_asked("hottest");
+        let needs_all = is_asked("memory") || is_asked("latency") || has_hottest;
+        if !needs_all && !has_size && !has_snapshot {
+            continue;
+        }
+        let entrants =
+            field::entrants(options, reads, distribution, |kind| needs_all || kind == Kind::Tollgate);
+        if is_asked("memory") {
             memories.push(memory::section(&entrants, distribution));
         }
-        if options.has_section("latency") {
+        if is_asked("latency") {
             latencies.push(latency::section(options, reads, &entrants, distribution));
         }
-        if options.has_section("hottest") && distribution == Distribution::Zipf {
+        if has_hottest {
             rest.push(hottest::section(options, reads, &entrants));
         }
-        let large = entrants.iter().find(|entrant| entrant.contestant.name() == Tollgate::NAME);
-        if let Some(large) =
-            large.filter(|_| options.has_section("size") && options.users > size::REFERENCE_USERS)
-            && distribution == Distribution::Uniform
-        {
-            rest.push(size::section(options, reads, large, distribution));
+        let own = entrants.into_iter().find(|entrant| entrant.contestant.name() == Tollgate::NAME);
+        if let Some(own) = own.as_ref().filter(|_| has_size) {
+            rest.push(size::section(options, reads, own, distribution));
+        }
+        if let Some(own) = own.as_ref().filter(|_| has_snapshot) {
+            rest.extend(snapshot::sections(options, reads, own));
         }
     }
     [latencies, memories].into_iter().filter_map(joined).chain(rest).collect()

@@ -15,7 +15,7 @@ const TOLERANCE: f64 = 1e-9;
 pub(crate) fn same_numbers(reads: &Arc<Reads>, contestants: &[Box<dyn Contestant>]) -> usize {
     let tollgate = Tollgate::new(reads);
     let workload = Arc::new(Workload::for_check(&reads.layout));
-    let mut generator = Generator::of_fill(&workload, 0, 1);
+    let mut generator = Generator::of_fill(&workload);
     let mut labels = DueLabels::default();
     let mut reference = tollgate.worker();
     let mut workers: Vec<_> = contestants.iter().map(|contestant| contestant.worker()).collect();

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use tollgate::domain::time::EventTime;
 use tollgate::window::event::Presence;
 use tollgate::window::layout::OutcomeStream;
-use tollgate::window::stats::EntityStats;
 use tollgate::window::store::WindowStore;
 
 use super::reads::Reads;
@@ -27,8 +26,8 @@ pub(crate) trait Contestant: Sync {
         None
     }
 
-    /// The numbers of Tollgate's own store, by entity.
-    fn stats(&self) -> Option<Box<[EntityStats]>> {
+    /// Tollgate's own store.
+    fn store(&self) -> Option<&WindowStore> {
         None
     }
 }
@@ -61,7 +60,11 @@ impl Tollgate {
     pub(crate) const NAME: &'static str = "tollgate";
 
     pub(crate) fn new(reads: &Arc<Reads>) -> Self {
-        Self { reads: Arc::clone(reads), store: WindowStore::new(Arc::clone(&reads.layout)) }
+        Self::with_store(reads, WindowStore::new(Arc::clone(&reads.layout)))
+    }
+
+    pub(crate) fn with_store(reads: &Arc<Reads>, store: WindowStore) -> Self {
+        Self { reads: Arc::clone(reads), store }
     }
 }
 
@@ -78,8 +81,8 @@ impl Contestant for Tollgate {
         self.store.stats().iter().map(|entity| entity.keys).sum()
     }
 
-    fn stats(&self) -> Option<Box<[EntityStats]>> {
-        Some(self.store.stats())
+    fn store(&self) -> Option<&WindowStore> {
+        Some(&self.store)
     }
 }
 

@@ -1,35 +1,41 @@
 //! Thirty days of the workload, before anything is measured: attempts, how they ended, and labels when they are due.
+//!
+//! One thread makes the events and another records them, in the order of their time: so stores come out the same each time,
+//! and no key has to take events out of order that traffic would not bring so.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 
 use tollgate::domain::time::EventTime;
 
 use super::contestant::{Contestant, Worker};
 use super::workload::{Event, Generator, Label, Workload};
 
-/// Two, so that large fills end sooner. What one is ahead of the other comes out of order by as much.
-const THREADS: usize = 2;
+/// Events that go from one thread to the other at a time: as many as stay in a cache.
+const BATCH: u64 = 256;
+/// Batches on their way.
+const BATCHES_QUEUED_MAX: usize = 4;
 
 /// Events that were recorded at one entity, of all streams.
 pub(crate) fn fill(contestant: &dyn Contestant, workload: &Arc<Workload>) -> u64 {
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS)
-            .map(|thread| {
-                scope.spawn(move || {
-                    let generator = Generator::of_fill(workload, thread, THREADS);
-                    fill_one(&mut *contestant.worker(), generator, workload.attempts)
-                })
-            })
-            .collect();
-        threads.into_iter().map(|thread| thread.join().expect("a fill that ends")).sum()
+        let (sender, receiver) = sync_channel::<Vec<Event>>(BATCHES_QUEUED_MAX);
+        scope.spawn(move || {
+            let mut generator = Generator::of_fill(workload);
+            while generator.number() < workload.attempts {
+                let left = workload.attempts - generator.number();
+                let batch = generator.take(left.min(BATCH) as usize);
+                sender.send(batch).expect("the recording thread takes all events");
+            }
+        });
+        record(&mut *contestant.worker(), receiver.into_iter().flatten())
     })
 }
 
-fn fill_one(worker: &mut dyn Worker, mut generator: Generator, until: u64) -> u64 {
+fn record(worker: &mut dyn Worker, events: impl Iterator<Item = Event>) -> u64 {
     let (mut labels, mut recorded) = (DueLabels::default(), 0);
-    while generator.number() < until {
-        let event = generator.next();
+    for event in events {
         for label in labels.until(event.attempt.at) {
             worker.record_label(&label);
             recorded += 1;

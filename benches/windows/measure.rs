@@ -21,6 +21,8 @@ pub(crate) struct Pass {
     pub(crate) busy: Duration,
     /// Events over the time of the slowest thread, the loop and its clock included.
     pub(crate) events_per_second: f64,
+    /// The number after those of all events.
+    pub(crate) number_next: u64,
 }
 
 impl Pass {
@@ -31,10 +33,15 @@ impl Pass {
 
     /// A quantile of the time of one event, in microseconds.
     pub(crate) fn quantile_us(&self, quantile: f64) -> f64 {
-        let position = (self.nanos.len() as f64 * quantile) as usize;
-        let nanos = self.nanos.get(position.min(self.nanos.len().saturating_sub(1)));
-        nanos.map_or(f64::NAN, |&nanos| nanos as f64 / 1_000.0)
+        quantile_us(&self.nanos, quantile)
     }
+}
+
+/// A quantile, in microseconds, of lengths of time in nanoseconds that lie in order.
+pub(crate) fn quantile_us(nanos: &[u64], quantile: f64) -> f64 {
+    let position = (nanos.len() as f64 * quantile) as usize;
+    let nanos = nanos.get(position.min(nanos.len().saturating_sub(1)));
+    nanos.map_or(f64::NAN, |&nanos| nanos as f64 / 1_000.0)
 }
 
 /// What one thread of a pass did.
@@ -42,6 +49,7 @@ struct Lane {
     nanos: Vec<u64>,
     began: Instant,
     ended: Instant,
+    number_next: u64,
 }
 
 /// Reads and adds the events of each batch in a thread of its own, each event by the clock, for at most `time_max`. How they
@@ -68,7 +76,8 @@ pub(crate) fn pass(
     let mut nanos: Vec<u64> = warm.copied().collect();
     nanos.sort_unstable();
     let busy = Duration::from_nanos(lanes.iter().flat_map(|lane| &lane.nanos).sum());
-    Pass { nanos, busy, events_per_second: events as f64 / taken.as_secs_f64() }
+    let number_next = lanes.iter().map(|lane| lane.number_next).max().unwrap_or(0);
+    Pass { nanos, busy, events_per_second: events as f64 / taken.as_secs_f64(), number_next }
 }
 
 fn lane(
@@ -96,11 +105,11 @@ fn lane(
             break;
         }
     }
-    for event in &batch[..nanos.len()] {
-        settle(&mut *worker, event);
-    }
+    let done = &batch[..nanos.len()];
+    done.iter().for_each(|event| settle(&mut *worker, event));
     worker.flush();
-    Lane { nanos, began, ended }
+    let number_next = done.last().map_or(0, |event| event.number + 1);
+    Lane { nanos, began, ended, number_next }
 }
 
 /// Whole nanoseconds.

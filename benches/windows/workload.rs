@@ -23,10 +23,11 @@ pub(crate) const ENTITIES: [&str; 6] = ["customer", "card", "device", "ip", "mer
 
 /// Attempts of one user in the time that the fill spans, on average.
 pub(crate) const ATTEMPTS_PER_USER: u64 = 10;
-/// Event time that the fill spans: thirty days.
-const FILL_SPAN_MS: i64 = 30 * 86_400_000;
+const DAY_MS: i64 = 86_400_000;
+/// Event time that the fill spans.
+const FILL_SPAN_MS: i64 = 30 * DAY_MS;
 const START_MS: i64 = 1_700_000_000_000;
-const LABEL_DELAY_MS: i64 = 7 * 86_400_000;
+const LABEL_DELAY_MS: i64 = 7 * DAY_MS;
 /// How late an attempt may be in the check.
 const LATENESS_MS_MAX: i64 = 3_600_000;
 /// Times in the check are multiples of this.
@@ -50,6 +51,10 @@ const OTHER_CURRENCY_PERCENT: u32 = 3;
 const PLACES_EXPONENT: f64 = 1.0;
 /// Of the one by which Zipf users are drawn: of a million, the most active makes about one attempt in 800.
 const PEOPLE_EXPONENT: f64 = 0.6;
+
+/// The attack: so many attempts with so many cards in a day, from one address.
+const ATTACK_ATTEMPTS: u64 = 200_000;
+const ATTACK_CARDS: u32 = 50_000;
 
 /// How keys are drawn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,6 +99,16 @@ enum Source {
     ShippingCountry,
 }
 
+/// What is to be shown with the events.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Purpose {
+    Realistic,
+    /// Numbers are compared.
+    Check,
+    /// One address tries many cards.
+    Attack,
+}
+
 /// How events are made.
 #[derive(Debug)]
 pub(crate) struct Workload {
@@ -101,9 +116,11 @@ pub(crate) struct Workload {
     pub(crate) distribution: Distribution,
     /// How many attempts the fill has.
     pub(crate) attempts: u64,
+    /// Event time that these span.
+    span_ms: i64,
     merchants: u32,
     terminals: u32,
-    is_check: bool,
+    purpose: Purpose,
     hasher: KeyHasher,
     entities: usize,
     positions: [u8; 6],
@@ -119,9 +136,10 @@ impl Workload {
             users,
             distribution,
             attempts: u64::from(users) * ATTEMPTS_PER_USER,
+            span_ms: FILL_SPAN_MS,
             merchants: (users / USERS_PER_MERCHANT).max(1),
             terminals: (users / USERS_PER_TERMINAL).max(1),
-            is_check: false,
+            purpose: Purpose::Realistic,
             hasher: KeyHasher::new([3; 16]),
             entities: layout.entities.len(),
             positions: ENTITIES.map(position),
@@ -133,7 +151,19 @@ impl Workload {
     /// beside each other, and with no key busy enough to be approximated by anybody.
     pub(crate) fn for_check(layout: &Layout) -> Self {
         let realistic = Self::new(layout, 100, Distribution::Uniform);
-        Self { attempts: 5_000, merchants: 100, terminals: 150, is_check: true, ..realistic }
+        let purpose = Purpose::Check;
+        Self { attempts: 5_000, merchants: 100, terminals: 150, purpose, ..realistic }
+    }
+
+    /// One address that tries one card after the other, each for a customer of its own, for a day.
+    pub(crate) fn of_attack(layout: &Layout) -> Self {
+        let realistic = Self::new(layout, ATTACK_CARDS, Distribution::Uniform);
+        Self { attempts: ATTACK_ATTEMPTS, span_ms: DAY_MS, purpose: Purpose::Attack, ..realistic }
+    }
+
+    /// The same with another number of attempts of a user in the fill, on average.
+    pub(crate) fn with_attempts_per_user(self, attempts: u64) -> Self {
+        Self { attempts: u64::from(self.users) * attempts, ..self }
     }
 }
 
@@ -194,9 +224,9 @@ pub(crate) struct Generator {
 }
 
 impl Generator {
-    /// The events of the fill that fall to one of `threads`.
-    pub(crate) fn of_fill(workload: &Arc<Workload>, thread: usize, threads: usize) -> Self {
-        Self::new(workload, thread as u64, thread as u64, threads)
+    /// The events of the fill.
+    pub(crate) fn of_fill(workload: &Arc<Workload>) -> Self {
+        Self::new(workload, 0, 0, 1)
     }
 
     /// What comes after the fill, for one of `threads`. `seed` tells several of them apart.
@@ -243,11 +273,12 @@ impl Generator {
         self.number += self.step;
         let merchant = workload.distribution.draw(random, workload.merchants, PLACES_EXPONENT);
         let terminal = workload.distribution.draw(random, workload.terminals, PLACES_EXPONENT);
+        let is_attack = workload.purpose == Purpose::Attack;
         let numbers = [
             u64::from(user),
-            owned(random, user, 1, SECOND_CARD_PERCENT),
+            owned(random, user, 1, if is_attack { 0 } else { SECOND_CARD_PERCENT }),
             owned(random, user, 2, SECOND_DEVICE_PERCENT),
-            owned(random, user, 3, SECOND_IP_PERCENT),
+            if is_attack { 0 } else { owned(random, user, 3, SECOND_IP_PERCENT) },
             if self.hottest_merchant { 0 } else { u64::from(merchant) },
             u64::from(terminal),
         ];
@@ -268,11 +299,18 @@ impl Generator {
     }
 }
 
+/// The generators of several threads, each of which makes its part: time goes on from that number for all.
+pub(crate) fn go_on_from(generators: &mut [Generator], number: u64) {
+    for (generator, number) in generators.iter_mut().zip(number..) {
+        generator.number = number;
+    }
+}
+
 impl Workload {
     fn at(&self, random: &mut ChaCha8Rng, number: u64) -> EventTime {
-        let since_start = i128::from(number) * i128::from(FILL_SPAN_MS) / i128::from(self.attempts);
+        let since_start = i128::from(number) * i128::from(self.span_ms) / i128::from(self.attempts);
         let mut millis = START_MS.saturating_add(i64::try_from(since_start).unwrap_or(i64::MAX));
-        if self.is_check {
+        if self.purpose == Purpose::Check {
             let late_by = if percent(random, 10) { random.random_range(0..LATENESS_MS_MAX) } else { 0 };
             millis = (millis - late_by) / GRID_MS * GRID_MS;
         }
@@ -331,18 +369,22 @@ fn amount(random: &mut ChaCha8Rng) -> Money {
     Money::from_minor(minor as i64, currency).expect("an amount")
 }
 
-/// Near home, one in fifty anywhere; half of the attempts say nothing.
+/// Near home, one in fifty anywhere, to seven decimal places, which is a centimetre; half of the attempts say nothing.
 fn location(random: &mut ChaCha8Rng, user: u32) -> Option<Location> {
     if !percent(random, LOCATED_PERCENT) {
         return None;
     }
     if percent(random, 2) {
         let (latitude, longitude) = (random.random_range(-60.0..60.0), random.random_range(-179.0..179.0));
-        return Some(Location { latitude, longitude });
+        return Some(Location { latitude: rounded(latitude), longitude: rounded(longitude) });
     }
     let degrees = |kind, range: u64| mixed(u64::from(user), kind) as f64 % range as f64 - range as f64 / 2.0;
     Some(Location {
-        latitude: degrees(4, 120) + random.random_range(-0.5..0.5),
-        longitude: degrees(5, 350) + random.random_range(-0.5..0.5),
+        latitude: rounded(degrees(4, 120) + random.random_range(-0.5..0.5)),
+        longitude: rounded(degrees(5, 350) + random.random_range(-0.5..0.5)),
     })
+}
+
+fn rounded(degrees: f64) -> f64 {
+    (degrees * 1e7).round() / 1e7
 }

@@ -1,5 +1,6 @@
 //! Who takes part, filled and ready, and the rounds in which each has its turn.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::counting::{counted, resident_bytes};
@@ -9,7 +10,7 @@ use crate::support::fill::fill;
 use crate::support::measure::{Pass, pass};
 use crate::support::reads::Reads;
 use crate::support::roster::{Candidate, Kind};
-use crate::support::workload::{Distribution, Generator, Workload};
+use crate::support::workload::{Distribution, Generator, Workload, go_on_from};
 
 /// One contestant after its fill.
 pub(crate) struct Entrant {
@@ -21,18 +22,21 @@ pub(crate) struct Entrant {
     pub(crate) heap_bytes: i64,
     /// By how much the memory of the process has grown, where that is known.
     pub(crate) resident_bytes: Option<i64>,
+    /// The number of the event that comes next.
+    pub(crate) number_next: Cell<u64>,
 }
 
 impl Entrant {
     /// Fills a contestant with thirty days of that many users.
     pub(crate) fn filled(
         reads: &Arc<Reads>,
-        users: u32,
+        (users, attempts_per_user): (u32, u64),
         distribution: Distribution,
         make: fn(&Arc<Reads>) -> Box<dyn Contestant>,
     ) -> Self {
         let users_drawn = if users > 0 { users } else { Nobody::USERS };
-        let workload = Arc::new(Workload::new(&reads.layout, users_drawn, distribution));
+        let workload = Workload::new(&reads.layout, users_drawn, distribution);
+        let workload = Arc::new(workload.with_attempts_per_user(attempts_per_user));
         let resident_before = resident_bytes();
         let ((contestant, recorded), heap_bytes) = counted(|| {
             let contestant = make(reads);
@@ -41,7 +45,8 @@ impl Entrant {
             (contestant, recorded)
         });
         let resident_bytes = resident_bytes().zip(resident_before).map(|(after, before)| after - before);
-        Self { contestant, workload, recorded, heap_bytes, resident_bytes }
+        let number_next = Cell::new(workload.attempts);
+        Self { contestant, workload, recorded, heap_bytes, resident_bytes, number_next }
     }
 
     /// Whether it holds anything.
@@ -49,14 +54,19 @@ impl Entrant {
         self.recorded > 0
     }
 
-    /// What comes after the fill, for each of several threads.
+    /// What comes after the fill, for each of several threads; before each pass, time has to go on from `number_next`.
     pub(crate) fn generators(&self, seed: u64, threads: usize) -> Vec<Generator> {
         (0..threads).map(|thread| Generator::after_fill(&self.workload, seed, thread, threads)).collect()
     }
 }
 
-/// All contestants that were asked for, filled, Tollgate's store first.
-pub(crate) fn entrants(options: &Options, reads: &Arc<Reads>, distribution: Distribution) -> Vec<Entrant> {
+/// All contestants that were asked for and are wanted, filled, Tollgate's store first.
+pub(crate) fn entrants(
+    options: &Options,
+    reads: &Arc<Reads>,
+    distribution: Distribution,
+    is_wanted: impl Fn(Kind) -> bool,
+) -> Vec<Entrant> {
     let filled = |candidate: Candidate| {
         let users = match candidate.kind {
             Kind::Tollgate => options.users,
@@ -64,9 +74,10 @@ pub(crate) fn entrants(options: &Options, reads: &Arc<Reads>, distribution: Dist
             Kind::Redis => options.redis_users,
             Kind::Floor => 0,
         };
-        Entrant::filled(reads, users, distribution, candidate.make)
+        Entrant::filled(reads, (users, options.attempts_per_user), distribution, candidate.make)
     };
-    Candidate::ALL.into_iter().filter(|candidate| options.has(candidate)).map(filled).collect()
+    let wanted = |candidate: &Candidate| options.has(candidate) && is_wanted(candidate.kind);
+    Candidate::ALL.into_iter().filter(wanted).map(filled).collect()
 }
 
 /// Gives each entrant a pass in each round, a different one first each time; passes by entrant, then by round.
@@ -80,10 +91,13 @@ pub(crate) fn rounds(
     for round in 0..options.rounds {
         for turn in 0..entrants.len() {
             let number = (round + turn) % entrants.len();
+            let (entrant, generators) = (entrants[number], &mut generators[number]);
+            go_on_from(generators, entrant.number_next.get());
             let batches: Vec<_> =
-                generators[number].iter_mut().map(|generator| generator.take(options.events)).collect();
-            let contestant = &*entrants[number].contestant;
-            passes[number].push(pass(contestant, &batches, reads.outputs, options.pass_time_max));
+                generators.iter_mut().map(|generator| generator.take(options.events)).collect();
+            let pass = pass(&*entrant.contestant, &batches, reads.outputs, options.pass_time_max);
+            entrant.number_next.set(pass.number_next);
+            passes[number].push(pass);
         }
     }
     passes

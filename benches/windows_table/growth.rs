@@ -1,11 +1,13 @@
 //! The longest that one insert lets its caller wait while a store grows from nothing: the first attempt of one user after the other.
 //!
-//! Waits for a processor are taken out, as far as the system tells of them. What the machine does besides, `busy_wait` shows: it does
-//! nothing but let the time of an insert go by. A wait of the store's own comes in every run, so the least of the longest is the
-//! figure to go by.
+//! Waits for a processor are taken out, as far as the system tells of them. What the machine does besides, two others show:
+//! `busy_wait` does nothing but let the time of an insert go by, `allocate_only` takes as much new memory as an insert may and writes to
+//! it, so that its waits are the allocator's and the kernel's. A wait of the store's own comes in every run, so the least of the
+//! longest is the figure to go by.
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tollgate::domain::time::{Clock, SystemClock};
 use tollgate::window::layout::OutcomeStream;
 
@@ -55,7 +57,13 @@ pub(crate) fn section(options: &Options, reads: &Arc<Reads>) -> Section {
     let names = [Tollgate::NAME, DashMaps::NAME];
     let asked = |candidate: &Candidate| names.contains(&candidate.name) && options.has(candidate);
     let busy_wait = Candidate { name: BusyWait::NAME, kind: Kind::Floor, make: |_| Box::new(BusyWait) };
-    let candidates: Vec<_> = Candidate::ALL.into_iter().filter(asked).chain([busy_wait]).collect();
+    let allocate_only = Candidate {
+        name: AllocateOnly::NAME,
+        kind: Kind::Floor,
+        make: |_| Box::new(AllocateOnly::default()),
+    };
+    let floors = [allocate_only, busy_wait];
+    let candidates: Vec<_> = Candidate::ALL.into_iter().filter(asked).chain(floors).collect();
     let workload = Arc::new(Workload::new(&reads.layout, users, Distribution::Uniform));
     let mut runs: Vec<Vec<Run>> = candidates.iter().map(|_| vec![]).collect();
     for _ in 0..RUNS {
@@ -81,7 +89,7 @@ pub(crate) fn section(options: &Options, reads: &Arc<Reads>) -> Section {
 }
 
 fn grow(contestant: &dyn Contestant, workload: &Arc<Workload>) -> Run {
-    let mut generator = Generator::of_fill(workload, 0, 1);
+    let mut generator = Generator::of_fill(workload);
     let mut worker = contestant.worker();
     let mut nanos = Vec::with_capacity(workload.users as usize);
     let mut machine = MachineWaits::from_now();
@@ -141,6 +149,56 @@ impl Worker for BusyWait {
     fn add(&mut self, _: &Event) {
         let from = SystemClock.instant();
         while nanos_of(SystemClock.instant() - from) < Self::NANOS {}
+    }
+
+    fn record_outcome(&mut self, _: &Event, _: OutcomeStream) {}
+
+    fn record_label(&mut self, _: &Label) {}
+}
+
+/// Takes new memory for six keys and keeps it.
+#[derive(Default)]
+struct AllocateOnly(Mutex<Vec<Vec<Memory>>>);
+
+type Memory = Box<[u8; AllocateOnly::BYTES]>;
+
+impl AllocateOnly {
+    const NAME: &'static str = "allocate_only";
+    /// What a new key takes, about.
+    const BYTES: usize = 192;
+    /// No list is ever moved.
+    const LIST: usize = 4_096;
+}
+
+impl Contestant for AllocateOnly {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn worker(&self) -> Box<dyn Worker + '_> {
+        Box::new(self)
+    }
+
+    fn keys(&self) -> u64 {
+        0
+    }
+}
+
+impl Worker for &AllocateOnly {
+    fn observe(&mut self, event: &Event, _: &mut [f64]) {
+        self.add(event);
+    }
+
+    fn add(&mut self, event: &Event) {
+        let mut lists = self.0.lock();
+        for number in event.numbers {
+            if lists.last().is_none_or(|list| list.len() == AllocateOnly::LIST) {
+                lists.push(Vec::with_capacity(AllocateOnly::LIST));
+            }
+            if let Some(list) = lists.last_mut() {
+                list.push(Box::new([number as u8; AllocateOnly::BYTES]));
+            }
+        }
     }
 
     fn record_outcome(&mut self, _: &Event, _: OutcomeStream) {}

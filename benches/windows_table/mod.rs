@@ -2,6 +2,7 @@
 //!
 //! What must hold here: a section gives its rows and prints nothing, so that people and programs are told the same.
 
+pub(crate) mod accuracy;
 pub(crate) mod counting;
 pub(crate) mod field;
 pub(crate) mod growth;
@@ -10,5 +11,7 @@ pub(crate) mod latency;
 pub(crate) mod machine;
 pub(crate) mod memory;
 pub(crate) mod options;
+pub(crate) mod plain_list;
 pub(crate) mod report;
 pub(crate) mod size;
+pub(crate) mod snapshot;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::support::roster::Candidate;
+use crate::support::workload::ATTEMPTS_PER_USER;
 
 /// Rounds below which a median says little.
 const ROUNDS_MIN: usize = 7;
@@ -16,6 +17,8 @@ pub(crate) struct Options {
     pub(crate) plain_users: u32,
     /// Users that Redis is filled with.
     pub(crate) redis_users: u32,
+    /// Attempts of one user in the fill, on average.
+    pub(crate) attempts_per_user: u64,
     /// Every contestant is measured once in each.
     pub(crate) rounds: usize,
     /// Events of one pass and thread.
@@ -34,21 +37,24 @@ impl Options {
     pub(crate) const HELP: &str = "\
 cargo bench --bench windows_table -- [OPTIONS]
 
-  --users N          users of Tollgate's store, some 5 keys and 10 attempts each [1000000]
+  --users N          users of Tollgate's store, some 5 keys each [1000000]
   --plain-users N    users of the plain stores in process [at most 200000]
   --redis-users N    users of Redis [at most 40000]
+  --attempts-per-user N
+                     attempts of one user in the fill, on average [10]
   --rounds N         rounds in which each is measured once, at least 7 [7]
   --events N         events of one pass and thread [20000]
   --pass-seconds N   longest time of one pass [1]
   --contestants A,B  only these: tollgate, mutex_hashmap_vecdeque, dashmap_vecdeque,
                      redis_sorted_sets_lua, redis_ping, nobody
-  --sections A,B     only these: memory, latency, hottest, size, growth
+  --sections A,B     only these: latency, memory, hottest, size, snapshot, accuracy, growth
   --json             one JSON document in place of the table";
 
     /// Reads the arguments after the program's name; an error is a sentence for people.
     pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
         let mut arguments = arguments.into_iter().peekable();
         let (mut users, mut plain_users, mut redis_users) = (None, None, None);
+        let mut attempts_per_user = ATTEMPTS_PER_USER;
         let (mut rounds, mut events, mut pass_seconds) = (ROUNDS_MIN, None, 1);
         let (mut contestants, mut sections) = (vec![], vec![]);
         let (mut json, mut is_bench) = (false, false);
@@ -58,6 +64,7 @@ cargo bench --bench windows_table -- [OPTIONS]
                 "--users" => users = Some(number(&value()?)?),
                 "--plain-users" => plain_users = Some(number(&value()?)?),
                 "--redis-users" => redis_users = Some(number(&value()?)?),
+                "--attempts-per-user" => attempts_per_user = number(&value()?)?,
                 "--rounds" => rounds = number(&value()?)?,
                 "--events" => events = Some(number(&value()?)?),
                 "--pass-seconds" => pass_seconds = number(&value()?)?,
@@ -80,6 +87,7 @@ cargo bench --bench windows_table -- [OPTIONS]
             users,
             plain_users: plain_users.unwrap_or_else(|| users.min(200_000)),
             redis_users: redis_users.unwrap_or_else(|| users.min(40_000)),
+            attempts_per_user,
             rounds,
             events: events.unwrap_or(events_default),
             pass_time_max: Duration::from_secs(pass_seconds),

@@ -25,7 +25,9 @@ pub(crate) fn section(
     let title = "Tollgate's store by number of users, interleaved on one thread";
     let mut section = Section::new("size", title.to_owned(), columns);
     let reference =
-        Entrant::filled(reads, REFERENCE_USERS, distribution, |reads| Box::new(Tollgate::new(reads)));
+        Entrant::filled(reads, (REFERENCE_USERS, options.attempts_per_user), distribution, |reads| {
+            Box::new(Tollgate::new(reads))
+        });
     let both = [&reference, large];
     let generators = both.iter().map(|entrant| entrant.generators(SEED, 1)).collect();
     let passes = rounds(options, reads, &both, generators);
