@@ -59,6 +59,7 @@ impl State {
     /// Counts an attempt that has been decided before, without reading anything: how a log is folded.
     pub fn restore_attempt(&self, counted: &Counted) {
         if self.ledger.count_attempt(counted.transaction) {
+            self.windows.prefetch(&counted.attempt);
             self.windows.add(&counted.attempt);
         }
     }

@@ -14,25 +14,45 @@ const PREFIX_BYTES: usize = 12;
 /// Stands in the length of a history that is a busy key's.
 const BUSY: u32 = 1 << 31;
 
-/// The part of a snapshot that one shard owes. Entries that change meanwhile are written down as they were when it began.
+/// The part of a snapshot that one shard owes. Entries that change meanwhile are kept as they were when it began.
 #[derive(Debug)]
 pub(crate) struct Saving {
     state: ShardState,
-    kept: Vec<u8>,
-    keys_kept: u64,
+    kept: Vec<Entry>,
     /// Places before this one have been looked at.
     cursor: usize,
 }
 
+/// What a shard hands over at a time.
+#[derive(Debug, Default)]
+pub(crate) struct HandedOver {
+    /// Entries of ordinary keys, written down.
+    pub(crate) bytes: Vec<u8>,
+    /// Copies of others, to be written down when the lock is no longer held: a busy key takes its time.
+    pub(crate) copies: Vec<Entry>,
+    /// How many keys these are.
+    pub(crate) keys: u64,
+    /// The state of the shard comes with the last ones.
+    pub(crate) state: Option<ShardState>,
+}
+
+impl HandedOver {
+    /// Writes down what has only been copied.
+    pub(crate) fn finish(&mut self) {
+        for entry in self.copies.drain(..) {
+            encode(&entry, &mut self.bytes);
+        }
+    }
+}
+
 impl Saving {
     pub(crate) const fn new(state: ShardState) -> Self {
-        Self { state, kept: Vec::new(), keys_kept: 0, cursor: 0 }
+        Self { state, kept: Vec::new(), cursor: 0 }
     }
 
     /// Keeps an entry as it was.
-    pub(crate) fn keep(&mut self, entry: &Entry) {
-        encode(entry, &mut self.kept);
-        self.keys_kept += 1;
+    pub(crate) fn keep(&mut self, entry: Entry) {
+        self.kept.push(entry);
     }
 
     /// Entries may have moved to places that have been looked at: look again. Those that were handed over are known by their mark.
@@ -40,28 +60,30 @@ impl Saving {
         self.cursor = 0;
     }
 
-    /// Appends what has been kept and some more entries. How many, and whether these were the last.
-    pub(crate) fn take_some(
-        &mut self,
-        table: &mut [Entry],
-        epoch_mark: bool,
-        out: &mut Vec<u8>,
-    ) -> (u64, bool) {
-        out.append(&mut self.kept);
-        let mut keys = std::mem::take(&mut self.keys_kept);
+    /// Hands over what has been kept and some more entries; true when these were the last.
+    pub(crate) fn take_some(&mut self, table: &mut [Entry], epoch_mark: bool, out: &mut HandedOver) -> bool {
+        out.keys += self.kept.len() as u64;
+        out.copies.append(&mut self.kept);
         // Places that are done with are passed over quickly, and not counted.
-        let (mut left, end) = (STEP, out.len() + STEP_BYTES);
-        while left > 0 && out.len() < end {
-            let Some(entry) = table.get_mut(self.cursor) else { return (keys, true) };
+        let (mut left, end) = (STEP, out.bytes.len() + STEP_BYTES);
+        while left > 0 && out.bytes.len() < end {
+            let Some(entry) = table.get_mut(self.cursor) else { return true };
             self.cursor += 1;
-            if !entry.is_vacant() && entry.saved_mark() != epoch_mark {
-                entry.set_saved_mark(epoch_mark);
-                encode(entry, out);
-                left -= 1;
-                keys += 1;
+            if entry.is_vacant() || entry.saved_mark() == epoch_mark {
+                continue;
+            }
+            entry.set_saved_mark(epoch_mark);
+            out.keys += 1;
+            left -= 1;
+            match entry.held {
+                Held::Block(_) => encode(entry, &mut out.bytes),
+                Held::Busy(_) => {
+                    out.copies.push(entry.clone());
+                    left = left.saturating_sub(STEP / 4);
+                }
             }
         }
-        (keys, false)
+        false
     }
 
     pub(crate) fn into_state(self) -> ShardState {

@@ -16,7 +16,7 @@ use crate::window::compiled::EntityPlan;
 use crate::window::event::{Key, Present, flag, outcome_flag};
 use crate::window::held::{Added, Held, KeyContext};
 use crate::window::layout::OutcomeStream;
-use crate::window::saving::Saving;
+use crate::window::saving::{HandedOver, Saving};
 use crate::window::stats::EntityStats;
 use crate::window::table::{Entry, Table};
 
@@ -27,9 +27,9 @@ const MOMENTS_MAX: usize = 32;
 /// Moments in the longest window.
 const MOMENTS_PER_WINDOW: i64 = 8;
 /// New keys between two times of taking forgotten ones out.
-const NEW_KEYS_PER_SWEEP: u32 = 64;
+const NEW_KEYS_PER_SWEEP: u32 = 32;
 /// Forgotten keys that are taken out at a time: as many as came, and some more.
-const SWEEP_MAX: usize = 80;
+const SWEEP_MAX: usize = 40;
 
 /// Drops one moment: of those before all that `needed_after` asks for, or else the one whose neighbours are nearest for their age. So
 /// a long time is covered by few moments, less finely the longer ago it is.
@@ -384,7 +384,7 @@ impl Shard {
         self.state.stats.busy_keys -= u64::from(matches!(entry.held, Held::Busy(_)));
         if let Some(saving) = &mut self.saving {
             if entry.saved_mark() != epoch_mark {
-                saving.keep(&entry);
+                saving.keep(entry);
             }
             saving.entries_moved();
         }
@@ -404,18 +404,18 @@ impl Shard {
         let epoch_mark = self.epoch & 1 == 1;
         let entry = &mut self.table.entries_mut()[position];
         if !entry.is_vacant() && entry.saved_mark() != epoch_mark {
-            saving.keep(entry);
+            saving.keep(entry.clone());
             entry.set_saved_mark(epoch_mark);
         }
     }
 
-    /// Appends keys for the running snapshot, some at a time, and says how many; with the last ones comes the state of the shard.
-    pub(crate) fn save_some(&mut self, out: &mut Vec<u8>) -> (u64, Option<ShardState>) {
+    /// Hands over keys for the running snapshot, some at a time; with the last ones comes the state of the shard.
+    pub(crate) fn save_some(&mut self, out: &mut HandedOver) {
         let epoch_mark = self.epoch & 1 == 1;
-        let Some(saving) = &mut self.saving else { return (0, None) };
-        let (keys, is_last) = saving.take_some(self.table.entries_mut(), epoch_mark, out);
-        let state = if is_last { self.saving.take().map(|saving| saving.into_state()) } else { None };
-        (keys, state)
+        let Some(saving) = &mut self.saving else { return };
+        if saving.take_some(self.table.entries_mut(), epoch_mark, out) {
+            out.state = self.saving.take().map(|saving| saving.into_state());
+        }
     }
 
     /// Ends a snapshot that was given up, so that the next one begins from scratch.

@@ -11,7 +11,7 @@
 //!
 //! | kind | content |
 //! |---|---|
-//! | 1 header, once, first | postcard: layout, digest of the currency table |
+//! | 1 header, once, first | postcard: layout, digest of the currency table, numbers of shards |
 //! | 2 keys | entity (u16), shard (u32), then for each key: hash and marks (u32), activity (u32), length (u32, its highest bit for a busy key), the block as it is in memory, or the busy key as postcard |
 //! | 3 shard, after its keys | entity (u16), shard (u32), postcard: what the shard knows besides its keys |
 //! | 4 end, last | keys (u64) |
@@ -28,7 +28,7 @@ use thiserror::Error;
 use crate::domain::money::Currency;
 use crate::window::layout::Layout;
 use crate::window::limits::Limits;
-use crate::window::saving::decode;
+use crate::window::saving::{HandedOver, decode};
 use crate::window::shard::ShardState;
 use crate::window::store::WindowStore;
 use crate::window::sync::mpsc::{Receiver, sync_channel};
@@ -91,6 +91,8 @@ pub struct SnapshotSize {
 struct Header {
     layout: Layout,
     currencies: Box<str>,
+    /// How many shards each entity has: a key's place depends on it.
+    shards: Vec<usize>,
 }
 
 /// A snapshot that has begun. Dropped before it is written, it is given up.
@@ -149,8 +151,15 @@ impl WindowStore {
             return Err(SnapshotError::OtherLayout(difference(&header.layout, &layout)));
         }
         let store = Self::with_limits(layout, limits);
+        if header.shards != store.shards() {
+            return Err(SnapshotError::OtherLayout("its keys are spread over other shards".to_owned()));
+        }
         let keys = store.read_frames(input, &mut bytes)?;
         Ok((store, SnapshotSize { keys, bytes }))
+    }
+
+    fn shards(&self) -> Vec<usize> {
+        self.entities.iter().map(|entity| entity.shards.len()).collect()
     }
 
     fn read_frames(&self, input: &mut impl Read, bytes: &mut u64) -> Result<u64, SnapshotError> {
@@ -224,8 +233,11 @@ impl Snapshot<'_> {
         out.write_all(&MAGIC)?;
         out.write_all(&VERSION.to_le_bytes())?;
         size.bytes += (MAGIC.len() + 4) as u64;
-        let header =
-            Header { layout: Layout::clone(self.store.layout()), currencies: Currency::table_digest() };
+        let header = Header {
+            layout: Layout::clone(self.store.layout()),
+            currencies: Currency::table_digest(),
+            shards: self.store.shards(),
+        };
         let header = postcard::to_stdvec(&header).map_err(io::Error::other)?;
         size.bytes += write_frame(out, HEADER, &header)?;
         for entity in 0..self.store.entities.len() {
@@ -249,19 +261,21 @@ impl Snapshot<'_> {
         let place = place_bytes(entity, shard);
         let lock = &self.store.entities[entity].shards[shard];
         lock.lock().begin_epoch(self.epoch);
-        let mut content = place.to_vec();
+        let mut taken = HandedOver { bytes: place.to_vec(), ..HandedOver::default() };
         loop {
             // Other threads have their turn between two holds of the lock.
-            let (keys, state) = lock.lock().save_some(&mut content);
-            size.keys += keys;
-            if content.len() > PLACE_BYTES && (content.len() >= FRAME_BYTES || state.is_some()) {
-                size.bytes += write_frame(out, KEYS, &content)?;
-                content.truncate(PLACE_BYTES);
+            lock.lock().save_some(&mut taken);
+            taken.finish();
+            if taken.bytes.len() > PLACE_BYTES && (taken.bytes.len() >= FRAME_BYTES || taken.state.is_some())
+            {
+                size.bytes += write_frame(out, KEYS, &taken.bytes)?;
+                taken.bytes.truncate(PLACE_BYTES);
             }
-            if let Some(state) = state {
+            if let Some(state) = taken.state {
                 let state = postcard::to_stdvec(&state).map_err(io::Error::other)?;
-                content.extend_from_slice(&state);
-                size.bytes += write_frame(out, SHARD, &content)?;
+                taken.bytes.extend_from_slice(&state);
+                size.bytes += write_frame(out, SHARD, &taken.bytes)?;
+                size.keys += taken.keys;
                 return Ok(());
             }
         }

@@ -240,4 +240,4 @@ fn version_1_has_not_changed() {
     assert_eq!(&*sha256(&snapshot_of(500)), GOLDEN);
 }
 
-const GOLDEN: &str = "sha256:bda2cb7723aad209d216a966c437bee34f33f0e75135af3e394960b745d9aacf";
+const GOLDEN: &str = "sha256:067e15a9e4d079ead0cbd2e51207587900431e4a9595f3f10a231052906a7e80";

@@ -3,7 +3,7 @@
 //! A visit to a key is one short lock; no two are held together, nothing is awaited or written under one.
 //!
 //! An entity holds at most `keys_max` keys. When it does, a new key takes the place of another of its shard; a shard has some
-//! 1,024 to 2,048 keys then.
+//! 512 to 1,024 keys then.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,7 +28,7 @@ use crate::window::sync::{AtomicBool, AtomicI64, AtomicU32, Mutex};
 /// Most shards of one entity.
 const SHARDS_MAX: usize = 1 << 16;
 /// Keys of a full shard, at least.
-const KEYS_PER_SHARD_MIN: usize = 1_024;
+const KEYS_PER_SHARD_MIN: usize = 512;
 /// Keys of one transaction that are asked for together.
 const PREFETCH_MAX: usize = 16;
 

@@ -1,8 +1,8 @@
 //! Keys of one shard by their hash: a sorted list with gaps (linear probing with the order kept, after Amble and Knuth, "Ordered
 //! hash tables", 1974), so that a key that is not there is known as soon as a larger hash is seen.
 //!
-//! It grows by a quarter at a time. A shard has some 2,000 keys (up to 134 million of an entity; beyond, more), so that even then
-//! nobody waits for more than some tens of microseconds.
+//! It grows by a quarter at a time. A shard has at most some 1,000 keys (up to 67 million of an entity; beyond, more), so that even
+//! then nobody waits for more than some microseconds.
 
 use crate::window::held::Held;
 
