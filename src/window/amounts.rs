@@ -47,13 +47,15 @@ impl Amounts {
     }
 
     /// A measure; `minor` is the present amount, for `ZScore`.
-    pub(crate) fn number(&self, over: OverAmounts, minor: i64, currency: Currency) -> f64 {
+    #[inline]
+    pub(crate) fn number(&self, over: OverAmounts, minor: i64, major: f64) -> f64 {
         match over {
-            OverAmounts::Sum => self.sum(currency),
-            OverAmounts::Mean => self.mean(currency),
-            OverAmounts::Stddev => self.stddev(currency),
-            OverAmounts::Min => self.extreme(self.min, currency),
-            OverAmounts::Max => self.extreme(self.max, currency),
+            OverAmounts::Sum => rounded(self.sum) / major,
+            _ if self.count == 0 => f64::NAN,
+            OverAmounts::Mean => rounded(self.sum) / self.divisor(major),
+            OverAmounts::Stddev => rounded(self.variance()).sqrt() / self.divisor(major),
+            OverAmounts::Min => minor_rounded(self.min) / major,
+            OverAmounts::Max => minor_rounded(self.max) / major,
             OverAmounts::ZScore => self.zscore(minor),
         }
     }
@@ -70,21 +72,13 @@ impl Amounts {
 
     /// `n * sum(x^2) - sum(x)^2`, which is n^2 times the variance of the population, in minor units squared. Never negative.
     fn variance(&self) -> u128 {
+        // Nearly all totals fit 64 bits, and then both products fit 128.
+        if let (Ok(sum), Ok(squares)) = (u64::try_from(self.sum), u64::try_from(self.squares)) {
+            return u128::from(self.count) * u128::from(squares) - u128::from(sum) * u128::from(sum);
+        }
         let squares = u128::from(self.count).checked_mul(self.squares);
         let sum = self.sum.checked_mul(self.sum);
         squares.zip(sum).map_or(u128::MAX, |(squares, sum)| squares.saturating_sub(sum))
-    }
-
-    fn sum(&self, currency: Currency) -> f64 {
-        rounded(self.sum) / major(currency)
-    }
-
-    fn mean(&self, currency: Currency) -> f64 {
-        if self.count == 0 { f64::NAN } else { rounded(self.sum) / self.divisor(currency) }
-    }
-
-    fn stddev(&self, currency: Currency) -> f64 {
-        if self.count == 0 { f64::NAN } else { rounded(self.variance()).sqrt() / self.divisor(currency) }
     }
 
     /// How many standard deviations `minor` lies above the mean: `(x - S/n) / (sqrt(n * Q - S^2) / n)`, with n taken out.
@@ -98,25 +92,27 @@ impl Amounts {
         above as f64 / rounded(variance).sqrt()
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
-    fn extreme(&self, minor: i64, currency: Currency) -> f64 {
-        if self.count == 0 { f64::NAN } else { minor as f64 / major(currency) }
-    }
-
     /// Events times minor units in a major one: a whole number far below 2^53, so exact.
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-    fn divisor(&self, currency: Currency) -> f64 {
-        self.count as f64 * major(currency)
+    fn divisor(&self, major: f64) -> f64 {
+        self.count as f64 * major
     }
 }
 
 /// Minor units in a major one.
 #[expect(clippy::cast_precision_loss, reason = "at most 10^4")]
-fn major(currency: Currency) -> f64 {
+pub(crate) fn minor_per_major(currency: Currency) -> f64 {
     currency.minor_per_major() as f64
 }
 
+/// An amount.
+#[expect(clippy::cast_precision_loss, reason = "below 2^53")]
+fn minor_rounded(minor: i64) -> f64 {
+    minor as f64
+}
+
 /// The nearest double. Totals that fit 64 bits, nearly all, take the short way to the same number.
+#[inline]
 #[expect(clippy::cast_precision_loss, reason = "one rounding of an exact total")]
 fn rounded(total: u128) -> f64 {
     i64::try_from(total).map_or(total as f64, |short| short as f64)
@@ -145,7 +141,8 @@ mod tests {
         ];
         for (minors, expected) in cases {
             let amounts = amounts(minors);
-            let actual = [amounts.sum(euro), amounts.mean(euro), amounts.stddev(euro)];
+            let actual = [OverAmounts::Sum, OverAmounts::Mean, OverAmounts::Stddev]
+                .map(|over| amounts.number(over, 0, minor_per_major(euro)));
             assert_eq!(bits(actual), bits(expected), "{minors:?}");
         }
     }
@@ -170,7 +167,8 @@ mod tests {
             ..Amounts::NONE
         };
         let yen = Currency::parse("JPY").unwrap();
-        assert!(amounts.stddev(yen) > 4e14 && amounts.mean(yen) > 4.9e14, "{}", amounts.stddev(yen));
+        let number = |over| amounts.number(over, 0, minor_per_major(yen));
+        assert!(number(OverAmounts::Stddev) > 4e14 && number(OverAmounts::Mean) > 4.9e14, "{amounts:?}");
     }
 
     #[test]
@@ -185,7 +183,8 @@ mod tests {
             ..half
         };
         let yen = Currency::parse("JPY").unwrap();
-        assert!((amounts.stddev(yen) / 5e14 - 1.0).abs() < 1e-6);
+        let stddev = amounts.number(OverAmounts::Stddev, 0, minor_per_major(yen));
+        assert!((stddev / 5e14 - 1.0).abs() < 1e-6);
         assert!((amounts.zscore(AMOUNT_MINOR_MAX) - 1.0).abs() < 1e-3);
     }
 }

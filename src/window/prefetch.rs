@@ -3,7 +3,7 @@
 /// Bytes that come from memory at a time.
 const LINE_BYTES: usize = 64;
 /// Lines of one key's block that are asked for: the rest follows in order, which the processor foresees.
-const LINES_MAX: usize = 8;
+const LINES_MAX: usize = 48;
 
 /// Asks for the line that a value begins on.
 #[inline]

@@ -41,13 +41,13 @@ pub(crate) fn read_block(
 /// Writes what a key never seen has: the present attempt alone.
 pub(crate) fn read_nothing(present: &Present<'_>, plan: &EntityPlan, spans: Spans, out: &mut [f64]) {
     let Event { minor, currency, .. } = present.event;
-    let mut tally = Tally::new(plan.attributes.len());
+    let mut tally = Tally::new(plan.attributes.len(), currency);
     for (distinct, &attribute) in tally.distinct.iter_mut().zip(&plan.attributes) {
         *distinct = u64::from(present.value(usize::from(attribute)) != 0);
     }
     tally.include(minor);
     for window in &plan.windows {
-        tally.write(window, minor, currency, out);
+        tally.write(window, minor, out);
     }
     let since = Since { first_at: None, last_at: None, last_place: None, attempts: &std::iter::empty };
     write_since(plan, present.event, spans, &since, out);
@@ -143,7 +143,7 @@ impl Values {
 fn read_windows(seen: &Seen<'_>, present: &Present<'_>, plan: &EntityPlan, out: &mut [f64]) {
     let view = seen.view;
     let Event { at, minor, currency, .. } = present.event;
-    let mut tally = Tally::new(plan.attributes.len());
+    let mut tally = Tally::new(plan.attributes.len(), currency);
     let mut values: SmallVec<[Values; 8]> = SmallVec::from_elem(Values::NONE, plan.attributes.len());
     for (values, &attribute) in values.iter_mut().zip(&plan.attributes) {
         match present.value(usize::from(attribute)) {
@@ -187,7 +187,7 @@ fn read_windows(seen: &Seen<'_>, present: &Present<'_>, plan: &EntityPlan, out: 
             }
             tally.include(minor);
         }
-        tally.write(window, minor, currency, out);
+        tally.write(window, minor, out);
     }
 }
 

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use crate::domain::money::Currency;
-use crate::window::amounts::Amounts;
+use crate::window::amounts::{Amounts, minor_per_major};
 use crate::window::compiled::{Number, OverAmounts, WindowPlan, write};
 
 /// The events of one outcome.
@@ -20,6 +20,8 @@ impl OutcomeTally {
 /// Counts of one key as of the present attempt. Amounts are those in its currency.
 #[derive(Clone, Debug)]
 pub(crate) struct Tally {
+    /// Minor units in a major one.
+    major: f64,
     /// Attempts in all currencies, the present one included.
     pub(crate) attempts: u64,
     /// The earlier ones, without the present one.
@@ -36,8 +38,9 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// The present attempt alone.
-    pub(crate) fn new(attributes: usize) -> Self {
+    pub(crate) fn new(attributes: usize, currency: Currency) -> Self {
         Self {
+            major: minor_per_major(currency),
             attempts: 1,
             earlier: Amounts::NONE,
             all: Amounts::NONE,
@@ -55,7 +58,7 @@ impl Tally {
     }
 
     /// Writes the numbers of a window; `minor` is the present amount.
-    pub(crate) fn write(&self, window: &WindowPlan, minor: i64, currency: Currency, out: &mut [f64]) {
+    pub(crate) fn write(&self, window: &WindowPlan, minor: i64, out: &mut [f64]) {
         for read in &window.reads {
             let number = match read.number {
                 Number::Attempts => count(self.attempts),
@@ -70,9 +73,9 @@ impl Tally {
                 }
                 // Against the earlier ones: of attempts the present one is left out, of outcomes all are earlier.
                 Number::OfAttempts(OverAmounts::ZScore) => self.earlier.zscore(minor),
-                Number::OfAttempts(over) => self.all.number(over, minor, currency),
-                Number::OfApproved(over) => self.approved.amounts.number(over, minor, currency),
-                Number::OfDeclined(over) => self.declined.amounts.number(over, minor, currency),
+                Number::OfAttempts(over) => self.all.number(over, minor, self.major),
+                Number::OfApproved(over) => self.approved.amounts.number(over, minor, self.major),
+                Number::OfDeclined(over) => self.declined.amounts.number(over, minor, self.major),
             };
             write(out, read.output as usize, number);
         }

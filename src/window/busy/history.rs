@@ -343,7 +343,7 @@ impl<'a> Seen<'a> {
             .collect();
         for window in &plan.windows {
             let start = (at - window.window_ms).max(self.floor);
-            let mut tally = Tally::new(plan.attributes.len());
+            let mut tally = Tally::new(plan.attributes.len(), currency);
             let extremes = window.needs.extremes;
             for lane in &mut readers {
                 let mut attempts = if lane.is_present && window.needs.amounts {
@@ -387,7 +387,7 @@ impl<'a> Seen<'a> {
                 *distinct = values.count(start, at, value, last_seen);
             }
             tally.include(minor);
-            tally.write(window, minor, currency, out);
+            tally.write(window, minor, out);
         }
     }
 
