@@ -2,7 +2,7 @@
 //!
 //! # The format, version 1
 //!
-//! `MAGIC`, the version (u32), then frames: kind (u8), length (u32), CRC-32C of kind and content (u32), content; all little-endian.
+//! `MAGIC`, the version (u32), then frames (`window::frame`); all little-endian.
 //!
 //! | kind | content |
 //! |---|---|
@@ -25,22 +25,19 @@ use crate::engine::state::State;
 use crate::pipeline::index::{DecisionIndex, IndexEntry};
 use crate::pipeline::secret::Secret;
 use crate::pipeline::snapshot_header::{Header, SnapshotRefusal, VERSION};
+use crate::window::frame::{Frame, read_u32, write_frame};
 use crate::window::layout::Layout;
 use crate::window::snapshot::{Snapshot, SnapshotSize};
 use crate::window::store::WindowStore;
 
 /// What a snapshot begins with.
 const MAGIC: [u8; 16] = *b"tollgate state\r\n";
-/// Longest frame.
-const FRAME_BYTES_MAX: u32 = 1 << 30;
 
 const HEADER: u8 = 1;
 const LEDGER: u8 = 2;
 const INDEX: u8 = 3;
 const END: u8 = 4;
 
-/// Bytes of a frame before its content.
-const FRAME_HEAD_BYTES: u64 = 9;
 /// Bytes of a part of the ledger before its transactions, and of each of them.
 const PART_HEAD_BYTES: usize = 12;
 const TRANSACTION_BYTES: usize = 17;
@@ -116,8 +113,8 @@ pub fn read_header(input: &mut impl Read) -> Result<Header, SnapshotRefusal> {
     if found != VERSION {
         return Err(SnapshotRefusal::Version { found });
     }
-    match read_frame(input)? {
-        (HEADER, content) => {
+    match Frame::read(input)? {
+        Frame { kind: HEADER, content } => {
             postcard::from_bytes(&content).map_err(|_| SnapshotRefusal::Damaged("its header cannot be read"))
         }
         _ => Err(SnapshotRefusal::Damaged("it has no header")),
@@ -136,7 +133,7 @@ pub fn read_state(
     let (ledger, index) = (Ledger::new(decisions_max), DecisionIndex::new(decisions_max));
     let (mut parts, mut requests) = (0, 0);
     loop {
-        let (kind, content) = read_frame(input)?;
+        let Frame { kind, content } = Frame::read(input)?;
         match kind {
             LEDGER => {
                 let (number, part) = decode_part(&content)?;
@@ -199,42 +196,4 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut array = [0; N];
     array.copy_from_slice(&bytes[at..at + N]);
     array
-}
-
-fn checksum(kind: u8, content: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&[kind]), content)
-}
-
-fn write_frame(out: &mut impl Write, kind: u8, content: &[u8]) -> io::Result<u64> {
-    let length = u32::try_from(content.len()).ok().filter(|length| *length <= FRAME_BYTES_MAX);
-    let length = length.ok_or_else(|| io::Error::other("a part is too large for a snapshot"))?;
-    out.write_all(&[kind])?;
-    out.write_all(&length.to_le_bytes())?;
-    out.write_all(&checksum(kind, content).to_le_bytes())?;
-    out.write_all(content)?;
-    Ok(FRAME_HEAD_BYTES + u64::from(length))
-}
-
-fn read_u32(input: &mut impl Read) -> io::Result<u32> {
-    let mut word = [0; 4];
-    input.read_exact(&mut word)?;
-    Ok(u32::from_le_bytes(word))
-}
-
-fn read_frame(input: &mut impl Read) -> Result<(u8, Vec<u8>), SnapshotRefusal> {
-    let mut kind = [0];
-    input.read_exact(&mut kind)?;
-    let (length, expected) = (read_u32(input)?, read_u32(input)?);
-    if length > FRAME_BYTES_MAX {
-        return Err(SnapshotRefusal::Damaged("a frame is too long"));
-    }
-    let mut content = Vec::new();
-    let read = input.by_ref().take(length.into()).read_to_end(&mut content)?;
-    if read as u64 != u64::from(length) {
-        return Err(SnapshotRefusal::Io(io::ErrorKind::UnexpectedEof.into()));
-    }
-    if checksum(kind[0], &content) != expected {
-        return Err(SnapshotRefusal::Damaged("a checksum does not match"));
-    }
-    Ok((kind[0], content))
 }

@@ -10,6 +10,7 @@ use crate::audit::receipt::LogId;
 use crate::feature::catalogue::{Catalogue, Entity};
 use crate::pipeline::lane::Mark;
 use crate::pipeline::secret::Secret;
+use crate::window::frame::FrameError;
 use crate::window::snapshot::SnapshotError;
 
 /// The version that is written, and the only one that is read. For what it stands, see `snapshot_file`.
@@ -154,4 +155,13 @@ pub enum SnapshotRefusal {
     /// The log cannot be read where it says.
     #[error("the log cannot be read on from it: {0}")]
     Log(#[from] ReadError),
+}
+
+impl From<FrameError> for SnapshotRefusal {
+    fn from(error: FrameError) -> Self {
+        match error {
+            FrameError::Io(error) => Self::Io(error),
+            FrameError::Damaged(what) => Self::Damaged(what),
+        }
+    }
 }

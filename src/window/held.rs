@@ -4,25 +4,10 @@ use crate::window::block::insert::{Full, Incoming, add_flags, insert, new_block}
 use crate::window::block::view::View;
 use crate::window::busy::history::Busy;
 use crate::window::compiled::EntityPlan;
+use crate::window::context::KeyContext;
 use crate::window::event::{Present, flag, outcome_flag};
-use crate::window::layout::{EntityLayout, OutcomeStream};
-use crate::window::limits::Limits;
+use crate::window::layout::OutcomeStream;
 use crate::window::read::read_block;
-use crate::window::spans::Spans;
-
-/// What is the same for every key of one entity.
-#[derive(Debug)]
-pub(crate) struct KeyContext {
-    pub(crate) entity: EntityLayout,
-    pub(crate) spans: Spans,
-    pub(crate) limits: Limits,
-}
-
-impl KeyContext {
-    pub(crate) const fn stride(&self) -> usize {
-        self.entity.attributes.len()
-    }
-}
 
 /// The history of one key.
 #[derive(Clone, Debug, PartialEq)]
@@ -120,7 +105,7 @@ impl Held {
         let (stride, limits) = (context.stride(), &context.limits);
         match self {
             Self::Busy(busy) => {
-                busy.add(incoming, context.entity.streams, context.spans, limits);
+                busy.add(incoming, context);
                 Added::default()
             }
             Self::Block(block) => {
@@ -133,8 +118,8 @@ impl Held {
                     Err((expired, Full)) => {
                         let view = View::new(block, stride);
                         let events = (expired + view.len()) as u64;
-                        let mut busy = Box::new(Busy::of_block(view, &context.entity, context.spans, limits));
-                        busy.add(incoming, context.entity.streams, context.spans, limits);
+                        let mut busy = Box::new(Busy::of_block(view, context));
+                        busy.add(incoming, context);
                         *self = Self::Busy(busy);
                         Added { added: 0, expired: events, is_promoted: true }
                     }
@@ -152,8 +137,7 @@ impl Held {
     ) -> Added {
         match self {
             Self::Busy(busy) => {
-                let (streams, spans) = (context.entity.streams, context.spans);
-                busy.add_outcome(stream, incoming, streams, spans, &context.limits);
+                busy.add_outcome(stream, incoming, context);
                 Added::default()
             }
             Self::Block(block) => {

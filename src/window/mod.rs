@@ -80,6 +80,7 @@
 //!   inline vector is too large for most keys or sends the rest to a second place in memory, and a visit is made of such waits.
 
 pub mod event;
+pub mod frame;
 pub mod layout;
 pub mod plan;
 pub mod snapshot;
@@ -90,6 +91,7 @@ mod amounts;
 mod block;
 mod busy;
 mod compiled;
+mod context;
 mod held;
 mod limits;
 mod place;

@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::window::block::insert::Incoming;
 use crate::window::compiled::EntityPlan;
+use crate::window::context::KeyContext;
 use crate::window::event::{Key, Present, flag, outcome_flag};
-use crate::window::held::{Added, Held, KeyContext};
+use crate::window::held::{Added, Held};
 use crate::window::layout::OutcomeStream;
 use crate::window::saving::{HandedOver, Saving};
 use crate::window::stats::EntityStats;

@@ -7,7 +7,7 @@
 //!
 //! # The format, version 1
 //!
-//! `MAGIC`, the version (u32), then frames: kind (u8), length (u32), CRC-32C of kind and content (u32), content; all little-endian.
+//! `MAGIC`, the version (u32), then frames (`frame`); all little-endian.
 //!
 //! | kind | content |
 //! |---|---|
@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::domain::money::Currency;
+use crate::window::frame::{Frame, FrameError, read_u32, write_frame};
 use crate::window::layout::Layout;
 use crate::window::limits::Limits;
 use crate::window::saving::{HandedOver, decode};
@@ -38,8 +39,6 @@ use crate::window::sync::thread;
 const MAGIC: [u8; 16] = *b"tollgate windows";
 /// The version that is written, and the only one that is read.
 const VERSION: u32 = 1;
-/// Longest frame: a shard's busy keys may be large.
-const FRAME_BYTES_MAX: u32 = 1 << 30;
 /// Keys are gathered up to so many bytes to a frame.
 const FRAME_BYTES: usize = 1 << 18;
 /// Frames on their way from the reader to a thread that decodes them.
@@ -76,6 +75,15 @@ pub enum SnapshotError {
     /// Bytes that were not written like that.
     #[error("the snapshot is damaged: {0}")]
     Damaged(&'static str),
+}
+
+impl From<FrameError> for SnapshotError {
+    fn from(error: FrameError) -> Self {
+        match error {
+            FrameError::Io(error) => Self::Io(error),
+            FrameError::Damaged(what) => Self::Damaged(what),
+        }
+    }
 }
 
 /// How large a snapshot is.
@@ -138,7 +146,7 @@ impl WindowStore {
             return Err(SnapshotError::Version { found });
         }
         let mut bytes = (MAGIC.len() + 4) as u64;
-        let frame = read_frame(input, &mut bytes)?;
+        let frame = next_frame(input, &mut bytes)?;
         let header: Header = match frame {
             Frame { kind: HEADER, content } => postcard::from_bytes(&content)
                 .map_err(|_| SnapshotError::Damaged("its header cannot be read"))?,
@@ -173,7 +181,7 @@ impl WindowStore {
                 threads.push(scope.spawn(|| self.restore_frames(receiver, &restored)));
             }
             let end = loop {
-                let frame = match read_frame(input, bytes) {
+                let frame = match next_frame(input, bytes) {
                     Ok(frame) => frame,
                     Err(error) => break Err(error),
                 };
@@ -181,7 +189,7 @@ impl WindowStore {
                     let keys = frame.content.try_into().map(u64::from_le_bytes);
                     break keys.map_err(|_| SnapshotError::Damaged("its end is no number"));
                 }
-                let Some((_, shard)) = frame.place() else {
+                let Some((_, shard)) = place_of(&frame) else {
                     break Err(SnapshotError::Damaged("a frame names no shard"));
                 };
                 // The frames of one shard go to one thread, in order. A thread that is gone has found damage.
@@ -204,7 +212,7 @@ impl WindowStore {
     fn restore_frames(&self, frames: Receiver<Frame>, restored: &AtomicU64) -> Result<(), SnapshotError> {
         for frame in frames {
             let damaged = || SnapshotError::Damaged("a frame cannot be decoded");
-            let (entity, shard) = frame.place().ok_or_else(damaged)?;
+            let (entity, shard) = place_of(&frame).ok_or_else(damaged)?;
             let entity = self.entities.get(entity).ok_or_else(damaged)?;
             let shard = entity.shards.get(shard).ok_or_else(damaged)?;
             let content = &frame.content[PLACE_BYTES..];
@@ -306,56 +314,17 @@ fn place_bytes(entity: usize, shard: usize) -> [u8; PLACE_BYTES] {
     place
 }
 
-struct Frame {
-    kind: u8,
-    content: Vec<u8>,
+fn next_frame(input: &mut impl Read, bytes: &mut u64) -> Result<Frame, SnapshotError> {
+    let frame = Frame::read(input)?;
+    *bytes += frame.bytes();
+    Ok(frame)
 }
 
-impl Frame {
-    fn place(&self) -> Option<(usize, usize)> {
-        let entity = u16::from_le_bytes(self.content.get(..2)?.try_into().ok()?);
-        let shard = u32::from_le_bytes(self.content.get(2..PLACE_BYTES)?.try_into().ok()?);
-        Some((entity.into(), usize::try_from(shard).ok()?))
-    }
-}
-
-fn checksum(kind: u8, content: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&[kind]), content)
-}
-
-fn write_frame(out: &mut impl Write, kind: u8, content: &[u8]) -> io::Result<u64> {
-    let length = u32::try_from(content.len()).ok().filter(|length| *length <= FRAME_BYTES_MAX);
-    let length = length.ok_or_else(|| io::Error::other("a shard is too large for a snapshot"))?;
-    out.write_all(&[kind])?;
-    out.write_all(&length.to_le_bytes())?;
-    out.write_all(&checksum(kind, content).to_le_bytes())?;
-    out.write_all(content)?;
-    Ok(9 + u64::from(length))
-}
-
-fn read_u32(input: &mut impl Read) -> io::Result<u32> {
-    let mut word = [0; 4];
-    input.read_exact(&mut word)?;
-    Ok(u32::from_le_bytes(word))
-}
-
-fn read_frame(input: &mut impl Read, bytes: &mut u64) -> Result<Frame, SnapshotError> {
-    let mut kind = [0];
-    input.read_exact(&mut kind)?;
-    let (length, expected) = (read_u32(input)?, read_u32(input)?);
-    if length > FRAME_BYTES_MAX {
-        return Err(SnapshotError::Damaged("a frame is too long"));
-    }
-    let mut content = Vec::new();
-    let read = input.by_ref().take(length.into()).read_to_end(&mut content)?;
-    if read as u64 != u64::from(length) {
-        return Err(SnapshotError::Io(io::ErrorKind::UnexpectedEof.into()));
-    }
-    if checksum(kind[0], &content) != expected {
-        return Err(SnapshotError::Damaged("a checksum does not match"));
-    }
-    *bytes += 9 + u64::from(length);
-    Ok(Frame { kind: kind[0], content })
+/// The entity and the shard that a frame names.
+fn place_of(frame: &Frame) -> Option<(usize, usize)> {
+    let entity = u16::from_le_bytes(frame.content.get(..2)?.try_into().ok()?);
+    let shard = u32::from_le_bytes(frame.content.get(2..PLACE_BYTES)?.try_into().ok()?);
+    Some((entity.into(), usize::try_from(shard).ok()?))
 }
 
 /// Names the first entity in which two layouts differ.

@@ -10,8 +10,9 @@ use crate::window::block::view::View;
 use crate::window::busy::groups::{GroupReader, Groups};
 use crate::window::busy::values::Values;
 use crate::window::compiled::EntityPlan;
+use crate::window::context::KeyContext;
 use crate::window::event::{Event, Present, flag, outcome_flag};
-use crate::window::layout::{EntityLayout, OutcomeStream, Outcomes, Streams, millis};
+use crate::window::layout::{OutcomeStream, Outcomes, Streams, millis};
 use crate::window::limits::Limits;
 use crate::window::place::Place;
 use crate::window::prefetch::prefetch;
@@ -88,7 +89,8 @@ struct Seen<'a> {
 
 impl Busy {
     /// All that a block knows.
-    pub(crate) fn of_block(view: View<'_>, entity: &EntityLayout, spans: Spans, limits: &Limits) -> Self {
+    pub(crate) fn of_block(view: View<'_>, context: &KeyContext) -> Self {
+        let KeyContext { entity, limits, .. } = context;
         let attributes = entity.attributes.iter();
         let mut busy = Self {
             check_bits: view.check_bits(),
@@ -106,7 +108,7 @@ impl Busy {
         };
         let mut values = Vec::new();
         for event in 0..view.len() {
-            busy.add(&view.event(event, &mut values), entity.streams, spans, limits);
+            busy.add(&view.event(event, &mut values), context);
         }
         busy
     }
@@ -162,12 +164,13 @@ impl Busy {
     }
 
     /// Adds an event.
-    pub(crate) fn add(&mut self, incoming: &Incoming<'_>, streams: Streams, spans: Spans, limits: &Limits) {
+    pub(crate) fn add(&mut self, incoming: &Incoming<'_>, context: &KeyContext) {
+        let limits = &context.limits;
         let &Incoming { at, minor, flags, .. } = incoming;
         self.first_at = self.first_at.min(at);
         self.last_at = self.last_at.max(at);
         if flags & flag::LABEL != 0 {
-            let floor = self.floor(spans);
+            let floor = self.floor(context.spans);
             if let Some(labels) = &mut self.labels {
                 labels.add(at, 0, flags & flag::FRAUD != 0, floor, limits);
             }
@@ -175,8 +178,10 @@ impl Busy {
         }
         if flags & flag::ATTEMPT != 0 {
             self.newest_attempt_at = self.newest_attempt_at.max(Some(at));
-            let floor = self.floor(spans);
-            self.lane(incoming.currency, streams, floor).attempts.add(at, minor, false, floor, limits);
+            let floor = self.floor(context.spans);
+            self.lane(incoming.currency, context.entity.streams, floor)
+                .attempts
+                .add(at, minor, false, floor, limits);
             for (values, &value) in self.values.iter_mut().zip(incoming.values) {
                 if value != 0 {
                     values.add(value, at);
@@ -186,7 +191,7 @@ impl Busy {
         self.remember(incoming, limits);
         for stream in [OutcomeStream::Approved, OutcomeStream::Declined] {
             if flags & outcome_flag(stream) != 0 {
-                self.add_to_stream(stream, incoming, streams, spans, limits);
+                self.add_to_stream(stream, incoming, context);
             }
         }
     }
@@ -219,9 +224,7 @@ impl Busy {
         &mut self,
         stream: OutcomeStream,
         incoming: &Incoming<'_>,
-        streams: Streams,
-        spans: Spans,
-        limits: &Limits,
+        context: &KeyContext,
     ) {
         self.last_at = self.last_at.max(incoming.at);
         self.first_at = self.first_at.min(incoming.at);
@@ -232,28 +235,21 @@ impl Busy {
             Some(own) => self.recent[own].flags |= outcome_flag(stream),
             None => {
                 let alone = Incoming { flags: outcome_flag(stream), place: None, ..*incoming };
-                self.remember(&alone, limits);
+                self.remember(&alone, &context.limits);
             }
         }
-        self.add_to_stream(stream, incoming, streams, spans, limits);
+        self.add_to_stream(stream, incoming, context);
     }
 
-    fn add_to_stream(
-        &mut self,
-        stream: OutcomeStream,
-        incoming: &Incoming<'_>,
-        streams: Streams,
-        spans: Spans,
-        limits: &Limits,
-    ) {
-        let floor = self.floor(spans);
-        let lane = self.lane(incoming.currency, streams, floor);
+    fn add_to_stream(&mut self, stream: OutcomeStream, incoming: &Incoming<'_>, context: &KeyContext) {
+        let floor = self.floor(context.spans);
+        let lane = self.lane(incoming.currency, context.entity.streams, floor);
         let groups = match stream {
             OutcomeStream::Approved => &mut lane.approved,
             OutcomeStream::Declined => &mut lane.declined,
         };
         if let Some(groups) = groups {
-            groups.add(incoming.at, incoming.minor, false, floor, limits);
+            groups.add(incoming.at, incoming.minor, false, floor, &context.limits);
         }
     }
 
