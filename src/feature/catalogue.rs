@@ -15,12 +15,11 @@ use crate::expr::schema::Schema;
 use crate::expr::suggest::nearest;
 use crate::feature::facts::{feature_slot, transaction_schema};
 use crate::feature::file::{
-    CatalogueError, CatalogueFile, DerivedEntry, EntityEntry, FILE_BYTES_MAX, ProfileEntry, WindowEntry,
-    parse,
+    CatalogueError, CatalogueFile, EntityEntry, FILE_BYTES_MAX, ProfileEntry, WindowEntry, parse,
 };
 use crate::feature::naming::window_feature;
 use crate::window::layout::{AttributeLayout, EntityLayout, Layout, Stream, Streams};
-use crate::window::plan::{Measure, Plan, SinceMeasure, SinceRead, Threshold, WindowRead};
+use crate::window::plan::{Measure, Plan, SinceRead, WindowRead};
 
 /// Most features of a catalogue.
 pub const FEATURES_MAX: usize = 4_096;
@@ -135,29 +134,26 @@ impl Catalogue {
     }
 }
 
-/// Adds a derived feature that has options of its own.
-type AddDerived = fn(&mut Compiler, Location, &str, &str, &DerivedEntry);
-
 /// A catalogue being compiled.
-struct Compiler {
+pub(super) struct Compiler {
     file: PathBuf,
     errors: Vec<CatalogueError>,
-    schema: Schema,
+    pub(super) schema: Schema,
     features: Vec<Feature>,
     by_name: HashMap<Box<str>, usize>,
-    entities: Vec<EntityDraft>,
+    pub(super) entities: Vec<EntityDraft>,
     window_reads: Vec<WindowRead>,
-    since_reads: Vec<SinceRead>,
+    pub(super) since_reads: Vec<SinceRead>,
     profile: Vec<ProfileFeature>,
-    derived: Vec<DerivedFeature>,
+    pub(super) derived: Vec<DerivedFeature>,
 }
 
-struct EntityDraft {
+pub(super) struct EntityDraft {
     name: Box<str>,
     key: Vec<Field>,
     keys_max: usize,
     ttl: Duration,
-    longest_window: Duration,
+    pub(super) longest_window: Duration,
     /// The fields whose different values are counted, each with the longest window.
     attributes: Vec<(Field, Duration)>,
     streams: Streams,
@@ -184,7 +180,7 @@ impl Compiler {
         })
     }
 
-    fn reject(&mut self, at: Location, message: impl Into<String>) {
+    pub(super) fn reject(&mut self, at: Location, message: impl Into<String>) {
         self.errors.push(CatalogueError {
             file: self.file.clone(),
             place: Some((at.line(), at.column())),
@@ -256,7 +252,7 @@ impl Compiler {
         })
     }
 
-    fn entity(&mut self, at: Location, name: &str) -> Option<usize> {
+    pub(super) fn entity(&mut self, at: Location, name: &str) -> Option<usize> {
         let found = self.entities.iter().position(|entity| &*entity.name == name);
         if found.is_none() {
             let hint = nearest(name, self.entities.iter().map(|entity| &*entity.name))
@@ -267,7 +263,7 @@ impl Compiler {
     }
 
     /// An entity's number in the store.
-    fn position(&mut self, at: Location, entity: usize) -> Option<u8> {
+    pub(super) fn position(&mut self, at: Location, entity: usize) -> Option<u8> {
         let position = u8::try_from(entity).ok();
         if position.is_none() {
             self.reject(at, "there are too many entities");
@@ -276,7 +272,7 @@ impl Compiler {
     }
 
     /// Gives a feature its slot.
-    fn add_feature(&mut self, at: Location, name: &str, value_type: ValueType) -> Option<usize> {
+    pub(super) fn add_feature(&mut self, at: Location, name: &str, value_type: ValueType) -> Option<usize> {
         let slot = self.features.len();
         if slot >= FEATURES_MAX {
             self.reject(
@@ -357,7 +353,7 @@ impl Compiler {
         }
     }
 
-    fn add_read(
+    pub(super) fn add_read(
         &mut self,
         at: Location,
         name: &str,
@@ -469,139 +465,6 @@ impl Compiler {
         if let Some(slot) = self.add_feature(written.name.referenced, &written.name.value, value_type) {
             let field = written.field.as_str().into();
             self.profile.push(ProfileFeature { slot, entity: from, key, field, value_type });
-        }
-    }
-
-    fn add_derived(&mut self, entry: &Spanned<DerivedEntry>) {
-        let written = &entry.value;
-        let at = written.name.referenced;
-        let name = written.name.value.as_str();
-        let since = [
-            (&written.impossible_travel, SinceMeasure::SpeedKmh),
-            (&written.distance_km, SinceMeasure::DistanceKm),
-            (&written.since_last, SinceMeasure::SecondsSinceLast),
-            (&written.since_first, SinceMeasure::SecondsSinceFirst),
-        ];
-        let others: [(&Option<String>, AddDerived); 4] = [
-            (&written.zscore, Self::add_zscore),
-            (&written.session_count, Self::add_session_count),
-            (&written.session_seconds, Self::add_session_seconds),
-            (&written.card_testing, Self::add_card_testing),
-        ];
-        let ways = since.iter().filter(|(entity, _)| entity.is_some()).count()
-            + others.iter().filter(|(subject, _)| subject.is_some()).count()
-            + usize::from(written.expr.is_some());
-        if ways != 1 {
-            let message = format!(
-                "`{name}` needs exactly one of zscore, impossible_travel, distance_km, since_last, since_first, \
-                 session_count, session_seconds, card_testing and expr"
-            );
-            return self.reject(at, message);
-        }
-        if let Some(wrong) = written.misplaced_option() {
-            return self.reject(at, wrong);
-        }
-        for (entity, measure) in since {
-            if let Some(entity) = entity {
-                self.add_since(at, name, entity, measure, ValueType::Double);
-            }
-        }
-        for (subject, add) in others {
-            if let Some(subject) = subject {
-                add(self, at, name, subject, written);
-            }
-        }
-        if let Some(expr) = &written.expr {
-            self.add_expression(at, name, expr);
-        }
-    }
-
-    fn add_since(
-        &mut self,
-        at: Location,
-        name: &str,
-        entity: &str,
-        measure: SinceMeasure,
-        value_type: ValueType,
-    ) {
-        let Some(position) = self.entity(at, entity).and_then(|entity| self.position(at, entity)) else {
-            return;
-        };
-        if let Some(output) = self.add_feature(at, name, value_type) {
-            self.since_reads.push(SinceRead { entity: position, measure, output });
-        }
-    }
-
-    /// A length of time that the entity must look back, which is not further than its windows do.
-    fn span(&mut self, at: Location, entity: &str, text: Option<&String>, example: &str) -> Option<Duration> {
-        let parsed = text.map(|text| parse_duration(text));
-        match parsed {
-            None => self.reject(at, format!("is written {example}")),
-            Some(Err(error)) => self.reject(at, error.to_string()),
-            Some(Ok(span)) => {
-                let entity = self.entity(at, entity)?;
-                let draft = &mut self.entities[entity];
-                draft.longest_window = draft.longest_window.max(span);
-                return Some(span);
-            }
-        }
-        None
-    }
-
-    fn add_session_count(&mut self, at: Location, name: &str, entity: &str, written: &DerivedEntry) {
-        let example = "`session_count: card, gap: 30m`";
-        if let Some(gap) = self.span(at, entity, written.gap.as_ref(), example) {
-            self.add_since(at, name, entity, SinceMeasure::SessionCount { gap }, ValueType::Int);
-        }
-    }
-
-    fn add_session_seconds(&mut self, at: Location, name: &str, entity: &str, written: &DerivedEntry) {
-        let example = "`session_seconds: card, gap: 30m`";
-        if let Some(gap) = self.span(at, entity, written.gap.as_ref(), example) {
-            self.add_since(at, name, entity, SinceMeasure::SessionSeconds { gap }, ValueType::Double);
-        }
-    }
-
-    fn add_card_testing(&mut self, at: Location, name: &str, entity: &str, written: &DerivedEntry) {
-        let example = "`card_testing: card, window: 1h, small: \"2.00\", large: \"20.00\"`, with amounts in major units";
-        let threshold = |text: &Option<String>| text.as_deref().and_then(Threshold::parse);
-        let (Some(small), Some(large)) = (threshold(&written.small), threshold(&written.large)) else {
-            return self.reject(at, format!("is written {example}"));
-        };
-        if let Some(window) = self.span(at, entity, written.window.as_ref(), example) {
-            let measure = SinceMeasure::SmallBeforeLarge { window, small, large };
-            self.add_since(at, name, entity, measure, ValueType::Int);
-        }
-    }
-
-    fn add_zscore(&mut self, at: Location, name: &str, of: &str, written: &DerivedEntry) {
-        let (Some(entity), Some(window), "amount") = (&written.entity, &written.window, of) else {
-            return self.reject(at, "a zscore is written `zscore: amount, entity: customer, window: 30d`");
-        };
-        let Some(entity) = self.entity(at, entity) else { return };
-        match parse_duration(window) {
-            Ok(window) => self.add_read(at, name, entity, Stream::Attempts, Measure::ZScore, window),
-            Err(error) => self.reject(at, error.to_string()),
-        }
-    }
-
-    fn add_expression(&mut self, at: Location, name: &str, text: &Spanned<String>) {
-        match Program::compile(&text.value, &mut self.schema) {
-            Ok(program) if matches!(program.value_type(), ValueType::Time | ValueType::Duration) => {
-                self.reject(
-                    text.referenced,
-                    format!(
-                        "`{name}` is a {}; a feature is a bool, int, double or string",
-                        program.value_type()
-                    ),
-                );
-            }
-            Ok(program) => {
-                if let Some(slot) = self.add_feature(at, name, program.value_type()) {
-                    self.derived.push(DerivedFeature { slot, program });
-                }
-            }
-            Err(error) => self.reject(text.referenced, format!("in `{name}`: {}", error.render(&text.value))),
         }
     }
 

@@ -10,3 +10,5 @@ pub mod facts;
 pub mod file;
 pub mod naming;
 pub mod vector;
+
+mod derived;
