@@ -280,6 +280,10 @@ impl Snapshot<'_> {
                 taken.bytes.truncate(PLACE_BYTES);
             }
             if let Some(state) = taken.state {
+                // Of a shard that nothing was ever added to there is nothing to say.
+                if state == ShardState::default() {
+                    return Ok(());
+                }
                 let state = postcard::to_stdvec(&state).map_err(io::Error::other)?;
                 taken.bytes.extend_from_slice(&state);
                 size.bytes += write_frame(out, SHARD, &taken.bytes)?;
