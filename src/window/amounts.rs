@@ -47,7 +47,9 @@ impl Amounts {
     }
 
     /// A measure; `minor` is the present amount, for `ZScore`.
-    #[inline]
+    ///
+    /// Never inlined: else the compiler computes every measure ahead of the loop over what is asked for.
+    #[inline(never)]
     pub(crate) fn number(&self, over: OverAmounts, minor: i64, major: f64) -> f64 {
         match over {
             OverAmounts::Sum => rounded(self.sum) / major,
@@ -83,7 +85,7 @@ impl Amounts {
 
     /// How many standard deviations `minor` lies above the mean: `(x - S/n) / (sqrt(n * Q - S^2) / n)`, with n taken out.
     #[expect(clippy::cast_precision_loss, reason = "one rounding of an exact total")]
-    pub(crate) fn zscore(&self, minor: i64) -> f64 {
+    fn zscore(&self, minor: i64) -> f64 {
         let variance = self.variance();
         if self.count < 2 || variance == 0 {
             return f64::NAN;

@@ -52,6 +52,12 @@ impl Tally {
         }
     }
 
+    /// Never inlined: see `Amounts::number`.
+    #[inline(never)]
+    fn fraud_rate(&self) -> f64 {
+        if self.labels > 0 { count(self.frauds) / count(self.labels) } else { f64::NAN }
+    }
+
     /// Puts the present amount to the earlier ones, after those have changed.
     pub(crate) fn include(&mut self, minor: i64) {
         self.all = self.earlier.with(minor);
@@ -66,13 +72,14 @@ impl Tally {
                 Number::Declined => count(self.declined.count),
                 Number::Labels => count(self.labels),
                 Number::Frauds => count(self.frauds),
-                Number::FraudRate if self.labels > 0 => count(self.frauds) / count(self.labels),
-                Number::FraudRate => f64::NAN,
+                Number::FraudRate => self.fraud_rate(),
                 Number::Distinct(attribute) => {
                     self.distinct.get(usize::from(attribute)).map_or(f64::NAN, |&distinct| count(distinct))
                 }
                 // Against the earlier ones: of attempts the present one is left out, of outcomes all are earlier.
-                Number::OfAttempts(OverAmounts::ZScore) => self.earlier.zscore(minor),
+                Number::OfAttempts(over @ OverAmounts::ZScore) => {
+                    self.earlier.number(over, minor, self.major)
+                }
                 Number::OfAttempts(over) => self.all.number(over, minor, self.major),
                 Number::OfApproved(over) => self.approved.amounts.number(over, minor, self.major),
                 Number::OfDeclined(over) => self.declined.amounts.number(over, minor, self.major),
