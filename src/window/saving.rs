@@ -38,10 +38,8 @@ pub(crate) struct HandedOver {
 
 impl HandedOver {
     /// Writes down what has only been copied.
-    pub(crate) fn finish(&mut self) {
-        for entry in self.copies.drain(..) {
-            encode(&entry, &mut self.bytes);
-        }
+    pub(crate) fn finish(&mut self) -> Result<(), postcard::Error> {
+        self.copies.drain(..).try_for_each(|entry| encode(&entry, &mut self.bytes))
     }
 }
 
@@ -75,8 +73,8 @@ impl Saving {
             entry.set_saved_mark(epoch_mark);
             out.keys += 1;
             left -= 1;
-            match entry.held {
-                Held::Block(_) => encode(entry, &mut out.bytes),
+            match &entry.held {
+                Held::Block(block) => append(entry, 0, block, &mut out.bytes),
                 Held::Busy(_) => {
                     out.copies.push(entry.clone());
                     left = left.saturating_sub(STEP / 4);
@@ -92,26 +90,22 @@ impl Saving {
 }
 
 /// Appends an entry.
-fn encode(entry: &Entry, out: &mut Vec<u8>) {
-    out.extend_from_slice(&entry.bits().to_le_bytes());
-    out.extend_from_slice(&entry.active.to_le_bytes());
-    let at = out.len();
-    out.extend_from_slice(&[0; 4]);
-    let kind = match &entry.held {
-        Held::Block(block) => {
-            out.extend_from_slice(block);
-            0
-        }
-        Held::Busy(busy) => {
-            // It only fails where the output does, and memory does not.
-            if let Ok(all) = postcard::to_extend(&**busy, std::mem::take(out)) {
-                *out = all;
-            }
-            BUSY
-        }
-    };
-    let length = u32::try_from(out.len() - at - 4).unwrap_or(0) | kind;
-    out[at..at + 4].copy_from_slice(&length.to_le_bytes());
+fn encode(entry: &Entry, out: &mut Vec<u8>) -> Result<(), postcard::Error> {
+    match &entry.held {
+        Held::Block(block) => append(entry, 0, block, out),
+        Held::Busy(busy) => append(entry, BUSY, &postcard::to_stdvec(&**busy)?, out),
+    }
+    Ok(())
+}
+
+/// Appends an entry whose history is written down already.
+fn append(entry: &Entry, kind: u32, history: &[u8], out: &mut Vec<u8>) {
+    // A history is far below two gigabytes, and a frame with one that is not would be refused.
+    let length = u32::try_from(history.len()).unwrap_or(BUSY - 1) | kind;
+    for word in [entry.bits(), entry.active, length] {
+        out.extend_from_slice(&word.to_le_bytes());
+    }
+    out.extend_from_slice(history);
 }
 
 /// Reads entries that were written one after the other; `None` when they are not whole.

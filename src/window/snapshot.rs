@@ -273,7 +273,7 @@ impl Snapshot<'_> {
         loop {
             // Other threads have their turn between two holds of the lock.
             lock.lock().save_some(&mut taken);
-            taken.finish();
+            taken.finish().map_err(io::Error::other)?;
             if taken.bytes.len() > PLACE_BYTES && (taken.bytes.len() >= FRAME_BYTES || taken.state.is_some())
             {
                 size.bytes += write_frame(out, KEYS, &taken.bytes)?;
