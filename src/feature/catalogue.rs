@@ -156,7 +156,7 @@ pub(super) struct EntityDraft {
     pub(super) longest_window: Duration,
     /// The fields whose different values are counted, each with the longest window.
     attributes: Vec<(Field, Duration)>,
-    streams: Streams,
+    pub(super) streams: Streams,
 }
 
 impl Compiler {

@@ -67,10 +67,10 @@ impl Compiler {
         measure: SinceMeasure,
         value_type: ValueType,
     ) {
-        let Some(position) = self.entity(at, entity).and_then(|entity| self.position(at, entity)) else {
-            return;
-        };
+        let Some(entity) = self.entity(at, entity) else { return };
+        let Some(position) = self.position(at, entity) else { return };
         if let Some(output) = self.add_feature(at, name, value_type) {
+            self.entities[entity].streams.places |= measure.is_located();
             self.since_reads.push(SinceRead { entity: position, measure, output });
         }
     }

@@ -17,10 +17,15 @@ pub(crate) struct EntityPlan {
 }
 
 /// The reads of one window.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct WindowPlan {
     pub(crate) window_ms: i64,
     pub(crate) needs: Needs,
+    /// Where plain counts go, as (position in `Tally::counts`, output).
+    pub(crate) counts: Vec<(u32, u32)>,
+    /// Where distinct counts go, as (position in `EntityPlan::attributes`, output).
+    pub(crate) distinct: Vec<(u32, u32)>,
+    /// The other numbers.
     pub(crate) reads: Vec<OutputRead>,
 }
 
@@ -33,11 +38,19 @@ pub(crate) struct Needs {
     pub(crate) outcome_amounts: bool,
     /// The smallest or the largest of them.
     pub(crate) extremes: bool,
-    /// How many of `EntityPlan::attributes`.
-    pub(crate) attributes: usize,
 }
 
-/// One number of one window.
+/// Positions in `Tally::counts`: the order of the bits of `flag`.
+pub(crate) mod counted {
+    pub(crate) const ATTEMPTS: usize = 0;
+    pub(crate) const APPROVED: usize = 1;
+    pub(crate) const DECLINED: usize = 2;
+    pub(crate) const LABELS: usize = 3;
+    pub(crate) const FRAUDS: usize = 4;
+    pub(crate) const ALL: usize = 5;
+}
+
+/// One number of one window that is more than a count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OutputRead {
     pub(crate) number: Number,
@@ -47,14 +60,7 @@ pub(crate) struct OutputRead {
 /// A measure of a stream, in one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Number {
-    Attempts,
-    Approved,
-    Declined,
-    Labels,
-    Frauds,
     FraudRate,
-    /// By position in `EntityPlan::attributes`.
-    Distinct(u8),
     /// Over the amounts of attempts, the present one included.
     OfAttempts(OverAmounts),
     /// Over the amounts of approved transactions.
@@ -74,35 +80,43 @@ pub(crate) enum OverAmounts {
     ZScore,
 }
 
-impl OutputRead {
-    /// Of a read that has been checked.
-    fn new(read: &WindowRead, attributes: &[u8]) -> Self {
-        let over = match read.measure {
-            Measure::Sum => Some(OverAmounts::Sum),
-            Measure::Mean => Some(OverAmounts::Mean),
-            Measure::Stddev => Some(OverAmounts::Stddev),
-            Measure::Min => Some(OverAmounts::Min),
-            Measure::Max => Some(OverAmounts::Max),
-            Measure::ZScore => Some(OverAmounts::ZScore),
-            _ => None,
+impl WindowPlan {
+    /// One more read that has been checked.
+    fn ask_for(&mut self, read: &WindowRead, attributes: &[u8]) {
+        // At most `READS_MAX` outputs.
+        let output = u32::try_from(read.output).unwrap_or(u32::MAX);
+        let of_stream = |over| match read.stream {
+            Stream::Approved => Number::OfApproved(over),
+            Stream::Declined => Number::OfDeclined(over),
+            Stream::Attempts | Stream::Labels => Number::OfAttempts(over),
         };
-        let number = match (read.stream, read.measure, over) {
-            (_, Measure::Distinct { attribute }, _) => {
-                // No more positions than attributes, which are numbered by a u8.
-                let position = attributes.iter().position(|&known| known == attribute);
-                Number::Distinct(position.and_then(|position| u8::try_from(position).ok()).unwrap_or(u8::MAX))
+        let number = match read.measure {
+            Measure::Sum => of_stream(OverAmounts::Sum),
+            Measure::Mean => of_stream(OverAmounts::Mean),
+            Measure::Stddev => of_stream(OverAmounts::Stddev),
+            Measure::Min => of_stream(OverAmounts::Min),
+            Measure::Max => of_stream(OverAmounts::Max),
+            Measure::ZScore => of_stream(OverAmounts::ZScore),
+            Measure::FraudRate => Number::FraudRate,
+            Measure::Distinct { attribute } => {
+                // All attributes that are asked for are there.
+                let position = (0..).zip(attributes).find(|&(_, &known)| known == attribute);
+                self.distinct.extend(position.map(|(position, _)| (position, output)));
+                return;
             }
-            (_, Measure::FraudCount, _) => Number::Frauds,
-            (_, Measure::FraudRate, _) => Number::FraudRate,
-            (Stream::Attempts, _, Some(over)) => Number::OfAttempts(over),
-            (Stream::Approved, _, Some(over)) => Number::OfApproved(over),
-            (Stream::Declined, _, Some(over)) => Number::OfDeclined(over),
-            (Stream::Attempts, _, None) => Number::Attempts,
-            (Stream::Approved, _, None) => Number::Approved,
-            (Stream::Declined, _, None) => Number::Declined,
-            (Stream::Labels, _, _) => Number::Labels,
+            Measure::Count | Measure::FraudCount => {
+                let counted = match (read.measure, read.stream) {
+                    (Measure::FraudCount, _) => counted::FRAUDS,
+                    (_, Stream::Attempts) => counted::ATTEMPTS,
+                    (_, Stream::Approved) => counted::APPROVED,
+                    (_, Stream::Declined) => counted::DECLINED,
+                    (_, Stream::Labels) => counted::LABELS,
+                };
+                self.counts.push((u32::try_from(counted).unwrap_or(u32::MAX), output));
+                return;
+            }
         };
-        Self { number, output: u32::try_from(read.output).unwrap_or(u32::MAX) }
+        self.reads.push(OutputRead { number, output });
     }
 }
 
@@ -125,9 +139,8 @@ impl EntityPlan {
         let asks_from = |window_ms: i64, asks: &dyn Fn(&WindowRead) -> bool| {
             reads.iter().any(|read| millis(read.window) >= window_ms && asks(read))
         };
-        let plan_window = |&window_ms: &i64| WindowPlan {
-            window_ms,
-            needs: Needs {
+        let plan_window = |&window_ms: &i64| {
+            let needs = Needs {
                 amounts: asks_from(window_ms, &|read| {
                     read.stream == Stream::Attempts && read.measure.is_over_amounts()
                 }),
@@ -135,13 +148,12 @@ impl EntityPlan {
                     read.stream != Stream::Attempts && read.measure.is_over_amounts()
                 }),
                 extremes: asks_from(window_ms, &|read| matches!(read.measure, Measure::Min | Measure::Max)),
-                attributes: longest_by_attribute.partition_point(|&(longest, _)| longest >= window_ms),
-            },
-            reads: reads
-                .iter()
-                .filter(|read| millis(read.window) == window_ms)
-                .map(|read| OutputRead::new(read, &self.attributes))
-                .collect(),
+            };
+            let mut window = WindowPlan { window_ms, needs, ..WindowPlan::default() };
+            for read in reads.iter().filter(|read| millis(read.window) == window_ms) {
+                window.ask_for(read, &self.attributes);
+            }
+            window
         };
         self.windows = lengths.iter().map(plan_window).collect();
     }

@@ -174,8 +174,8 @@ pub(crate) struct Event {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Present<'a> {
     pub(crate) event: Event,
-    /// Attribute values; may be fewer than the entity has: what is not there is missing.
-    pub(crate) attributes: &'a [u64],
+    /// Short attribute values, 0 where missing; may be fewer than the entity has: what is not there is missing.
+    pub(crate) values: &'a [u32],
     /// Whether it was added earlier and this is a repeat: then its own event is passed over, and it is counted once.
     pub(crate) is_repeat: bool,
 }
@@ -183,7 +183,7 @@ pub(crate) struct Present<'a> {
 impl Present<'_> {
     /// The short value of an attribute, 0 when it is missing.
     pub(crate) fn value(&self, attribute: usize) -> u32 {
-        self.attributes.get(attribute).map_or(0, |&value| short_value(value))
+        self.values.get(attribute).copied().unwrap_or(0)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The history of one key, ordinary or busy.
 
 use crate::window::block::insert::{Full, Incoming, add_flags, insert, new_block};
+use crate::window::block::look_up::LookUp;
 use crate::window::block::view::View;
 use crate::window::busy::history::Busy;
 use crate::window::compiled::EntityPlan;
@@ -40,8 +41,16 @@ impl Held {
     /// A key that is first seen with this event.
     pub(crate) fn first(check_bits: u32, incoming: &Incoming<'_>, context: &KeyContext) -> Self {
         let mut held = Self::Block(new_block(check_bits, incoming, context.stride()));
-        held.add(incoming, context);
+        held.add(incoming, &held.look_up(incoming.values, context), context);
         held
+    }
+
+    /// Where the values of an event stand in the block of an ordinary key.
+    pub(crate) fn look_up(&self, values: &[u32], context: &KeyContext) -> LookUp {
+        match self {
+            Self::Block(block) if !values.is_empty() => View::new(block, context.stride()).look_up(values),
+            _ => LookUp::new(),
+        }
     }
 
     pub(crate) fn check_bits(&self, context: &KeyContext) -> u32 {
@@ -84,24 +93,25 @@ impl Held {
         at - self.last_at(context) > context.spans.forgotten_after_ms()
     }
 
-    /// Reads as of the present attempt.
+    /// Reads as of the present attempt, whose values have been looked up.
     pub(crate) fn read(
         &self,
-        present: &Present<'_>,
+        (present, look_up): (&Present<'_>, &LookUp),
         plan: &EntityPlan,
         context: &KeyContext,
         out: &mut [f64],
     ) {
         match self {
             Self::Block(block) => {
-                read_block(View::new(block, context.stride()), present, plan, context.spans, out);
+                let view = View::new(block, context.stride());
+                read_block(view, (present, look_up), plan, context.spans, out);
             }
             Self::Busy(busy) => busy.read(present, plan, context.spans, out),
         }
     }
 
-    /// Adds an event, which is not late.
-    pub(crate) fn add(&mut self, incoming: &Incoming<'_>, context: &KeyContext) -> Added {
+    /// Adds an event, which is not late and whose values have been looked up.
+    pub(crate) fn add(&mut self, incoming: &Incoming<'_>, look_up: &LookUp, context: &KeyContext) -> Added {
         let (stride, limits) = (context.stride(), &context.limits);
         match self {
             Self::Busy(busy) => {
@@ -113,7 +123,7 @@ impl Held {
                 let newest =
                     if incoming.flags & flag::ATTEMPT == 0 { newest } else { newest.max(Some(incoming.at)) };
                 let until = newest.map_or(i64::MIN, |newest| newest - context.spans.retention_ms());
-                match insert(block, stride, limits.block_events_max, until, incoming) {
+                match insert(block, stride, limits.block_events_max, until, (incoming, look_up)) {
                     Ok(expired) => Added { added: 1, expired: expired as u64, is_promoted: false },
                     Err((expired, Full)) => {
                         let view = View::new(block, stride);
@@ -150,10 +160,8 @@ impl Held {
                     return Added::default();
                 }
                 // Its attempt is not held, as the key was evicted meanwhile: the outcome stands alone.
-                self.add(
-                    &Incoming { flags: outcome_flag(stream), place: None, values: &[], ..*incoming },
-                    context,
-                )
+                let alone = Incoming { flags: outcome_flag(stream), place: None, values: &[], ..*incoming };
+                self.add(&alone, &LookUp::new(), context)
             }
         }
     }

@@ -71,15 +71,17 @@ pub struct Streams {
     pub declined: Outcomes,
     /// Whether labels are.
     pub labels: bool,
+    /// Whether it is remembered where attempts happened.
+    pub places: bool,
 }
 
 impl Streams {
     /// Attempts alone.
     pub const ATTEMPTS: Self =
-        Self { approved: Outcomes::Forgotten, declined: Outcomes::Forgotten, labels: false };
+        Self { approved: Outcomes::Forgotten, declined: Outcomes::Forgotten, labels: false, places: false };
     /// Everything.
     pub const ALL: Self =
-        Self { approved: Outcomes::WithAmounts, declined: Outcomes::WithAmounts, labels: true };
+        Self { approved: Outcomes::WithAmounts, declined: Outcomes::WithAmounts, labels: true, places: true };
 
     /// Asks for one more stream; `amounts` says whether anything is taken over its amounts.
     pub fn ask_for(&mut self, stream: Stream, amounts: bool) {
@@ -115,7 +117,10 @@ impl Streams {
     }
 
     fn covers(self, asked: Self) -> bool {
-        self.approved >= asked.approved && self.declined >= asked.declined && self.labels >= asked.labels
+        self.approved >= asked.approved
+            && self.declined >= asked.declined
+            && self.labels >= asked.labels
+            && self.places >= asked.places
     }
 }
 
@@ -373,6 +378,7 @@ mod tests {
             (with(|_| {}), true),
             (with(|card| card.streams = Streams::ATTEMPTS), true),
             (with(|card| card.streams.labels = true), false),
+            (with(|card| card.streams.places = true), false),
             (with(|card| card.streams.approved = Outcomes::WithAmounts), false),
             (with(|card| card.attributes[0].longest_window = Duration::from_secs(61)), false),
             (layout(vec![entity("ip", &[]), entity("card", &["device"])]), true),

@@ -57,7 +57,7 @@
 //! - A key is forgotten (`forgotten_keys`) when nothing was added to it for its `ttl`, or its longest window if that is longer, and
 //!   for the longest window more, which is how late an attempt may come. By its own events when it is visited; by the newest event of its
 //!   shard when room is made.
-//! - An ordinary key is mostly 100 to 500 bytes, and 15 KB at the very most. Each stream and currency of a busy key has some 128
+//! - An ordinary key is mostly 100 to 500 bytes, and 16 KB at the very most. Each stream and currency of a busy key has some 128
 //!   groups of 16 to 64 bytes for every 2.7-fold of its events: 100 KB of attempts at a million. Each list of different values has at most
 //!   0.5 MB, and there is one list for every doubling above 8,192 values.
 //! - A lock is held for a microsecond or a few. Longer, and rarely: when a busy key with thousands of different values clears its
@@ -67,7 +67,8 @@
 //!
 //! An entity has shards (`shard`), each with a lock and a sorted table of its keys (`table`); a key's history is one run of bytes
 //! (`block`), or, when it is busy, running totals (`busy`). A visit waits for memory twice, and `prefetch` lets the waits of all keys
-//! overlap. `cargo bench --bench windows` and `--bench windows_table` measure it beside others: see `benches/README.md`.
+//! overlap. The present values are looked up once, for the read and for what is added. Places are remembered only of entities whose
+//! features need them (`Streams::places`). `cargo bench --bench windows` and `--bench windows_table` measure it beside others: see `benches/README.md`.
 //!
 //! - **No lock-free counters.** A ring of atomic buckets for each window cannot be exact: it is off whenever an event is late or a
 //!   window ends inside a bucket, it can be read half updated, and it takes kilobytes a key. In the sketch that this design began

@@ -153,7 +153,8 @@ impl SinceMeasure {
         }
     }
 
-    pub(crate) const fn is_located(self) -> bool {
+    /// Whether it needs to know where attempts happened.
+    pub const fn is_located(self) -> bool {
         matches!(self, Self::SpeedKmh | Self::DistanceKm)
     }
 }
@@ -222,6 +223,16 @@ pub enum PlanError {
         measure: Measure,
         /// The stream.
         stream: Stream,
+    },
+    /// A number that needs places, which the layout does not keep.
+    #[error("output {output}: entity {entity}: the layout does not remember places, which {measure:?} needs")]
+    PlacesNotRemembered {
+        /// The output of the read.
+        output: usize,
+        /// The entity's name.
+        entity: Box<str>,
+        /// The measure.
+        measure: SinceMeasure,
     },
     /// Past the end of the outputs.
     #[error("output {output} does not exist; there are {outputs}")]
@@ -336,14 +347,15 @@ fn check(layout: &Layout, read: &WindowRead) -> Result<(), PlanError> {
 
 /// Checks a read whose entity is known to exist.
 fn check_since(layout: &Layout, read: &SinceRead) -> Result<(), PlanError> {
-    let (Some(entity), Some(window)) = (layout.entities.get(usize::from(read.entity)), read.measure.span())
-    else {
-        return Ok(());
-    };
+    let &SinceRead { measure, output, .. } = read;
+    let Some(entity) = layout.entities.get(usize::from(read.entity)) else { return Ok(()) };
+    if measure.is_located() && !entity.streams.places {
+        return Err(PlanError::PlacesNotRemembered { output, entity: entity.name.clone(), measure });
+    }
+    let Some(window) = measure.span() else { return Ok(()) };
     let longest = entity.longest_window;
     if window > longest || window < Duration::from_millis(1) {
-        let (output, entity) = (read.output, entity.name.clone());
-        return Err(PlanError::Window { output, entity, window, longest });
+        return Err(PlanError::Window { output, entity: entity.name.clone(), window, longest });
     }
     Ok(())
 }
@@ -362,7 +374,7 @@ mod tests {
             attributes: ["device.ip", "device.id"]
                 .map(|name| AttributeLayout { name: name.into(), longest_window: Duration::from_secs(30) })
                 .into(),
-            streams: Streams { labels: true, approved: Outcomes::Counted, declined: Outcomes::Forgotten },
+            streams: Streams { labels: true, approved: Outcomes::Counted, ..Streams::ATTEMPTS },
         };
         Layout { entities: Box::new([card]) }
     }
@@ -449,11 +461,11 @@ mod tests {
             .windows
             .iter()
             .map(|window| {
-                (window.window_ms, window.needs.amounts, window.needs.attributes, window.reads.len())
+                let reads = window.counts.len() + window.distinct.len() + window.reads.len();
+                (window.window_ms, window.needs.amounts, reads)
             })
             .collect();
-        let expected =
-            [(10_000, true, 2, 2), (20_000, true, 1, 1), (30_000, false, 1, 1), (60_000, false, 0, 1)];
+        let expected = [(10_000, true, 2), (20_000, true, 1), (30_000, false, 1), (60_000, false, 1)];
         assert_eq!(shown, expected);
     }
 }

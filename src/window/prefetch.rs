@@ -11,6 +11,14 @@ pub(crate) fn prefetch<T>(value: &T) {
     ask(std::ptr::from_ref(value).cast());
 }
 
+/// Asks for the line that a value begins on, and the next one.
+#[inline]
+pub(crate) fn prefetch_two<T>(value: &T) {
+    let begin: *const u8 = std::ptr::from_ref(value).cast();
+    ask(begin);
+    ask(begin.wrapping_add(LINE_BYTES));
+}
+
 /// Asks for all lines of a value.
 #[inline]
 pub(crate) fn prefetch_whole<T>(value: &T) {

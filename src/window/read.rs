@@ -4,8 +4,10 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
+use crate::window::block::look_up::LookUp;
+use crate::window::block::rows::{BitCounts, Wanted};
 use crate::window::block::view::View;
-use crate::window::compiled::{EntityPlan, write};
+use crate::window::compiled::{EntityPlan, counted, write};
 use crate::window::event::{Event, Present, flag};
 use crate::window::place::Place;
 use crate::window::plan::SinceMeasure;
@@ -15,10 +17,10 @@ use crate::window::tally::Tally;
 /// Any flag of an event that belongs to a transaction.
 const OF_TRANSACTION: u8 = flag::ATTEMPT | flag::APPROVED | flag::DECLINED;
 
-/// Reads as of the present attempt.
+/// Reads as of the present attempt, whose values have been looked up.
 pub(crate) fn read_block(
     view: View<'_>,
-    present: &Present<'_>,
+    (present, look_up): (&Present<'_>, &LookUp),
     plan: &EntityPlan,
     spans: Spans,
     out: &mut [f64],
@@ -26,7 +28,7 @@ pub(crate) fn read_block(
     let event = present.event;
     let seen = Seen::new(view, present, spans);
     if !plan.windows.is_empty() {
-        read_windows(&seen, present, plan, out);
+        read_windows(&seen, (present, look_up), plan, out);
     }
     if plan.since.is_empty() {
         return;
@@ -41,13 +43,10 @@ pub(crate) fn read_block(
 /// Writes what a key never seen has: the present attempt alone.
 pub(crate) fn read_nothing(present: &Present<'_>, plan: &EntityPlan, spans: Spans, out: &mut [f64]) {
     let Event { minor, currency, .. } = present.event;
-    let mut tally = Tally::new(plan.attributes.len(), currency);
-    for (distinct, &attribute) in tally.distinct.iter_mut().zip(&plan.attributes) {
-        *distinct = u64::from(present.value(usize::from(attribute)) != 0);
-    }
-    tally.include(minor);
+    let tally = Tally::new(currency);
+    let different = |attribute: usize| u64::from(present.value(usize::from(plan.attributes[attribute])) != 0);
     for window in &plan.windows {
-        tally.write(window, minor, out);
+        tally.write(window, minor, different, out);
     }
     let since = Since { first_at: None, last_at: None, last_place: None, attempts: &std::iter::empty };
     write_since(plan, present.event, spans, &since, out);
@@ -120,74 +119,80 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Different values of one attribute, as bits at their positions in the dictionary.
-#[derive(Clone, Copy)]
-struct Values {
-    bits: [u64; 4],
-    count: u64,
-}
+/// Which events of a block are the last ones with their values, by `View::live`: of all, or as it was at an earlier time.
+type Live<'a> = SmallVec<[&'a [u8]; 1]>;
 
-impl Values {
-    /// Position 0 is a missing value and counts for nothing. There is no 256th value, so its bit stands for that, and is set.
-    const NONE: Self = Self { bits: [0, 0, 0, 1 << 63], count: 0 };
-
-    #[inline]
-    fn add(&mut self, position: u8) {
-        let bit = position.wrapping_sub(1);
-        let word = &mut self.bits[usize::from(bit >> 6)];
-        self.count += !(*word >> (bit & 63)) & 1;
-        *word |= 1 << (bit & 63);
-    }
-}
-
-fn read_windows(seen: &Seen<'_>, present: &Present<'_>, plan: &EntityPlan, out: &mut [f64]) {
+fn read_windows(
+    seen: &Seen<'_>,
+    (present, look_up): (&Present<'_>, &LookUp),
+    plan: &EntityPlan,
+    out: &mut [f64],
+) {
     let view = seen.view;
-    let Event { at, minor, currency, .. } = present.event;
-    let mut tally = Tally::new(plan.attributes.len(), currency);
-    let mut values: SmallVec<[Values; 8]> = SmallVec::from_elem(Values::NONE, plan.attributes.len());
-    for (values, &attribute) in values.iter_mut().zip(&plan.attributes) {
-        match present.value(usize::from(attribute)) {
-            0 => {}
-            value => match view.find_value(value) {
-                Some(position) => values.add(position),
-                None => values.count = 1,
-            },
+    let bytes = if plan.attributes.is_empty() { 0 } else { view.live_bytes() };
+    // The event after the last one with the present value; a missing value counts for nothing, so its place is past all events.
+    let seen_until = |&attribute: &u8| {
+        let attribute = usize::from(attribute);
+        let place = look_up.get(attribute).copied().unwrap_or_default();
+        match present.value(attribute) {
+            0 => usize::MAX,
+            _ => view.seen_until_of(attribute, place, seen.end, seen.own).into(),
         }
+    };
+    let seen_until: SmallVec<[usize; 8]> = plan.attributes.iter().map(seen_until).collect();
+    if seen.end == view.len() && seen.own.is_none() {
+        let live = (0..bytes).map(|byte| view.live(byte)).collect();
+        return write_windows(seen, present, plan, (live, &seen_until), out);
     }
-    for (distinct, values) in tally.distinct.iter_mut().zip(&values) {
-        *distinct = values.count;
-    }
-    tally.include(minor);
-    let columns = view.columns();
+    let earlier: SmallVec<[_; 1]> =
+        (0..bytes).map(|byte| view.live_until(byte, seen.end, seen.own)).collect();
+    let live = earlier.iter().map(|live| &**live).collect();
+    write_windows(seen, present, plan, (live, &seen_until), out);
+}
+
+fn write_windows(
+    seen: &Seen<'_>,
+    present: &Present<'_>,
+    plan: &EntityPlan,
+    (live, seen_until): (Live<'_>, &[usize]),
+    out: &mut [f64],
+) {
+    let Event { at, minor, currency, .. } = present.event;
+    let rows = seen.view.rows();
+    let mut tally = Tally::new(currency);
+    let mut flags = BitCounts::default();
+    let mut distinct: SmallVec<[BitCounts; 1]> = SmallVec::from_elem(BitCounts::default(), live.len());
     let mut first = seen.end;
     for window in &plan.windows {
         let start = (at - window.window_ms).max(seen.floor);
         let end = first;
-        first = columns.count_until(start, end);
+        first = rows.count_until(start, end);
         if first < end {
             for part in without(first..end, seen.own).into_iter().filter(|part| !part.is_empty()) {
-                columns.count(part.clone(), &mut tally);
-                for (flag, is_needed, amounts) in [
-                    (flag::ATTEMPT, window.needs.amounts, &mut tally.earlier),
-                    (flag::APPROVED, window.needs.outcome_amounts, &mut tally.approved.amounts),
-                    (flag::DECLINED, window.needs.outcome_amounts, &mut tally.declined.amounts),
-                ] {
-                    if is_needed {
-                        columns.add_amounts(part.clone(), flag, currency.position(), amounts);
-                    }
+                let wanted =
+                    |flag| Wanted { flag, currency: currency.position(), extremes: window.needs.extremes };
+                for (live, counts) in live.iter().zip(&mut distinct) {
+                    counts.add(live[part.clone()].iter().copied());
                 }
-                let wanted = &plan.attributes[..window.needs.attributes];
-                for (values, &attribute) in values.iter_mut().zip(wanted) {
-                    // Of what is no attempt the values are missing.
-                    columns.for_each_value(part.clone(), attribute.into(), |position| values.add(position));
+                rows.count(part.clone(), &mut flags);
+                if window.needs.amounts {
+                    rows.add_amounts(part.clone(), wanted(flag::ATTEMPT), &mut tally.earlier);
+                }
+                if window.needs.outcome_amounts {
+                    rows.add_amounts(part.clone(), wanted(flag::APPROVED), &mut tally.approved);
+                    rows.add_amounts(part, wanted(flag::DECLINED), &mut tally.declined);
                 }
             }
-            for (distinct, values) in tally.distinct.iter_mut().zip(&values) {
-                *distinct = values.count;
+            for (count, bit) in tally.counts.iter_mut().zip(0..) {
+                *count = flags.of(bit);
             }
-            tally.include(minor);
+            tally.counts[counted::ATTEMPTS] += 1;
         }
-        tally.write(window, minor, out);
+        let different = |attribute: usize| {
+            let (number, seen_until) = (plan.attributes[attribute], seen_until[attribute]);
+            distinct[usize::from(number / 8)].of(u32::from(number % 8)) + u64::from(seen_until <= first)
+        };
+        tally.write(window, minor, different, out);
     }
 }
 

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::window::block::insert::Incoming;
+use crate::window::block::look_up::LookUp;
 use crate::window::compiled::EntityPlan;
 use crate::window::context::KeyContext;
 use crate::window::event::{Key, Present, flag, outcome_flag};
@@ -19,6 +20,7 @@ use crate::window::held::{Added, Held};
 use crate::window::layout::OutcomeStream;
 use crate::window::saving::{HandedOver, Saving};
 use crate::window::stats::EntityStats;
+use crate::window::sync::{Mutex, MutexGuard};
 use crate::window::table::{Entry, Table};
 
 /// Keys that are chosen to go next, at a time.
@@ -78,8 +80,9 @@ impl<'a> Entering<'a> {
     }
 }
 
-/// What a shard knows besides its keys; goes into snapshots as it is.
+/// What a shard knows besides its keys; goes into snapshots as it is. First what every visit needs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[repr(C)]
 pub(crate) struct ShardState {
     /// Activities so far; those of one shard are in one order.
     activities: u32,
@@ -87,26 +90,45 @@ pub(crate) struct ShardState {
     new_keys: u32,
     /// The newest time of anything added.
     newest_at: i64,
+    /// The time of the last of `moments`.
+    moment_at: Option<i64>,
+    /// Keys on probation.
+    on_probation: usize,
     /// `keys` is not kept here.
     stats: EntityStats,
     /// (activities, newest time) at several moments, the oldest first.
     moments: VecDeque<(u32, i64)>,
     /// Keys chosen to go next, the last first, as (activity, hash).
     victims: Vec<(u32, u32)>,
-    /// Keys on probation.
-    on_probation: usize,
 }
 
-/// The keys of one entity that share one lock.
+/// The keys of one entity that share one lock. What a visit needs lies in two lines of memory, together with the lock.
 #[derive(Debug, Default)]
-#[repr(align(64))]
+#[repr(C)]
 pub(crate) struct Shard {
     table: Table,
-    state: ShardState,
+    /// What has still to be written for the running snapshot.
+    saving: Option<Box<Saving>>,
     /// The number of the last snapshot that the shard knows of.
     epoch: u32,
-    /// What has still to be written for it.
-    saving: Option<Box<Saving>>,
+    state: ShardState,
+}
+
+/// A shard and its lock.
+#[derive(Debug)]
+#[repr(align(64))]
+pub(crate) struct LockedShard(Mutex<Shard>);
+
+impl LockedShard {
+    /// An empty one.
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(Shard::default()))
+    }
+
+    /// Waits for the lock: others hold it for a microsecond or a few.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Shard> {
+        self.0.lock()
+    }
 }
 
 impl Shard {
@@ -160,15 +182,20 @@ impl Shard {
         let incoming = entering.incoming();
         let before = self.table.len();
         let known = self.find(key, context).filter(|&position| !self.forget(position, incoming.at, context));
+        let look_up = known.map_or_else(LookUp::new, |known| {
+            self.table.entries()[known].held.look_up(incoming.values, context)
+        });
         if let Some((present, plan, out)) = read {
             match known {
-                Some(position) => self.table.entries()[position].held.read(present, plan, context, out),
+                Some(known) => {
+                    self.table.entries()[known].held.read((present, &look_up), plan, context, out);
+                }
                 None => crate::window::read::read_nothing(present, plan, context.spans, out),
             }
         }
         self.note_time(incoming.at, context);
         let change = match known {
-            Some(position) => self.enter_known(position, entering, context),
+            Some(position) => self.enter_known(position, (entering, &look_up), context),
             None => {
                 // Who has just been forgotten has made room.
                 self.enter_new(key, entering, is_full && self.table.len() == before, context);
@@ -190,7 +217,12 @@ impl Shard {
         is_forgotten
     }
 
-    fn enter_known(&mut self, position: usize, entering: &Entering<'_>, context: &KeyContext) -> Change {
+    fn enter_known(
+        &mut self,
+        position: usize,
+        (entering, look_up): (&Entering<'_>, &LookUp),
+        context: &KeyContext,
+    ) -> Change {
         self.save(position);
         let active = self.next_activity();
         let entry = &mut self.table.entries_mut()[position];
@@ -207,7 +239,7 @@ impl Shard {
                     entry.end_probation();
                     self.state.on_probation -= 1;
                 }
-                entry.held.add(incoming, context)
+                entry.held.add(incoming, look_up, context)
             }
             Entering::Outcome(stream, incoming) => entry.held.add_outcome(*stream, incoming, context),
         };
@@ -287,7 +319,8 @@ impl Shard {
         let state = &mut self.state;
         state.newest_at = state.newest_at.max(at);
         let apart_ms = context.spans.longest_ms / MOMENTS_PER_WINDOW;
-        if state.moments.back().is_none_or(|&(_, last)| state.newest_at - last > apart_ms) {
+        if state.moment_at.is_none_or(|last| state.newest_at - last > apart_ms) {
+            state.moment_at = Some(state.newest_at);
             state.moments.push_back((state.activities, state.newest_at));
             if state.moments.len() > MOMENTS_MAX {
                 thin(&mut state.moments, state.newest_at - context.spans.forgotten_after_ms());

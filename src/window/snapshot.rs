@@ -5,7 +5,7 @@
 //! nothing is copied twice. A store that is read back gives the same answers as the one that was written, and evicts the same
 //! keys in the same order.
 //!
-//! # The format, version 1
+//! # The format, version 2
 //!
 //! `MAGIC`, the version (u32), then frames (`frame`); all little-endian.
 //!
@@ -38,7 +38,7 @@ use crate::window::sync::thread;
 /// What a snapshot begins with.
 const MAGIC: [u8; 16] = *b"tollgate windows";
 /// The version that is written, and the only one that is read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Keys are gathered up to so many bytes to a frame.
 const FRAME_BYTES: usize = 1 << 18;
 /// Frames on their way from the reader to a thread that decodes them.

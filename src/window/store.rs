@@ -19,12 +19,12 @@ use crate::window::held::Held;
 use crate::window::layout::{Layout, OutcomeStream, Outcomes};
 use crate::window::limits::Limits;
 use crate::window::plan::Plan;
-use crate::window::prefetch::{prefetch, prefetch_bytes, prefetch_whole};
+use crate::window::prefetch::{prefetch_bytes, prefetch_two, prefetch_whole};
 use crate::window::read::read_nothing;
-use crate::window::shard::{Change, Entering, Shard};
+use crate::window::shard::{Change, Entering, LockedShard};
 use crate::window::spans::Spans;
 use crate::window::stats::EntityStats;
-use crate::window::sync::{AtomicBool, AtomicI64, AtomicU32, Mutex};
+use crate::window::sync::{AtomicBool, AtomicI64, AtomicU32};
 
 /// Most shards of one entity.
 const SHARDS_MAX: usize = 1 << 16;
@@ -59,7 +59,7 @@ pub struct WindowStore {
 #[derive(Debug)]
 pub(crate) struct EntityStore {
     /// A power of two of them.
-    pub(crate) shards: Box<[Mutex<Shard>]>,
+    pub(crate) shards: Box<[LockedShard]>,
     /// Keys held.
     keys: AtomicI64,
     pub(crate) context: KeyContext,
@@ -111,11 +111,11 @@ impl WindowStore {
             .collect();
         // Waves: each needs what the one before has brought.
         for (entity, key) in &shards {
-            prefetch(entity.shard(*key));
+            prefetch_two(entity.shard(*key));
         }
         for (entity, key) in &shards {
             if let Some(home) = entity.shard(*key).lock().home(*key) {
-                prefetch(home);
+                prefetch_two(home);
             }
         }
         let mut busy_keys: SmallVec<[(&EntityStore, Key); PREFETCH_MAX]> = SmallVec::new();
@@ -150,11 +150,8 @@ impl WindowStore {
                 continue;
             };
             observed.keys += 1;
-            let present = Present {
-                event,
-                attributes: entity.attributes(attempt),
-                is_repeat: presence == Presence::Counted,
-            };
+            let values = entity.values(attempt);
+            let present = Present { event, values: &values, is_repeat: presence == Presence::Counted };
             if presence == Presence::Add {
                 let change = self.add_to(entity, key, &present, Some((plan, &mut *out)));
                 observed.added += u32::from(change.is_added);
@@ -175,7 +172,8 @@ impl WindowStore {
         let event = attempt.event();
         for (position, entity) in self.entities.iter().enumerate() {
             if let Some(key) = attempt.key(position) {
-                let present = Present { event, attributes: entity.attributes(attempt), is_repeat: false };
+                let values = entity.values(attempt);
+                let present = Present { event, values: &values, is_repeat: false };
                 self.add_to(entity, key, &present, None);
             }
         }
@@ -188,8 +186,8 @@ impl WindowStore {
         present: &Present<'_>,
         read: Option<(&EntityPlan, &mut [f64])>,
     ) -> Change {
-        let values: SmallVec<[u32; 8]> = present.attributes.iter().map(|&value| short_value(value)).collect();
-        let incoming = incoming(present.event, flag::ATTEMPT, &values);
+        let mut incoming = incoming(present.event, flag::ATTEMPT, present.values);
+        incoming.place = incoming.place.filter(|_| entity.context.entity.streams.places);
         let read = read.map(|(plan, out)| (present, plan, out));
         entity.enter(key, &Entering::Event(incoming), read, &self.epoch)
     }
@@ -241,19 +239,21 @@ impl EntityStore {
         let wanted = (context.entity.keys_max / KEYS_PER_SHARD_MIN).clamp(1, SHARDS_MAX);
         let shards = 1_usize << wanted.ilog2();
         Self {
-            shards: (0..shards).map(|_| Mutex::new(Shard::default())).collect(),
+            shards: (0..shards).map(|_| LockedShard::new()).collect(),
             keys: AtomicI64::new(0),
             context,
             attribute_offset,
         }
     }
 
-    pub(crate) fn shard(&self, key: Key) -> &Mutex<Shard> {
+    pub(crate) fn shard(&self, key: Key) -> &LockedShard {
         &self.shards[key.shard_bits() & (self.shards.len() - 1)]
     }
 
-    fn attributes<'a>(&self, attempt: &'a Attempt) -> &'a [u64] {
-        attempt.attributes(self.attribute_offset, self.context.stride())
+    /// The short values of the entity's attributes.
+    fn values(&self, attempt: &Attempt) -> SmallVec<[u32; 8]> {
+        let values = attempt.attributes(self.attribute_offset, self.context.stride());
+        values.iter().map(|&value| short_value(value)).collect()
     }
 
     fn enter(
@@ -283,7 +283,8 @@ impl EntityStore {
         let shard = self.shard(key).lock();
         match shard.peek(key, present.event.at, &self.context) {
             Some(held) => {
-                held.read(present, plan, &self.context, out);
+                let look_up = held.look_up(present.values, &self.context);
+                held.read((present, &look_up), plan, &self.context, out);
                 held.is_late(present.event.at, &self.context)
             }
             None => {

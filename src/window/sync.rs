@@ -4,9 +4,10 @@
 #[cfg(feature = "shuttle")]
 pub(crate) use self::checked::Mutex;
 #[cfg(not(feature = "shuttle"))]
-pub(crate) use parking_lot::Mutex;
+pub(crate) use parking_lot::{Mutex, MutexGuard};
 #[cfg(feature = "shuttle")]
 pub(crate) use shuttle::{
+    sync::MutexGuard,
     sync::atomic::{AtomicBool, AtomicI64, AtomicU32},
     sync::mpsc,
     thread,

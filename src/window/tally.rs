@@ -1,88 +1,75 @@
 //! What has been counted so far on the way from the shortest window to the longest, and the numbers of one window written out.
 
-use smallvec::SmallVec;
-
 use crate::domain::money::Currency;
 use crate::window::amounts::{Amounts, minor_per_major};
-use crate::window::compiled::{Number, OverAmounts, WindowPlan, write};
-
-/// The events of one outcome.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OutcomeTally {
-    pub(crate) count: u64,
-    pub(crate) amounts: Amounts,
-}
-
-impl OutcomeTally {
-    pub(crate) const NONE: Self = Self { count: 0, amounts: Amounts::NONE };
-}
+use crate::window::compiled::{Number, OverAmounts, WindowPlan, counted, write};
 
 /// Counts of one key as of the present attempt. Amounts are those in its currency.
 #[derive(Clone, Debug)]
 pub(crate) struct Tally {
     /// Minor units in a major one.
     major: f64,
-    /// Attempts in all currencies, the present one included.
-    pub(crate) attempts: u64,
-    /// The earlier ones, without the present one.
+    /// By position as in `compiled::counted`, in all currencies. The present attempt is included.
+    pub(crate) counts: [u64; counted::ALL],
+    /// The earlier attempts, without the present one.
     pub(crate) earlier: Amounts,
-    /// The earlier ones and the present one: see `include`.
-    all: Amounts,
-    pub(crate) approved: OutcomeTally,
-    pub(crate) declined: OutcomeTally,
-    pub(crate) labels: u64,
-    pub(crate) frauds: u64,
-    /// Different values, by position in `EntityPlan::attributes`, the present attempt included.
-    pub(crate) distinct: SmallVec<[u64; 8]>,
+    pub(crate) approved: Amounts,
+    pub(crate) declined: Amounts,
 }
 
 impl Tally {
     /// The present attempt alone.
-    pub(crate) fn new(attributes: usize, currency: Currency) -> Self {
+    pub(crate) fn new(currency: Currency) -> Self {
+        let mut counts = [0; counted::ALL];
+        counts[counted::ATTEMPTS] = 1;
         Self {
             major: minor_per_major(currency),
-            attempts: 1,
+            counts,
             earlier: Amounts::NONE,
-            all: Amounts::NONE,
-            approved: OutcomeTally::NONE,
-            declined: OutcomeTally::NONE,
-            labels: 0,
-            frauds: 0,
-            distinct: SmallVec::from_elem(0, attributes),
+            approved: Amounts::NONE,
+            declined: Amounts::NONE,
         }
     }
 
-    /// Never inlined: see `Amounts::number`.
-    #[inline(never)]
     fn fraud_rate(&self) -> f64 {
-        if self.labels > 0 { count(self.frauds) / count(self.labels) } else { f64::NAN }
+        let (labels, frauds) = (self.counts[counted::LABELS], self.counts[counted::FRAUDS]);
+        if labels > 0 { count(frauds) / count(labels) } else { f64::NAN }
     }
 
-    /// Puts the present amount to the earlier ones, after those have changed.
-    pub(crate) fn include(&mut self, minor: i64) {
-        self.all = self.earlier.with(minor);
+    /// Writes the numbers of a window; `minor` is the present amount, and `distinct` says how many different values there are of the
+    /// attribute at a position of `EntityPlan::attributes`, the present one included.
+    #[inline]
+    pub(crate) fn write(
+        &self,
+        window: &WindowPlan,
+        minor: i64,
+        distinct: impl Fn(usize) -> u64,
+        out: &mut [f64],
+    ) {
+        for &(counted, output) in &window.counts {
+            let number = self.counts.get(counted as usize).map_or(f64::NAN, |&number| count(number));
+            write(out, output as usize, number);
+        }
+        for &(attribute, output) in &window.distinct {
+            write(out, output as usize, count(distinct(attribute as usize)));
+        }
+        if !window.reads.is_empty() {
+            self.write_others(window, minor, out);
+        }
     }
 
-    /// Writes the numbers of a window; `minor` is the present amount.
-    pub(crate) fn write(&self, window: &WindowPlan, minor: i64, out: &mut [f64]) {
+    fn write_others(&self, window: &WindowPlan, minor: i64, out: &mut [f64]) {
+        let all = self.earlier.with(minor);
         for read in &window.reads {
             let number = match read.number {
-                Number::Attempts => count(self.attempts),
-                Number::Approved => count(self.approved.count),
-                Number::Declined => count(self.declined.count),
-                Number::Labels => count(self.labels),
-                Number::Frauds => count(self.frauds),
                 Number::FraudRate => self.fraud_rate(),
-                Number::Distinct(attribute) => {
-                    self.distinct.get(usize::from(attribute)).map_or(f64::NAN, |&distinct| count(distinct))
-                }
                 // Against the earlier ones: of attempts the present one is left out, of outcomes all are earlier.
                 Number::OfAttempts(over @ OverAmounts::ZScore) => {
                     self.earlier.number(over, minor, self.major)
                 }
-                Number::OfAttempts(over) => self.all.number(over, minor, self.major),
-                Number::OfApproved(over) => self.approved.amounts.number(over, minor, self.major),
-                Number::OfDeclined(over) => self.declined.amounts.number(over, minor, self.major),
+                Number::OfAttempts(over) => all.number(over, minor, self.major),
+                Number::OfApproved(over) => self.approved.number(over, minor, self.major),
+                Number::OfDeclined(over) => self.declined.number(over, minor, self.major),
             };
             write(out, read.output as usize, number);
         }

@@ -1,5 +1,7 @@
 //! How much room there is in a block, and what lies where.
 
+use smallvec::SmallVec;
+
 /// Most events, and most different values, of one block.
 pub(crate) const BLOCK_EVENTS_MAX: usize = 255;
 
@@ -8,7 +10,7 @@ pub(super) const AMOUNT_BITS: u32 = 24;
 pub(super) const AMOUNT_MASK: u64 = (1 << AMOUNT_BITS) - 1;
 pub(super) const SPAN_MS_MAX: i64 = (1 << (u64::BITS - AMOUNT_BITS)) - 1;
 pub(super) const FLAG_BITS: u32 = 5;
-pub(super) const FLAG_MASK: u16 = (1 << FLAG_BITS) - 1;
+pub(super) const FLAG_MASK: u8 = (1 << FLAG_BITS) - 1;
 
 /// Columns that a block may have.
 pub(super) const HIGH_AMOUNTS: u8 = 1;
@@ -36,7 +38,12 @@ pub(super) struct Shape {
 
 impl Shape {
     pub(super) const fn event_bytes(self) -> usize {
-        10 + self.stride + self.high_bytes() + self.place_bytes() + self.currency_bytes()
+        10 + self.live_bytes() + self.stride + self.high_bytes() + self.place_bytes() + self.currency_bytes()
+    }
+
+    /// Bytes of an event that say of eight attributes each whether its value is the last of its kind.
+    pub(super) const fn live_bytes(self) -> usize {
+        self.stride.div_ceil(8)
     }
 
     pub(super) const fn high_bytes(self) -> usize {
@@ -51,11 +58,20 @@ impl Shape {
         if self.columns & CURRENCIES == 0 { 0 } else { 1 }
     }
 
-    /// The smallest block for so many events and values, with the rest of its size given to events.
-    pub(super) fn fitting(events_max: usize, values_max: usize, stride: usize, columns: u8) -> Self {
-        let least = Self { events_max, values_max, stride, columns };
-        let spare = (size_class(least.bytes()) - least.bytes()) / least.event_bytes();
-        Self { events_max: (events_max + spare).min(BLOCK_EVENTS_MAX), ..least }
+    /// The same with room for some more events, each of which brings so many new values, as long as they fit what the allocator
+    /// spends on it anyway.
+    pub(super) fn with_rest(self, new_values: usize) -> Self {
+        let spare = (size_class(self.bytes()) - self.bytes()) / (self.event_bytes() + 4 * new_values);
+        self.with_spare(spare, new_values)
+    }
+
+    /// The same with room for so many more events, each of which brings so many new values.
+    pub(super) fn with_spare(self, events: usize, new_values: usize) -> Self {
+        Self {
+            events_max: (self.events_max + events).min(BLOCK_EVENTS_MAX),
+            values_max: (self.values_max + events * new_values).min(BLOCK_EVENTS_MAX),
+            ..self
+        }
     }
 
     pub(super) const fn bytes(self) -> usize {
@@ -70,8 +86,14 @@ impl Shape {
         self.words_at() + 8 * self.events_max
     }
 
-    pub(super) const fn values_at(self) -> usize {
+    /// Where the first column of `live_bytes` begins.
+    pub(super) const fn live_at(self) -> usize {
         self.marks_at() + 2 * self.events_max
+    }
+
+    /// Where the column of the first attribute begins.
+    pub(super) const fn values_at(self) -> usize {
+        self.live_at() + self.live_bytes() * self.events_max
     }
 
     pub(super) const fn high_at(self) -> usize {
@@ -86,12 +108,21 @@ impl Shape {
         self.places_at() + self.place_bytes() * self.events_max
     }
 
-    /// Every column as (where it begins, bytes of one event), in this order: words, marks, values, high, places, currencies.
-    pub(super) const fn column_places(self) -> [(usize, usize); 6] {
+    /// Every column as (where it begins, bytes of one event): words, marks, one byte each for what is live and for the values, then
+    /// those that a block may lack.
+    pub(super) fn column_places(self) -> SmallVec<[(usize, usize); 16]> {
+        let bytes =
+            (0..self.live_bytes() + self.stride).map(|byte| (self.live_at() + byte * self.events_max, 1));
+        let mut places: SmallVec<[(usize, usize); 16]> =
+            SmallVec::from_slice(&[(self.words_at(), 8), (self.marks_at(), 2)]);
+        places.extend(bytes);
+        places.extend_from_slice(&self.optional_places());
+        places
+    }
+
+    /// Those of the columns that a block may lack, with a width of 0 where it does: high, places, currencies.
+    pub(super) const fn optional_places(self) -> [(usize, usize); 3] {
         [
-            (self.words_at(), 8),
-            (self.marks_at(), 2),
-            (self.values_at(), self.stride),
             (self.high_at(), self.high_bytes()),
             (self.places_at(), self.place_bytes()),
             (self.currencies_at(), self.currency_bytes()),
@@ -99,10 +130,7 @@ impl Shape {
     }
 }
 
+#[inline]
 pub(super) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    let mut out = [0; N];
-    if let Some(found) = bytes.get(at..at + N) {
-        out.copy_from_slice(found);
-    }
-    out
+    bytes.get(at..).and_then(|rest| rest.first_chunk::<N>()).copied().unwrap_or([0; N])
 }

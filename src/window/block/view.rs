@@ -1,10 +1,12 @@
 //! Reading one block.
 
-use crate::window::block::columns::Columns;
+use smallvec::SmallVec;
+
 use crate::window::block::insert::Incoming;
+use crate::window::block::rows::Rows;
 use crate::window::block::shape::{
-    AMOUNT_BITS, AMOUNT_MASK, CURRENCIES, FLAG_BITS, FLAG_MASK, HEADER_BYTES, HIGH_AMOUNTS, PLACES, Shape,
-    array,
+    AMOUNT_BITS, AMOUNT_MASK, BLOCK_EVENTS_MAX, CURRENCIES, FLAG_BITS, FLAG_MASK, HEADER_BYTES, HIGH_AMOUNTS,
+    PLACES, Shape, array,
 };
 use crate::window::event::flag;
 use crate::window::place::Place;
@@ -45,19 +47,57 @@ impl<'a> View<'a> {
         self.len
     }
 
-    /// The first columns, for those who go through many events: words, marks and values.
-    pub(crate) fn columns(self) -> Columns<'a> {
-        let column = |at: usize, width: usize| self.bytes.get(at..at + width * self.len).unwrap_or(&[]);
-        Columns {
+    /// So many bytes of each event from a place on; nothing from a block that is not whole.
+    #[inline]
+    fn column(self, at: usize, width: usize) -> &'a [u8] {
+        self.bytes.get(at..at + width * self.len).unwrap_or(&[])
+    }
+
+    /// For those who go through many events.
+    #[inline]
+    pub(crate) fn rows(self) -> Rows<'a> {
+        let shape = self.shape;
+        Rows {
             base: self.base,
-            words: column(self.shape.words_at(), 8).as_chunks().0,
-            marks: column(self.shape.marks_at(), 2).as_chunks().0,
-            values: column(self.shape.values_at(), self.shape.stride),
-            stride: self.shape.stride,
-            high: column(self.shape.high_at(), self.shape.high_bytes()).as_chunks().0,
-            currencies: column(self.shape.currencies_at(), self.shape.currency_bytes()),
+            words: self.column(shape.words_at(), 8).as_chunks().0,
+            marks: self.column(shape.marks_at(), 2).as_chunks().0,
+            high: self.column(shape.high_at(), shape.high_bytes()).as_chunks().0,
+            currencies: self.column(shape.currencies_at(), shape.currency_bytes()),
             main_currency: self.main_currency(),
         }
+    }
+
+    /// How many `live` there are.
+    pub(crate) const fn live_bytes(self) -> usize {
+        self.shape.live_bytes()
+    }
+
+    /// The values of one attribute, as positions in the dictionary from 1; 0 where missing.
+    #[inline]
+    pub(crate) fn values_of(self, attribute: usize) -> &'a [u8] {
+        self.column(self.shape.values_at() + attribute * self.shape.events_max, 1)
+    }
+
+    /// Of each event and eight attributes, the `byte`th eight: whether the event is the last one with its value, as a bit for each
+    /// attribute.
+    #[inline]
+    pub(crate) fn live(self, byte: usize) -> &'a [u8] {
+        self.column(self.shape.live_at() + byte * self.shape.events_max, 1)
+    }
+
+    /// The same as it was when there were only `end` events, and without one of them.
+    pub(crate) fn live_until(self, byte: usize, end: usize, without: Option<usize>) -> SmallVec<[u8; 256]> {
+        let mut live = SmallVec::from_elem(0, end);
+        for (bit, attribute) in (8 * byte..self.shape.stride.min(8 * byte + 8)).enumerate() {
+            let mut is_seen = [false; BLOCK_EVENTS_MAX + 1];
+            is_seen[0] = true;
+            for (event, &value) in self.values_of(attribute)[..end].iter().enumerate().rev() {
+                if Some(event) != without && !std::mem::replace(&mut is_seen[usize::from(value)], true) {
+                    live[event] |= 1 << bit;
+                }
+            }
+        }
+        live
     }
 
     pub(super) fn main_currency(self) -> u8 {
@@ -87,7 +127,7 @@ impl<'a> View<'a> {
     }
 
     pub(crate) fn flags(self, event: usize) -> u8 {
-        (self.mark(event) & FLAG_MASK) as u8
+        (self.mark(event) & u16::from(FLAG_MASK)) as u8
     }
 
     pub(crate) fn tag(self, event: usize) -> u16 {
@@ -115,12 +155,6 @@ impl<'a> View<'a> {
         self.shape.columns & PLACES != 0
     }
 
-    /// The attribute values of an event, as positions in the dictionary from 1.
-    pub(crate) fn values(self, event: usize) -> &'a [u8] {
-        let from = self.shape.values_at() + self.shape.stride * event;
-        self.bytes.get(from..from + self.shape.stride).unwrap_or(&[])
-    }
-
     pub(super) fn dictionary_len(self) -> usize {
         let [len] = array(self.bytes, 14);
         usize::from(len)
@@ -134,13 +168,9 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The position of a value in the dictionary.
-    #[expect(clippy::cast_possible_truncation, reason = "a dictionary has at most 255 values")]
-    pub(crate) fn find_value(self, value: u32) -> Option<u8> {
-        let bytes = self.bytes.get(HEADER_BYTES..HEADER_BYTES + 4 * self.dictionary_len())?;
-        let (words, _) = bytes.as_chunks::<4>();
-        let position = words.iter().position(|word| u32::from_le_bytes(*word) == value)?;
-        Some((position + 1) as u8)
+    #[inline]
+    pub(super) fn dictionary_words(self) -> &'a [[u8; 4]] {
+        self.bytes.get(HEADER_BYTES..HEADER_BYTES + 4 * self.dictionary_len()).unwrap_or(&[]).as_chunks().0
     }
 
     /// The time of the latest event of any kind.
@@ -155,7 +185,7 @@ impl<'a> View<'a> {
 
     /// How many events are at or before `at`.
     pub(crate) fn count_until(self, at: i64) -> usize {
-        self.columns().count_until(at, self.len)
+        self.rows().count_until(at, self.len)
     }
 
     /// The latest event of that time, amount, currency and tag, and with such flags. True twins cannot be told apart.
@@ -182,7 +212,8 @@ impl<'a> View<'a> {
     /// The event as it entered, with its values in `values`.
     pub(crate) fn event<'v>(self, event: usize, values: &'v mut Vec<u32>) -> Incoming<'v> {
         values.clear();
-        values.extend(self.values(event).iter().map(|&position| self.dictionary(position)));
+        let positions = (0..self.shape.stride).map(|attribute| self.values_of(attribute)[event]);
+        values.extend(positions.map(|position| self.dictionary(position)));
         Incoming {
             at: self.at(event),
             minor: self.minor(event),

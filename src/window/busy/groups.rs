@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::window::amounts::Amounts;
-use crate::window::busy::search::count_until;
+use crate::window::busy::search::{count_until, guess};
 use crate::window::limits::Limits;
 use crate::window::prefetch::prefetch;
 
@@ -140,6 +140,14 @@ impl Groups {
         self.counts.last().map(prefetch);
         self.amounts.last().map(prefetch);
         self.times.first().map(prefetch);
+    }
+
+    /// Asks the processor for what a window needs that begins at a moment.
+    pub(crate) fn foresee(&self, from: i64) {
+        let group = guess(&self.times, from);
+        self.times.get(group).map(prefetch);
+        self.counts.get(group).map(prefetch);
+        self.amounts.get(group).map(prefetch);
     }
 
     /// How many events there are up to and with the group before.

@@ -9,7 +9,7 @@ use crate::window::block::insert::Incoming;
 use crate::window::block::view::View;
 use crate::window::busy::groups::{GroupReader, Groups};
 use crate::window::busy::values::Values;
-use crate::window::compiled::EntityPlan;
+use crate::window::compiled::{EntityPlan, counted};
 use crate::window::context::KeyContext;
 use crate::window::event::{Event, Present, flag, outcome_flag};
 use crate::window::layout::{OutcomeStream, Outcomes, Streams, millis};
@@ -306,8 +306,26 @@ impl<'a> Seen<'a> {
         Self { busy, at, end: 0, own, holds_own, floor }
     }
 
+    /// Asks the processor for what the windows will need, so that it need not wait for one after the other.
+    fn foresee(&self, at: i64, plan: &EntityPlan) {
+        for window in &plan.windows {
+            let start = (at - window.window_ms).max(self.floor);
+            for lane in &self.busy.lanes {
+                lane.attempts.foresee(start);
+                if !window.counts.is_empty() {
+                    lane.approved.iter().chain(&lane.declined).for_each(|groups| groups.foresee(start));
+                }
+            }
+            self.busy.labels.iter().for_each(|groups| groups.foresee(start));
+            if !window.distinct.is_empty() {
+                self.busy.values.iter().for_each(|values| values.foresee(start));
+            }
+        }
+    }
+
     fn read_windows(&self, present: &Present<'_>, plan: &EntityPlan, out: &mut [f64]) {
         let Event { at, minor, currency, .. } = present.event;
+        self.foresee(at, plan);
         let own_flags = self.own.map_or(0, |own| self.busy.recent[own].flags);
         let mut readers: SmallVec<[LaneReaders<'_>; 2]> = self
             .busy
@@ -339,7 +357,7 @@ impl<'a> Seen<'a> {
             .collect();
         for window in &plan.windows {
             let start = (at - window.window_ms).max(self.floor);
-            let mut tally = Tally::new(plan.attributes.len(), currency);
+            let mut tally = Tally::new(currency);
             let extremes = window.needs.extremes;
             for lane in &mut readers {
                 let mut attempts = if lane.is_present && window.needs.amounts {
@@ -353,37 +371,37 @@ impl<'a> Seen<'a> {
                     attempts -= 1;
                     tally.earlier.take_out(minor);
                 }
-                tally.attempts += attempts;
-                for (reader, tally, flag) in [
-                    (&mut lane.approved, &mut tally.approved, flag::APPROVED),
-                    (&mut lane.declined, &mut tally.declined, flag::DECLINED),
+                tally.counts[counted::ATTEMPTS] += attempts;
+                for (reader, amounts, counted, flag) in [
+                    (&mut lane.approved, &mut tally.approved, counted::APPROVED, flag::APPROVED),
+                    (&mut lane.declined, &mut tally.declined, counted::DECLINED, flag::DECLINED),
                 ] {
                     let Some(reader) = reader else { continue };
+                    let count = &mut tally.counts[counted];
                     let is_own = lane.is_present && own_flags & flag != 0;
                     if lane.is_present && window.needs.outcome_amounts {
                         let outcomes = reader.window(start, extremes);
-                        tally.count += outcomes.count;
-                        tally.amounts = outcomes.amounts;
+                        *count += outcomes.count;
+                        *amounts = outcomes.amounts;
                     } else {
-                        tally.count += reader.count(start);
+                        *count += reader.count(start);
                     }
-                    if is_own && tally.count > 0 {
-                        tally.count -= 1;
-                        tally.amounts.take_out(minor);
+                    if is_own && *count > 0 {
+                        *count -= 1;
+                        amounts.take_out(minor);
                     }
                 }
             }
             if let Some(labels) = &mut labels {
                 let labels = labels.window(start, false);
-                (tally.labels, tally.frauds) = (labels.count, labels.marked);
+                tally.counts[counted::LABELS] = labels.count;
+                tally.counts[counted::FRAUDS] = labels.marked;
             }
-            for (distinct, &(value, last_seen, values)) in
-                tally.distinct.iter_mut().zip(&attributes[..window.needs.attributes])
-            {
-                *distinct = values.count(start, at, value, last_seen);
-            }
-            tally.include(minor);
-            tally.write(window, minor, out);
+            let distinct = |attribute: usize| {
+                let (value, last_seen, values) = attributes[attribute];
+                values.count(start, at, value, last_seen)
+            };
+            tally.write(window, minor, distinct, out);
         }
     }
 

@@ -17,14 +17,7 @@ pub(crate) fn count_until(times: &[i64], at: i64) -> usize {
     }
     // first <= at < last
     let (mut low, mut high) = (0, times.len() - 1);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "a guess"
-    )]
-    let guess = ((at - first) as f64 / (last - first) as f64 * high as f64) as usize;
-    let guess = guess.clamp(low, high);
+    let guess = guess(times, at);
     let mut step = STEP;
     if times[guess] <= at {
         low = guess;
@@ -42,6 +35,19 @@ pub(crate) fn count_until(times: &[i64], at: i64) -> usize {
         low = low.max(high.saturating_sub(step));
     }
     low + times[low..=high].partition_point(|&time| time <= at)
+}
+
+/// About where `at` lies among `times`; 0 when there are none.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a guess"
+)]
+pub(crate) fn guess(times: &[i64], at: i64) -> usize {
+    let (Some(&first), Some(&last)) = (times.first(), times.last()) else { return 0 };
+    let share = (at - first) as f64 / (last - first).max(1) as f64;
+    ((share * (times.len() - 1) as f64) as usize).min(times.len() - 1)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::window::busy::search::count_until;
+use crate::window::busy::search::{count_until, guess};
 use crate::window::prefetch::prefetch;
 
 /// The last entries stay even when they are struck out.
@@ -87,6 +87,14 @@ impl Values {
         sample.values.last().map(prefetch);
         sample.standing.last().map(prefetch);
         sample.previous.last().map(prefetch);
+    }
+
+    /// Asks the processor for what a window needs that begins at a moment.
+    pub(crate) fn foresee(&self, from: i64) {
+        let sample = &self.samples[0];
+        let entry = guess(&sample.times, from);
+        sample.times.get(entry).map(prefetch);
+        sample.standing.get(entry / 64).map(prefetch);
     }
 
     /// How many lists there are: 1 as long as every count is exact.
