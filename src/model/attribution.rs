@@ -11,7 +11,8 @@
 //! whose integrand is a polynomial of degree d - 1, so that ceil(d / 2) Gauss-Legendre points integrate it exactly. One walk of
 //! a tree carries the products for all points down and the sums over leaves up: time is linear in its nodes.
 
-use crate::model::forest::{Forest, Node, RowLengthError};
+use crate::model::forest::{Forest, RowLengthError};
+use crate::model::tree::Tree;
 
 /// Most points: enough for paths of 64 different features, and no path is longer (`xgboost_json::DEPTH_MAX`).
 const POINTS_MAX: usize = 32;
@@ -79,11 +80,11 @@ impl Attributor {
         let mut bias = f64::from(forest.base_margin());
         for tree in forest.trees() {
             let mut shape = Shape { path: Vec::new(), depth_max: 0, features_max: 0 };
-            shape.measure(tree, 0);
+            shape.measure(&tree, 0);
             depth_max = depth_max.max(shape.depth_max);
             let count = shape.features_max.div_ceil(2).clamp(1, POINTS_MAX);
             points_by_tree.push(u8::try_from(count).unwrap_or(u8::MAX));
-            bias += expected(tree, 0);
+            bias += expected(&tree, 0);
         }
         let most = points_by_tree.iter().copied().max().unwrap_or(0);
         Self { points: (0..=most).map(gauss_legendre).collect(), points_by_tree, depth_max, bias }
@@ -159,7 +160,7 @@ impl Edge {
 }
 
 struct Walk<'a> {
-    tree: &'a [Node],
+    tree: Tree<'a>,
     points: &'a [Point],
     row: &'a [f32],
     scratch: &'a mut AttributionScratch,
@@ -168,22 +169,21 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Goes down from `node`, at `depth`, whose weighted products stand in the scratch; leaves the sums over its leaves there.
     fn descend(&mut self, node: usize, depth: usize) {
-        let here = self.tree[node];
+        let here = self.tree.nodes[node];
         let count = self.points.len();
-        if here.is_leaf() {
-            let leaf = f64::from(here.value());
+        let Some(feature) = here.feature() else {
+            let leaf = here.weight().map_or(0.0, f64::from);
             let AttributionScratch { products, sums, .. } = &mut *self.scratch;
             for (sum, product) in sums[depth][..count].iter_mut().zip(&products[depth]) {
                 *sum = leaf * product;
             }
             return;
-        }
-        let feature = here.feature();
-        let taken = here.side(self.row[feature]);
+        };
+        let taken = here.side(self.tree.bits, self.row[feature]);
         let earlier = self.scratch.edges[feature];
         self.scratch.sums[depth][..count].fill(0.0);
         for (side, child) in here.children().into_iter().enumerate() {
-            let ratio = ratio(&self.tree[child], &here);
+            let ratio = self.tree.nodes[child].share_of(&here);
             let edge = Edge { taken: earlier.taken && side == taken, zero: earlier.zero * ratio };
             if edge.is_dead() {
                 continue;
@@ -207,18 +207,13 @@ impl Walk<'_> {
     }
 }
 
-/// Which share of its parent's training weight a node has. Below a node that no training weight reached, half.
-fn ratio(child: &Node, parent: &Node) -> f64 {
-    if parent.cover() > 0.0 { f64::from(child.cover()) / f64::from(parent.cover()) } else { 0.5 }
-}
-
 /// The mean of the leaves, weighted by cover.
-fn expected(tree: &[Node], node: usize) -> f64 {
-    let here = &tree[node];
-    if here.is_leaf() {
-        return f64::from(here.value());
+fn expected(tree: &Tree<'_>, node: usize) -> f64 {
+    let here = &tree.nodes[node];
+    if let Some(weight) = here.weight() {
+        return f64::from(weight);
     }
-    here.children().into_iter().map(|child| expected(tree, child) * ratio(&tree[child], here)).sum()
+    here.children().into_iter().map(|child| expected(tree, child) * tree.nodes[child].share_of(here)).sum()
 }
 
 /// How deep a tree is, and how many different features its paths test.
@@ -229,16 +224,16 @@ struct Shape {
 }
 
 impl Shape {
-    fn measure(&mut self, tree: &[Node], node: usize) {
-        let here = &tree[node];
-        if here.is_leaf() {
+    fn measure(&mut self, tree: &Tree<'_>, node: usize) {
+        let here = &tree.nodes[node];
+        let Some(feature) = here.feature() else {
             let new = |(at, feature): &(usize, &usize)| !self.path[..*at].contains(*feature);
             let features = self.path.iter().enumerate().filter(new).count();
             self.features_max = self.features_max.max(features);
             self.depth_max = self.depth_max.max(self.path.len());
             return;
-        }
-        self.path.push(here.feature());
+        };
+        self.path.push(feature);
         for child in here.children() {
             self.measure(tree, child);
         }
@@ -278,6 +273,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::forest::ForestBuilder;
+    use crate::model::tree::Node;
 
     #[test]
     fn points_integrate_polynomials_exactly() {
@@ -292,16 +289,16 @@ mod tests {
     }
 
     fn forest(features: usize, trees: &[&[Node]]) -> Forest {
-        let mut forest = Forest::new(features, 0.5);
+        let mut forest = ForestBuilder::new(features, 0.5);
         for tree in trees {
             forest.push(tree, &vec![0.0; tree.len()]);
         }
-        forest
+        forest.build()
     }
 
     #[test]
     fn a_stump_splits_its_margin_between_bias_and_feature() {
-        let stump = [Node::split(1, 10.0, false, 1, 4.0), Node::leaf(-1.0, 3.0), Node::leaf(1.0, 1.0)];
+        let stump = [Node::below(1, 10.0, false, 1, 4.0), Node::leaf(-1.0, 3.0), Node::leaf(1.0, 1.0)];
         let forest = forest(2, &[&stump]);
         let attributor = Attributor::new(&forest);
         let contributions = attributor.contributions(&forest, &[7.0, 20.0]).unwrap();
@@ -336,7 +333,7 @@ mod tests {
             covers[left + 1] = covers[number] - covers[left];
             let (feature, threshold) = (features[number], f32::from(thresholds[number]));
             let left = u32::try_from(left).unwrap();
-            nodes.push(Node::split(feature, threshold, number % 2 == 0, left, covers[number]));
+            nodes.push(Node::below(feature, threshold, number % 2 == 0, left, covers[number]));
         }
         nodes
     }
@@ -344,14 +341,11 @@ mod tests {
     /// What the tree gives on average when only the features in `known` are known.
     fn expectation(tree: &[Node], node: usize, row: &[f32], known: usize) -> f64 {
         let here = &tree[node];
-        if here.is_leaf() {
-            return f64::from(here.value());
-        }
-        let feature = here.feature();
+        let Some(feature) = here.feature() else { return f64::from(here.weight().unwrap()) };
         if known >> feature & 1 == 1 {
-            return expectation(tree, here.children()[here.side(row[feature])], row, known);
+            return expectation(tree, here.children()[here.side(&[], row[feature])], row, known);
         }
-        let below = |child: usize| ratio(&tree[child], here) * expectation(tree, child, row, known);
+        let below = |child: usize| tree[child].share_of(here) * expectation(tree, child, row, known);
         here.children().into_iter().map(below).sum()
     }
 

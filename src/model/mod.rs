@@ -4,8 +4,14 @@
 //! missing. Attributions are exact Shapley values of the trees. A file that is not fully understood is refused by name.
 
 pub mod attribution;
+pub mod binding;
 pub mod forest;
 pub mod inspect;
+mod lockstep;
 pub mod manifest;
 pub mod score;
-pub mod xgboost_json;
+pub mod tree;
+pub mod ubjson;
+mod xgboost_document;
+pub mod xgboost_file;
+pub mod xgboost_tree;
