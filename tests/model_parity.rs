@@ -156,7 +156,10 @@ fn the_margins_of_many_drawn_rows_are_those_of_libxgboost_to_the_bit() {
         let mut hash = Sha256::new();
         for number in 0..rows {
             drawn.fill(number, &mut row);
-            hash.update(model.forest.margin(&row).unwrap().to_le_bytes());
+            let margin = model.forest.margin(&row).unwrap();
+            let portable = model.forest.margin_portable(&row).unwrap();
+            assert_eq!(margin.to_bits(), portable.to_bits(), "{name}, row {number}");
+            hash.update(margin.to_le_bytes());
         }
         compared += rows;
         let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();

@@ -3,6 +3,8 @@
 use thiserror::Error;
 
 use crate::model::lockstep::Lockstep;
+use crate::model::rank_mask::RankMask;
+use crate::model::rank_mask_vbmi::Vbmi;
 use crate::model::tree::{CategorySet, Node, Tree};
 
 /// A row of another length than the model has features.
@@ -15,11 +17,16 @@ pub struct RowLengthError {
     pub actual: usize,
 }
 
-/// All trees of a model.
-#[derive(Clone, PartialEq, Debug)]
+/// All trees of a model, laid out for every way of scoring that fits them.
+#[derive(Clone, Debug)]
 pub struct Forest {
     parts: ForestBuilder,
+    /// `None` for trees or rows too large for it.
     lockstep: Option<Lockstep>,
+    /// `None` for trees too deep for it, categorical splits and too many different thresholds.
+    rank_mask: Option<RankMask>,
+    /// What this processor has.
+    vbmi: Option<Vbmi>,
 }
 
 /// A forest that trees are being added to.
@@ -73,11 +80,12 @@ impl ForestBuilder {
     /// Lays the trees out for scoring.
     pub(in crate::model) fn build(self) -> Forest {
         let lockstep = Lockstep::new(&self);
-        Forest { parts: self, lockstep }
+        let rank_mask = RankMask::new(self.features, self.trees());
+        Forest { parts: self, lockstep, rank_mask, vbmi: Vbmi::detect() }
     }
 
     /// Each tree.
-    pub(in crate::model) fn trees(&self) -> impl Iterator<Item = Tree<'_>> {
+    pub(in crate::model) fn trees(&self) -> impl Iterator<Item = Tree<'_>> + Clone {
         let ends = self.roots.iter().skip(1).copied().chain(std::iter::once(self.nodes.len()));
         self.roots
             .iter()
@@ -110,11 +118,51 @@ impl Forest {
     /// The raw margin (log-odds) of a row: bit for bit libxgboost's, which adds the leaves to the base margin in tree order in
     /// f32. NaN is missing; infinities are ordinary values.
     pub fn margin(&self, row: &[f32]) -> Result<f32, RowLengthError> {
+        match (&self.rank_mask, self.vbmi) {
+            (Some(form), Some(vbmi)) => {
+                self.check(row)?;
+                Ok(vbmi.margin(form, row, self.base_margin()))
+            }
+            _ => self.margin_portable(row),
+        }
+    }
+
+    /// `margin` without what only some processors have: the same to the bit.
+    pub fn margin_portable(&self, row: &[f32]) -> Result<f32, RowLengthError> {
         self.check(row)?;
         Ok(match &self.lockstep {
-            Some(lockstep) => lockstep.margin(row, &self.parts.bits, self.parts.base_margin),
+            Some(lockstep) => lockstep.margin(row, &self.parts.bits, self.base_margin()),
             None => self.margin_tree_by_tree(row),
         })
+    }
+
+    /// Each tree's splits where a row goes right, as bits: bit 1 is the root's, and the children of i are 2i and 2i + 1. `None`
+    /// when the trees are deeper than six splits or cannot be asked in this way. `row` has the right length.
+    pub(in crate::model) fn masks_into(
+        &self,
+        row: &[f32],
+        vbmi: Option<Vbmi>,
+        masks: &mut Vec<u64>,
+    ) -> Option<()> {
+        let form = self.rank_mask.as_ref().filter(|form| form.words == 1)?;
+        masks.resize(form.trees(), 0);
+        if let Some(vbmi) = vbmi {
+            vbmi.masks(form, row, masks);
+        } else {
+            let ranks = form.ranks(row);
+            masks.iter_mut().enumerate().for_each(|(tree, mask)| *mask = form.mask(tree, &ranks));
+        }
+        Some(())
+    }
+
+    /// Whether `masks_into` gives masks.
+    pub(in crate::model) fn has_masks(&self) -> bool {
+        self.rank_mask.as_ref().is_some_and(|form| form.words == 1)
+    }
+
+    /// What this processor has of what only some have.
+    pub(in crate::model) const fn vbmi(&self) -> Option<Vbmi> {
+        self.vbmi
     }
 
     /// A row of the wrong length is an error.
@@ -134,3 +182,7 @@ pub fn probability(margin: f32) -> f32 {
     // The last term vanishes in f32; it stands here because it stands there.
     1.0 / ((-margin).min(88.7).exp() + 1.0 + 1e-16)
 }
+
+#[cfg(test)]
+#[path = "forest_tests.rs"]
+mod tests;

@@ -4,7 +4,7 @@ use crate::model::forest::ForestBuilder;
 use crate::model::tree::{CategorySet, Node, Test, Tree};
 
 /// How many trees are walked together.
-const LANES: usize = 8;
+const LANES: usize = 16;
 /// Bits of a node's link that say how far its left child is.
 const OFFSET_BITS: u32 = 16;
 /// The bit of a node's link that marks a categorical split.
@@ -26,7 +26,7 @@ struct PackedNode {
 }
 
 /// Trees that are walked together.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Debug)]
 struct Group {
     /// The roots, in tree order; what is left over repeats the first.
     roots: [u32; LANES],
@@ -37,7 +37,7 @@ struct Group {
 }
 
 /// The packed forest.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Lockstep {
     nodes: Vec<PackedNode>,
     groups: Vec<Group>,
@@ -96,24 +96,24 @@ impl Lockstep {
         let slots = slots(row.len());
         if slots <= SLOTS_INLINE {
             let mut values = [BELOW_EVERY_LEAF; SLOTS_INLINE];
-            self.margin_of(row, &mut values[..slots], bits, base_margin)
+            prepare(row, &mut values);
+            self.margin_of(row, |slot| values[slot % SLOTS_INLINE], bits, base_margin)
         } else {
-            self.margin_of(row, &mut vec![BELOW_EVERY_LEAF; slots], bits, base_margin)
+            let mut values = vec![BELOW_EVERY_LEAF; slots];
+            prepare(row, &mut values);
+            self.margin_of(row, |slot| values[slot], bits, base_margin)
         }
     }
 
-    fn margin_of(&self, row: &[f32], values: &mut [f32], bits: &[u32], base_margin: f32) -> f32 {
-        for (pair, x) in values[1..].chunks_exact_mut(2).zip(row) {
-            // A missing value goes left where it is below every threshold, and right where it is above.
-            pair[0] = if x.is_nan() { f32::NEG_INFINITY } else { *x };
-            pair[1] = if x.is_nan() { f32::INFINITY } else { *x };
-        }
+    /// `value` gives the prepared row's value in a slot.
+    #[inline(always)]
+    fn margin_of(&self, row: &[f32], value: impl Fn(usize) -> f32, bits: &[u32], base_margin: f32) -> f32 {
         let mut margin = base_margin;
         for group in &self.groups {
             let leaves = if group.is_categorical {
-                self.walk(group, |node, values| self.goes_right(node, values, row, bits), values)
+                self.walk(group, |node| self.goes_right(node, &value, row, bits))
             } else {
-                self.walk(group, |node, values| values[slot(node)] >= node.value, values)
+                self.walk(group, |node| value(slot(node)) >= node.value)
             };
             for leaf in &leaves[..usize::from(group.trees)] {
                 margin += leaf;
@@ -124,25 +124,20 @@ impl Lockstep {
 
     /// The leaves of a group.
     #[inline(always)]
-    fn walk(
-        &self,
-        group: &Group,
-        goes_right: impl Fn(PackedNode, &[f32]) -> bool,
-        values: &[f32],
-    ) -> [f32; LANES] {
+    fn walk(&self, group: &Group, goes_right: impl Fn(PackedNode) -> bool) -> [f32; LANES] {
         let mut at = group.roots;
         for _ in 0..group.depth {
             for at in &mut at {
                 let node = self.nodes[*at as usize];
-                *at += (node.link & (CATEGORICAL - 1)) + u32::from(goes_right(node, values));
+                *at += (node.link & (CATEGORICAL - 1)) + u32::from(goes_right(node));
             }
         }
         at.map(|at| self.nodes[at as usize].value)
     }
 
-    fn goes_right(&self, node: PackedNode, values: &[f32], row: &[f32], bits: &[u32]) -> bool {
+    fn goes_right(&self, node: PackedNode, value: impl Fn(usize) -> f32, row: &[f32], bits: &[u32]) -> bool {
         if node.link & CATEGORICAL == 0 {
-            return values[slot(node)] >= node.value;
+            return value(slot(node)) >= node.value;
         }
         let feature = (slot(node) - 1) / 2;
         let x = row[feature];
@@ -150,6 +145,14 @@ impl Lockstep {
             return slot(node).is_multiple_of(2);
         }
         self.sets[node.value.to_bits() as usize].holds(bits, x)
+    }
+}
+
+/// Fills a prepared row: a missing value goes left where it is below every threshold, and right where it is above.
+fn prepare(row: &[f32], values: &mut [f32]) {
+    for (pair, x) in values[1..].chunks_exact_mut(2).zip(row) {
+        pair[0] = if x.is_nan() { f32::NEG_INFINITY } else { *x };
+        pair[1] = if x.is_nan() { f32::INFINITY } else { *x };
     }
 }
 

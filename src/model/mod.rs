@@ -4,11 +4,24 @@
 //! missing. Attributions are exact Shapley values of the trees. A file that is not fully understood is refused by name.
 
 pub mod attribution;
+mod attribution_lanes;
+mod attribution_walk;
 pub mod binding;
 pub mod forest;
 pub mod inspect;
+#[cfg(target_arch = "x86_64")]
+mod lanes_avx512;
+mod lanes_kernel;
+mod lanes_portable;
 mod lockstep;
 pub mod manifest;
+mod quadrature;
+mod rank_mask;
+#[cfg(target_arch = "x86_64")]
+mod rank_mask_vbmi;
+#[cfg(not(target_arch = "x86_64"))]
+#[path = "rank_mask_elsewhere.rs"]
+mod rank_mask_vbmi;
 pub mod score;
 pub mod tree;
 pub mod ubjson;
