@@ -54,6 +54,8 @@ enum ForestInLanes {
 pub struct AttributionScratch {
     walk: WalkScratch,
     masks: Vec<u64>,
+    /// By feature: the sum of a part of the trees.
+    part: Vec<f32>,
     /// By feature: its attribution so far; and one place for what is none's.
     values: Vec<f64>,
 }
@@ -127,11 +129,12 @@ impl Attributor {
     ) -> Result<(), RowLengthError> {
         forest.check(row)?;
         forest.check(features)?;
-        let AttributionScratch { walk, masks, values } = scratch;
+        let AttributionScratch { walk, masks, part, values } = scratch;
         values.clear();
         values.resize(row.len() + 1, 0.0);
         if self.lanes.is_some() && forest.masks_into(row, vbmi, masks).is_some() {
-            self.lanes.add(vbmi, masks, values);
+            part.resize(row.len() + 1, 0.0);
+            self.lanes.add(vbmi, masks, part, values);
         }
         walk.prepare(self.depth_max, row.len());
         if let [(first, _), ..] = self.walked[..] {
@@ -177,12 +180,12 @@ impl ForestInLanes {
         !matches!(self, Self::None)
     }
 
-    fn add(&self, vbmi: Option<Vbmi>, masks: &[u64], values: &mut [f64]) {
+    fn add(&self, vbmi: Option<Vbmi>, masks: &[u64], part: &mut [f32], values: &mut [f64]) {
         match self {
             Self::None => {}
-            Self::One(lanes) => lanes.add(vbmi, masks, values),
-            Self::Two(lanes) => lanes.add(vbmi, masks, values),
-            Self::Three(lanes) => lanes.add(vbmi, masks, values),
+            Self::One(lanes) => lanes.add(vbmi, masks, part, values),
+            Self::Two(lanes) => lanes.add(vbmi, masks, part, values),
+            Self::Three(lanes) => lanes.add(vbmi, masks, part, values),
         }
     }
 }
@@ -192,9 +195,9 @@ impl ForestInLanes {
 fn lane_points<const POINTS: usize>() -> Option<[LanePoint; POINTS]> {
     let points = gauss_legendre(u8::try_from(POINTS).ok()?);
     let of = |point: &Point| LanePoint {
-        weight: point.weight as f32,
+        weight: (point.weight / (point.rest * point.rest)) as f32,
         u: (point.t / point.rest) as f32,
-        scale: (1.0 / (point.rest * point.rest)) as f32,
+        fresh: point.rest as f32,
     };
     points.iter().map(of).collect::<Vec<_>>().try_into().ok()
 }

@@ -3,7 +3,7 @@
 //! With u = t / (1 - t) and c = 1 / z, the factor t * o + (1 - t) * z of a feature is z * (1 - t) * (1 + u * c) where the row takes
 //! all its edges, and z * (1 - t) where not. So all z of a path go into its leaf; each split multiplies by 1 / q of the edge
 //! before it on the same feature (a feature not tested yet has z = 1), and the side that the row takes by its own
-//! q = 1 + u * c. What a split moves is, at each point and up to the constant 1 / (1 - t)^2,
+//! q = 1 + u * c. What a split moves is, at each point and up to a constant 1 / (1 - t)^2, which goes into the weight,
 //!
 //! ```text
 //! c * (sum over the leaves of the side taken) / q - c of the edge before * (sum over all leaves) / q of the edge before
@@ -14,7 +14,6 @@
 //! `lanes_portable` and `lanes_avx512` do the same operations in the same order, so that every processor gives the same bits.
 
 use crate::model::lanes_portable;
-use crate::model::rank_mask::WORD;
 use crate::model::rank_mask_vbmi::Vbmi;
 use crate::model::tree::Tree;
 
@@ -22,6 +21,8 @@ use crate::model::tree::Tree;
 pub(super) const LANES: usize = 16;
 /// Deepest tree: its splits are the bits of one word.
 pub(super) const DEPTH_MAX: usize = 6;
+/// How many blocks are summed in f32 before f64 takes the sum: 256 trees, so that rounding stays far below the tolerance.
+const PART_BLOCKS: usize = 16;
 /// Largest 1 / z of a feature on a path, and of a path: three of the first and one of the second are far from the ends of f32.
 const INVERSE_SHARE_MAX: f64 = 1e9;
 
@@ -33,34 +34,41 @@ pub(super) struct Lanes(pub(super) [f32; LANES]);
 /// A quadrature point: what the kernels need of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LanePoint {
-    /// Its weight.
+    /// Its weight over (1 - t)^2.
     pub(super) weight: f32,
     /// t / (1 - t).
     pub(super) u: f32,
-    /// 1 / (1 - t)^2.
-    pub(super) scale: f32,
+    /// 1 - t: 1 / q of a feature that was not tested before.
+    pub(super) fresh: f32,
 }
 
 /// The splits of sixteen trees at one place.
 #[derive(Clone, Debug)]
-pub(super) struct SplitLanes<const POINTS: usize> {
-    /// 1 / q of the edge before on the same feature, by point.
-    pub(super) before_inverse: [Lanes; POINTS],
-    /// c of it.
-    pub(super) before: Lanes,
+pub(super) struct SplitLanes {
     /// c of both sides.
     pub(super) sides: [Lanes; 2],
+    /// The features, or one past the last for a place without a split.
+    pub(super) features: [u16; LANES],
+    /// Where the edges before on the same feature stand in the block's `repeats`; `None` when no tree has one here.
+    pub(super) repeat: Option<u16>,
 }
 
-/// Sixteen trees, as if each were complete: node 1 is the root, and the children of i are 2i and 2i + 1.
+/// The edges before, on the same feature, of the splits at one place. For a tree that has none: c = 1.
+#[derive(Clone, Debug)]
+pub(super) struct BeforeLanes<const POINTS: usize> {
+    pub(super) c: Lanes,
+    /// 1 / q, by point.
+    pub(super) inverse: [Lanes; POINTS],
+}
+
+/// Sixteen trees, as if each were complete: split 1 is the root, and the children of i are 2i and 2i + 1.
 #[derive(Clone, Debug)]
 pub(super) struct Block<const POINTS: usize> {
-    /// By node; the first stands for nothing.
-    pub(super) splits: Vec<SplitLanes<POINTS>>,
-    /// Each leaf times the share of the training weight that reached it, from left to right.
-    pub(super) leaves: Vec<Lanes>,
-    /// By node: the features, or one past the last for a place without a split.
-    features: Vec<[u16; LANES]>,
+    /// By place; the first stands for nothing.
+    pub(super) splits: Vec<SplitLanes>,
+    /// Each leaf times the share of the training weight that reached it, by the last splits from left to right.
+    pub(super) leaves: Vec<[Lanes; 2]>,
+    pub(super) repeats: Vec<BeforeLanes<POINTS>>,
 }
 
 /// A split on a feature that its path has tested before.
@@ -116,15 +124,11 @@ impl<const POINTS: usize> LaneForest<POINTS> {
 
     fn add_block(&mut self, none: u16) {
         let one = Lanes([1.0; LANES]);
-        let split = SplitLanes {
-            before_inverse: self.points.map(|point| Lanes([1.0 / (1.0 + point.u); LANES])),
-            before: one,
-            sides: [one; 2],
-        };
+        let split = SplitLanes { sides: [one; 2], features: [none; LANES], repeat: None };
         self.blocks.push(Block {
             splits: vec![split; 1 << self.depth],
-            leaves: vec![Lanes([0.0; LANES]); 1 << self.depth],
-            features: vec![[none; LANES]; 1 << self.depth],
+            leaves: vec![[Lanes([0.0; LANES]); 2]; 1 << (self.depth - 1)],
+            repeats: Vec::new(),
         });
     }
 
@@ -132,14 +136,16 @@ impl<const POINTS: usize> LaneForest<POINTS> {
     fn clear_lane(&mut self, lane: usize, none: u16) {
         let Some(block) = self.blocks.last_mut() else { return };
         for split in &mut block.splits {
-            for (inverse, point) in split.before_inverse.iter_mut().zip(&self.points) {
-                inverse.0[lane] = 1.0 / (1.0 + point.u);
-            }
-            split.before.0[lane] = 1.0;
             split.sides.iter_mut().for_each(|side| side.0[lane] = 1.0);
+            split.features[lane] = none;
         }
-        block.leaves.iter_mut().for_each(|leaf| leaf.0[lane] = 0.0);
-        block.features.iter_mut().for_each(|features| features[lane] = none);
+        for before in &mut block.repeats {
+            before.c.0[lane] = 1.0;
+            for (inverse, point) in before.inverse.iter_mut().zip(&self.points) {
+                inverse.0[lane] = point.fresh;
+            }
+        }
+        block.leaves.as_flattened_mut().iter_mut().for_each(|leaf| leaf.0[lane] = 0.0);
     }
 
     /// Places what stands below a node at `at`, which `share` of the training weight reached. `path` holds, for each split above,
@@ -160,19 +166,19 @@ impl<const POINTS: usize> LaneForest<POINTS> {
         let Some(feature) = here.feature() else {
             // The row goes left at every place without a split, so the first leaf below stands for all.
             let first = (at << (depth - path.len())) - (1 << depth);
-            block.leaves[first].0[lane] = (f64::from(here.weight()?) * share) as f32;
+            let weight = (f64::from(here.weight()?) * share) as f32;
+            block.leaves.as_flattened_mut()[first].0[lane] = weight;
             return Some(());
         };
+        block.splits[at].features[lane] = u16::try_from(feature).ok()?;
         let before = path.iter().rev().find(|(known, ..)| *known == feature).copied();
         let share_before = before.map_or(1.0, |(.., share)| share);
-        let inverse_before = 1.0 / share_before;
-        let split = &mut block.splits[at];
-        for (inverse, point) in split.before_inverse.iter_mut().zip(&points) {
-            inverse.0[lane] = (1.0 / (1.0 + f64::from(point.u) * inverse_before)) as f32;
-        }
-        split.before.0[lane] = inverse_before as f32;
-        block.features[at][lane] = u16::try_from(feature).ok()?;
         if let Some((_, before, before_right, _)) = before {
+            let lanes = block.before(at, &points)?;
+            lanes.c.0[lane] = (1.0 / share_before) as f32;
+            for (inverse, point) in lanes.inverse.iter_mut().zip(&points) {
+                inverse.0[lane] = (1.0 / (1.0 + f64::from(point.u) / share_before)) as f32;
+            }
             let (node, before) = (u8::try_from(at).ok()?, u8::try_from(before).ok()?);
             self.repeats.push(Repeat { node, before, before_right });
         }
@@ -190,30 +196,45 @@ impl<const POINTS: usize> LaneForest<POINTS> {
         Some(())
     }
 
-    /// Adds what each feature moved to `values`, which has one more place than there are features. `masks` says, by tree, where
-    /// the row goes right.
-    pub(super) fn add(&self, vbmi: Option<Vbmi>, masks: &[u64], values: &mut [f64]) {
-        let mut moved = [Lanes([0.0; LANES]); WORD];
+    /// Adds what each feature moved to `values`, which has one more place than there are features, as has `part`, the room for
+    /// sums in f32. `masks` says, by tree, where the row goes right.
+    pub(super) fn add(&self, vbmi: Option<Vbmi>, masks: &[u64], part: &mut [f32], values: &mut [f64]) {
         let mut first_repeat = 0;
-        let ends = self.repeats_end.chunks(LANES);
-        for ((block, masks), ends) in self.blocks.iter().zip(masks.chunks(LANES)).zip(ends) {
-            let (mut right, mut live) = ([0_u64; LANES], [0_u64; LANES]);
-            for (lane, (mask, end)) in masks.iter().zip(ends).enumerate() {
-                right[lane] = *mask;
-                live[lane] = live_splits(*mask, &self.repeats[first_repeat..*end]);
-                first_repeat = *end;
-            }
-            match vbmi {
-                #[cfg(target_arch = "x86_64")]
-                Some(vbmi) => vbmi.add_lanes(block, &self.points, &right, &live, &mut moved),
-                _ => lanes_portable::walk(block, &self.points, &right, &live, &mut moved),
-            }
-            for (features, moved) in block.features.iter().zip(&moved).skip(1) {
-                for (feature, moved) in features.iter().zip(&moved.0) {
-                    values[usize::from(*feature)] += f64::from(*moved);
+        let masks = masks.chunks(LANES * PART_BLOCKS).zip(self.repeats_end.chunks(LANES * PART_BLOCKS));
+        for (blocks, (masks, ends)) in self.blocks.chunks(PART_BLOCKS).zip(masks) {
+            part.fill(0.0);
+            for ((block, masks), ends) in blocks.iter().zip(masks.chunks(LANES)).zip(ends.chunks(LANES)) {
+                let (mut right, mut live) = ([0_u64; LANES], [0_u64; LANES]);
+                for (lane, (mask, end)) in masks.iter().zip(ends).enumerate() {
+                    right[lane] = *mask;
+                    live[lane] = live_splits(*mask, &self.repeats[first_repeat..*end]);
+                    first_repeat = *end;
+                }
+                match vbmi {
+                    #[cfg(target_arch = "x86_64")]
+                    Some(vbmi) => vbmi.add_lanes(block, &self.points, &right, &live, part),
+                    _ => lanes_portable::walk(block, &self.points, &right, &live, part),
                 }
             }
+            for (value, part) in values.iter_mut().zip(&*part) {
+                *value += f64::from(*part);
+            }
         }
+    }
+}
+
+impl<const POINTS: usize> Block<POINTS> {
+    /// The edges before those at a place.
+    fn before(&mut self, at: usize, points: &[LanePoint; POINTS]) -> Option<&mut BeforeLanes<POINTS>> {
+        let repeat = match self.splits[at].repeat {
+            Some(repeat) => repeat,
+            None => {
+                let fresh = points.map(|point| Lanes([point.fresh; LANES]));
+                self.repeats.push(BeforeLanes { c: Lanes([1.0; LANES]), inverse: fresh });
+                *self.splits[at].repeat.insert(u16::try_from(self.repeats.len() - 1).ok()?)
+            }
+        };
+        self.repeats.get_mut(usize::from(repeat))
     }
 }
 

@@ -1,14 +1,13 @@
 //! The walk of sixteen trees, in the registers of AVX-512.
 
 use std::arch::x86_64::{
-    __m512, __mmask16, _mm512_add_ps, _mm512_div_ps, _mm512_kunpackb, _mm512_loadu_ps, _mm512_loadu_si512,
-    _mm512_mask_blend_ps, _mm512_mul_ps, _mm512_set1_epi64, _mm512_set1_ps, _mm512_storeu_ps, _mm512_sub_ps,
-    _mm512_test_epi64_mask,
+    __m512, __mmask16, _mm512_add_ps, _mm512_kunpackb, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_mask_blend_ps, _mm512_mask_mul_ps, _mm512_mul_ps, _mm512_set1_epi64, _mm512_set1_ps,
+    _mm512_storeu_ps, _mm512_sub_ps, _mm512_test_epi64_mask,
 };
 
-use crate::model::attribution_lanes::{Block, LANES, LanePoint, Lanes};
+use crate::model::attribution_lanes::{Block, LANES, LanePoint, Lanes, SplitLanes};
 use crate::model::lanes_kernel::lanes_kernel;
-use crate::model::rank_mask::WORD;
 
 type Vector = __m512;
 type Mask = __mmask16;
@@ -30,9 +29,11 @@ fn load(from: &Lanes) -> Vector {
 #[inline]
 #[target_feature(enable = "avx512f")]
 #[expect(unsafe_code, reason = "there is no safe store yet")]
-fn store(to: &mut Lanes, from: Vector) {
-    // SAFETY: lanes are the sixteen f32 that the store fills, at any address.
-    unsafe { _mm512_storeu_ps(to.0.as_mut_ptr(), from) }
+fn store(from: Vector) -> [f32; LANES] {
+    let mut lanes = [0.0; LANES];
+    // SAFETY: these are the sixteen f32 that the store fills, at any address.
+    unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), from) };
+    lanes
 }
 
 #[inline]
@@ -53,10 +54,11 @@ fn mul(a: Vector, b: Vector) -> Vector {
     _mm512_mul_ps(a, b)
 }
 
+/// `a * b` where the mask holds, else `a`.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn div(a: Vector, b: Vector) -> Vector {
-    _mm512_div_ps(a, b)
+fn mul_where(mask: Mask, a: Vector, b: Vector) -> Vector {
+    _mm512_mask_mul_ps(a, mask, a, b)
 }
 
 /// `yes` where the mask holds, else `no`.

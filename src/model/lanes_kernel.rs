@@ -1,21 +1,21 @@
 //! The walk of sixteen trees, written once and compiled for each kind of vector: so the order of operations cannot differ.
 
-/// Defines `walk`, with the functions `splat`, `load`, `store`, `add`, `sub`, `mul`, `div`, `select` and `bits` of the place where
+/// Defines `walk`, with the functions `splat`, `load`, `store`, `add`, `sub`, `mul`, `mul_where`, `select` and `bits` of the place where
 /// it is used, and the types `Vector` and `Mask`. `$attribute` goes on every function.
 macro_rules! lanes_kernel {
     ($(#[$attribute:meta])*) => {
-        /// What every split of a block moved, by node. `right` says where each tree's row goes right, `live` which splits can
-        /// move anything.
+        /// Adds what every split of a block moved to `values`. `right` says where each tree's row goes right, `live` which splits
+        /// can move anything.
         $(#[$attribute])*
         pub(super) fn walk<const POINTS: usize>(
             block: &Block<POINTS>,
             points: &[LanePoint; POINTS],
             right: &[u64; LANES],
             live: &[u64; LANES],
-            moved: &mut [Lanes; WORD],
+            values: &mut [f32],
         ) {
             let products = points.map(|point| splat(point.weight));
-            descend(&Walk { block, points, right, live }, 1, products, moved);
+            descend(&Walk { block, points, right, live }, 1, products, values);
         }
 
         struct Walk<'a, const POINTS: usize> {
@@ -25,69 +25,60 @@ macro_rules! lanes_kernel {
             live: &'a [u64; LANES],
         }
 
-        /// Goes down from a node whose products, by point, are given; gives the sums over its leaves.
+        /// Goes down from a split whose products over the path, by point, are given; gives the sums over its leaves of what each
+        /// has below the split alone.
         $(#[$attribute])*
         fn descend<const POINTS: usize>(
             walk: &Walk<'_, POINTS>,
             node: usize,
             products: [Vector; POINTS],
-            moved: &mut [Lanes; WORD],
+            values: &mut [f32],
         ) -> [Vector; POINTS] {
-            let inner = walk.block.splits.len();
-            if node >= inner {
-                let leaf = load(&walk.block.leaves[node - inner]);
-                return products.map(|product| mul(product, leaf));
-            }
-            let split = &walk.block.splits[node];
+            let block = walk.block;
+            let SplitLanes { sides, features, repeat } = &block.splits[node];
             let right = bits(walk.right, node);
             let live = bits(walk.live, node);
-            let one = splat(1.0);
-            let taken = select(right, load(&split.sides[0]), load(&split.sides[1]));
-            let mut q = [one; POINTS];
-            let (mut left_products, mut right_products) = (products, products);
-            for point in 0..POINTS {
-                q[point] = add(one, mul(splat(walk.points[point].u), taken));
-                let inverse = load(&split.before_inverse[point]);
-                let off = select(live, products[point], mul(products[point], inverse));
-                let on = select(live, off, mul(off, q[point]));
-                left_products[point] = select(right, on, off);
-                right_products[point] = select(right, off, on);
+            // Where nothing can move, c = 0 makes every q and every factor 1.
+            let taken = select(right, load(&sides[0]), load(&sides[1]));
+            let taken = select(live, splat(0.0), taken);
+            let before = repeat.map(|repeat| &block.repeats[repeat as usize]);
+            let mut inverses = walk.points.map(|point| splat(point.fresh));
+            if let Some(before) = before {
+                for point in 0..POINTS {
+                    inverses[point] = load(&before.inverse[point]);
+                }
             }
-            let left_sums = descend(walk, 2 * node, left_products, moved);
-            let right_sums = descend(walk, 2 * node + 1, right_products, moved);
+            let (mut off, mut left_products, mut right_products) = (products, products, products);
+            for point in 0..POINTS {
+                let q = add(splat(1.0), mul(splat(walk.points[point].u), taken));
+                off[point] = mul_where(live, products[point], inverses[point]);
+                let on = mul(off[point], q);
+                left_products[point] = select(right, on, off[point]);
+                right_products[point] = select(right, off[point], on);
+            }
+            let leaves = block.leaves.get(node.wrapping_sub(block.splits.len() / 2));
+            let [left_sums, right_sums] = if let Some([left, right]) = leaves {
+                [[load(left); POINTS], [load(right); POINTS]]
+            } else {
+                let left_sums = descend(walk, 2 * node, left_products, values);
+                [left_sums, descend(walk, 2 * node + 1, right_products, values)]
+            };
 
-            let inverses = inverses(&q);
-            let (mut of_taken, mut of_all) = (splat(0.0), splat(0.0));
-            let mut sums = left_sums;
+            // The sum over both sides, that of the side taken times q = 1 + u * c.
+            let (mut sums, mut moved) = (left_sums, splat(0.0));
             for point in 0..POINTS {
-                sums[point] = add(left_sums[point], right_sums[point]);
-                let scale = splat(walk.points[point].scale);
-                let of_side = select(right, left_sums[point], right_sums[point]);
-                of_taken = add(of_taken, mul(mul(scale, of_side), inverses[point]));
-                let inverse = load(&split.before_inverse[point]);
-                of_all = add(of_all, mul(mul(scale, sums[point]), inverse));
+                let of_side = mul(taken, select(right, left_sums[point], right_sums[point]));
+                let both = add(left_sums[point], right_sums[point]);
+                let both = add(both, mul(splat(walk.points[point].u), of_side));
+                sums[point] = mul_where(live, both, inverses[point]);
+                let of_before = before.map_or(sums[point], |before| mul(load(&before.c), sums[point]));
+                moved = add(moved, mul(off[point], sub(of_side, of_before)));
             }
-            let all = sub(mul(taken, of_taken), mul(load(&split.before), of_all));
-            store(&mut moved[node], select(live, splat(0.0), all));
+            let moved = store(select(live, splat(0.0), moved));
+            for (feature, moved) in features.iter().zip(moved) {
+                values[usize::from(*feature)] += moved;
+            }
             sums
-        }
-
-        /// 1 / q of each point, with one division for all of them.
-        $(#[$attribute])*
-        fn inverses<const POINTS: usize>(q: &[Vector; POINTS]) -> [Vector; POINTS] {
-            // The product of all q before each.
-            let mut inverses = *q;
-            let mut product = splat(1.0);
-            for point in 0..POINTS {
-                inverses[point] = product;
-                product = mul(product, q[point]);
-            }
-            let mut rest = div(splat(1.0), product);
-            for point in (0..POINTS).rev() {
-                inverses[point] = mul(inverses[point], rest);
-                rest = mul(rest, q[point]);
-            }
-            inverses
         }
     };
 }

@@ -1,8 +1,7 @@
 //! The walk of sixteen trees, for every processor.
 
-use crate::model::attribution_lanes::{Block, LANES, LanePoint, Lanes};
+use crate::model::attribution_lanes::{Block, LANES, LanePoint, Lanes, SplitLanes};
 use crate::model::lanes_kernel::lanes_kernel;
-use crate::model::rank_mask::WORD;
 
 type Vector = [f32; LANES];
 /// All bits where it holds, none where not.
@@ -19,8 +18,8 @@ const fn load(from: &Lanes) -> Vector {
 }
 
 #[inline(always)]
-const fn store(to: &mut Lanes, from: Vector) {
-    to.0 = from;
+const fn store(from: Vector) -> [f32; LANES] {
+    from
 }
 
 #[inline(always)]
@@ -46,9 +45,10 @@ fn mul(a: Vector, b: Vector) -> Vector {
     each(a, b, |a, b| a * b)
 }
 
+/// `a * b` where the mask holds, else `a`.
 #[inline(always)]
-fn div(a: Vector, b: Vector) -> Vector {
-    each(a, b, |a, b| a / b)
+fn mul_where(mask: Mask, a: Vector, b: Vector) -> Vector {
+    select(mask, a, mul(a, b))
 }
 
 /// `yes` where the mask holds, else `no`.

@@ -8,7 +8,7 @@ use std::arch::x86_64::{
     _mm512_srlv_epi64, _mm512_storeu_si512, _mm512_ternarylogic_epi64, _mm512_test_epi64_mask,
 };
 
-use crate::model::attribution_lanes::{Block, LANES as LANE_TREES, LanePoint, Lanes};
+use crate::model::attribution_lanes::{Block, LANES as LANE_TREES, LanePoint};
 use crate::model::lanes_avx512;
 use crate::model::rank_mask::{COLUMNS_MAX, LINE, Line, MISSING, RankMask, Ranks, WORD, Word};
 
@@ -45,7 +45,7 @@ impl Vbmi {
         }
     }
 
-    /// What every split of sixteen trees moved; see `attribution_lanes`.
+    /// Adds what every split of sixteen trees moved to `values`; see `attribution_lanes`.
     #[expect(unsafe_code, reason = "the compiler cannot know what `detect` found")]
     pub(super) fn add_lanes<const POINTS: usize>(
         self,
@@ -53,10 +53,10 @@ impl Vbmi {
         points: &[LanePoint; POINTS],
         right: &[u64; LANE_TREES],
         live: &[u64; LANE_TREES],
-        moved: &mut [Lanes; WORD],
+        values: &mut [f32],
     ) {
         // SAFETY: as in `margin`.
-        unsafe { lanes_avx512::walk(block, points, right, live, moved) }
+        unsafe { lanes_avx512::walk(block, points, right, live, values) }
     }
 
     /// Each tree's mask of the nodes where a row goes right, for trees of one word.
