@@ -1,5 +1,7 @@
-//! One row through a model of 400 trees, depth 6, 160 features, 15 % of the values missing: our margin, our margin as every
-//! processor computes it, our attributions, and the same of `hessboost`. `cargo bench --bench model`.
+//! One row through a model of 400 trees, depth 6, 160 features, 15 % of the values missing: margin and attributions, as this
+//! processor and as every processor computes them.
+//!
+//! `cargo bench --bench model`; with `--features peers` beside `hessboost`, which is first held to the same bits.
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 #![allow(missing_docs, reason = "criterion_group! writes undocumented functions")]
 
@@ -47,14 +49,14 @@ fn model_text() -> String {
         };
         let parents: Vec<usize> =
             (0..nodes).map(|node| if node == 0 { i32::MAX as usize } else { (node - 1) / 2 }).collect();
-        let zeros = vec![0; nodes];
+        let (zeros, types) = (vec![0.0_f32; nodes], vec![0; nodes]);
         let comma = if number == 0 { "" } else { "," };
         write!(
             trees,
             "{comma}{{\"base_weights\":{zeros:?},\"categories\":[],\"categories_nodes\":[],\"categories_segments\":[],\
              \"categories_sizes\":[],\"default_left\":{directions:?},\"id\":{number},\"left_children\":{:?},\
              \"loss_changes\":{zeros:?},\"parents\":{parents:?},\"right_children\":{:?},\"split_conditions\":{conditions:?},\
-             \"split_indices\":{features:?},\"split_type\":{zeros:?},\"sum_hessian\":{covers:?},\"tree_param\":\
+             \"split_indices\":{features:?},\"split_type\":{types:?},\"sum_hessian\":{covers:?},\"tree_param\":\
              {{\"num_deleted\":\"0\",\"num_feature\":\"{FEATURES}\",\"num_nodes\":\"{nodes}\",\"size_leaf_vector\":\"1\"}}}}",
             child(1),
             child(2),
@@ -88,6 +90,9 @@ fn bench(criterion: &mut Criterion) {
     criterion.bench_function("margin", |bencher| {
         bencher.iter(|| forest.margin(black_box(rows.next().unwrap())));
     });
+    criterion.bench_function("margin portable", |bencher| {
+        bencher.iter(|| forest.margin_portable(black_box(rows.next().unwrap())));
+    });
 
     let attributor = Attributor::new(&forest);
     let mut scratch = AttributionScratch::default();
@@ -98,6 +103,31 @@ fn bench(criterion: &mut Criterion) {
             attributor.contributions_into(&forest, row, &mut scratch, &mut features).unwrap();
             black_box(&features);
         });
+    });
+    criterion.bench_function("attributions portable", |bencher| {
+        bencher.iter(|| {
+            let row = black_box(rows.next().unwrap());
+            attributor.contributions_portable_into(&forest, row, &mut scratch, &mut features).unwrap();
+            black_box(&features);
+        });
+    });
+    #[cfg(feature = "peers")]
+    hessboost(criterion, &text, &forest);
+}
+
+#[cfg(feature = "peers")]
+fn hessboost(criterion: &mut Criterion, text: &str, forest: &tollgate::model::forest::Forest) {
+    use hessboost::model::{BoostedModel, ModelFormat};
+
+    let peer = BoostedModel::decode(text, ModelFormat::XgboostJson).unwrap();
+    let rows = rows();
+    for row in &rows {
+        let (found, ours) = (peer.predict_margin_row(row, ..).unwrap(), forest.margin(row).unwrap());
+        assert_eq!(found.to_bits(), ours.to_bits(), "{found} and {ours}");
+    }
+    let mut rows = rows.iter().cycle();
+    criterion.bench_function("margin hessboost", |bencher| {
+        bencher.iter(|| peer.predict_margin_row(black_box(rows.next().unwrap()), ..));
     });
 }
 

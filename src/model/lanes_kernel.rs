@@ -48,37 +48,66 @@ macro_rules! lanes_kernel {
                     inverses[point] = load(&before.inverse[point]);
                 }
             }
-            let (mut off, mut left_products, mut right_products) = (products, products, products);
+            let mut off = products;
             for point in 0..POINTS {
-                let q = add(splat(1.0), mul(splat(walk.points[point].u), taken));
                 off[point] = mul_where(live, products[point], inverses[point]);
-                let on = mul(off[point], q);
-                left_products[point] = select(right, on, off[point]);
-                right_products[point] = select(right, off[point], on);
             }
+            let here = Here { right, live, taken, c: before.map(|before| load(&before.c)), inverses, off };
             let leaves = block.leaves.get(node.wrapping_sub(block.splits.len() / 2));
-            let [left_sums, right_sums] = if let Some([left, right]) = leaves {
-                [[load(left); POINTS], [load(right); POINTS]]
+            let (sums, moved) = if let Some([left, right]) = leaves {
+                combine(walk, &here, [load(left); POINTS], [load(right); POINTS])
             } else {
+                let (mut left_products, mut right_products) = (off, off);
+                for point in 0..POINTS {
+                    let q = add(splat(1.0), mul(splat(walk.points[point].u), taken));
+                    let on = mul(off[point], q);
+                    left_products[point] = select(right, on, off[point]);
+                    right_products[point] = select(right, off[point], on);
+                }
                 let left_sums = descend(walk, 2 * node, left_products, values);
-                [left_sums, descend(walk, 2 * node + 1, right_products, values)]
+                let right_sums = descend(walk, 2 * node + 1, right_products, values);
+                combine(walk, &here, left_sums, right_sums)
             };
-
-            // The sum over both sides, that of the side taken times q = 1 + u * c.
-            let (mut sums, mut moved) = (left_sums, splat(0.0));
-            for point in 0..POINTS {
-                let of_side = mul(taken, select(right, left_sums[point], right_sums[point]));
-                let both = add(left_sums[point], right_sums[point]);
-                let both = add(both, mul(splat(walk.points[point].u), of_side));
-                sums[point] = mul_where(live, both, inverses[point]);
-                let of_before = before.map_or(sums[point], |before| mul(load(&before.c), sums[point]));
-                moved = add(moved, mul(off[point], sub(of_side, of_before)));
-            }
             let moved = store(select(live, splat(0.0), moved));
             for (feature, moved) in features.iter().zip(moved) {
                 values[usize::from(*feature)] += moved;
             }
             sums
+        }
+
+        /// What is known of a split on the way down.
+        struct Here<const POINTS: usize> {
+            right: Mask,
+            live: Mask,
+            /// c of the side taken.
+            taken: Vector,
+            /// c of the edge before on the same feature, and 1 / q of it; 1 and that of 1 where there is none.
+            c: Option<Vector>,
+            inverses: [Vector; POINTS],
+            /// The products of the side not taken.
+            off: [Vector; POINTS],
+        }
+
+        /// The sums over both sides of a split, and what it moved.
+        #[inline]
+        $(#[$attribute])*
+        fn combine<const POINTS: usize>(
+            walk: &Walk<'_, POINTS>,
+            here: &Here<POINTS>,
+            left_sums: [Vector; POINTS],
+            right_sums: [Vector; POINTS],
+        ) -> ([Vector; POINTS], Vector) {
+            let (mut sums, mut moved) = (left_sums, splat(0.0));
+            for point in 0..POINTS {
+                // The side taken counts q = 1 + u * c times.
+                let of_side = mul(here.taken, select(here.right, left_sums[point], right_sums[point]));
+                let both = add(left_sums[point], right_sums[point]);
+                let both = add(both, mul(splat(walk.points[point].u), of_side));
+                sums[point] = mul_where(here.live, both, here.inverses[point]);
+                let of_before = here.c.map_or(sums[point], |c| mul(c, sums[point]));
+                moved = add(moved, mul(here.off[point], sub(of_side, of_before)));
+            }
+            (sums, moved)
         }
     };
 }
