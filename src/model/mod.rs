@@ -2,6 +2,10 @@
 //!
 //! The margin of a row is bit for bit what libxgboost computes: the same order of f32 additions, the same routing, NaN alone
 //! missing. Attributions are exact Shapley values of the trees. A file that is not fully understood is refused by name.
+//!
+//! `xgboost_file` reads JSON and UBJSON into a `forest`. Its margin is computed by `rank_mask` where the processor has AVX-512
+//! with VBMI and the trees fit, else by `lockstep`; its attributions by `attribution_lanes` or, for trees that do not fit, by
+//! `attribution_walk`. Every processor gives the same bits.
 
 pub mod attribution;
 mod attribution_lanes;

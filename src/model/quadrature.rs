@@ -9,12 +9,13 @@ pub(super) struct Point {
 }
 
 /// Gauss-Legendre points and weights on [0, 1]: exact for polynomials up to degree 2 * `count` - 1. The points are the roots
-/// of the Legendre polynomial, found by Newton's method from Tricomi's estimate.
+/// of the Legendre polynomial, found by Newton's method from Tricomi's estimate; its cosine is that of the crate libm, which is the
+/// same on every machine.
 pub(super) fn gauss_legendre(count: u8) -> Vec<Point> {
     let n = f64::from(count);
     (0..count)
         .map(|index| {
-            let mut x = (std::f64::consts::PI * (f64::from(index) + 0.75) / (n + 0.5)).cos();
+            let mut x = libm::cos(std::f64::consts::PI * (f64::from(index) + 0.75) / (n + 0.5));
             let mut slope = 1.0;
             for _ in 0..100 {
                 let (mut previous, mut value) = (1.0, x);
