@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::offline::scored::Unlabelled;
+
 /// Low-latency fraud decisions: windowed features, an XGBoost model, rules, and an audit log that can be proven.
 #[derive(Parser, Debug)]
 #[command(name = "tollgate", version, about, max_term_width = 110)]
@@ -256,6 +258,8 @@ pub enum ModelCommand {
     Inspect(ModelInspectArgs),
     /// Score rows.
     Score(ModelScoreArgs),
+    /// Draw how far a model's scores can be trusted, and choose the threshold for a false-positive rate, with what it catches and costs.
+    Report(Box<ModelReportArgs>),
 }
 
 /// `tollgate model inspect`
@@ -282,6 +286,67 @@ pub struct ModelScoreArgs {
     /// Where to write.
     #[arg(long, value_name = "OUT.csv")]
     pub output: PathBuf,
+}
+
+/// `tollgate model report`
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  Replay labelled transactions, and measure the model on those it was not trained on:\n    tollgate model report --input tx.ndjson --labels labels.ndjson --from 2026-03-22T00:00:00Z --output report\n  Another false-positive rate; several at once:\n    tollgate model report --input tx.ndjson --labels labels.ndjson --false-positive-rate 0.05% --false-positive-rate 1% --output report\n  Scores that anybody's model has written, in a file with the columns score,label,amount,currency:\n    tollgate model report --scored scored.csv --output report\n\nIt prints the thresholds with their 95 % intervals and writes into the output directory:\n  reliability.svg        does a score of 10 % mean that one in ten is fraud?\n  precision_recall.svg   what share of fraud each precision costs, with the thresholds marked\n  scores.svg             how the scores of legitimate transactions and of frauds spread\n  report.json            all numbers, also those of --json\n\nPut a threshold into rules/model.yaml (score >= ...), or into the model's manifest.json (thresholds.high), for the risk level."
+)]
+#[command(group = clap::ArgGroup::new("source").required(true).args(["input", "scored"]))]
+pub struct ModelReportArgs {
+    /// Transactions to replay and score: CSV, NDJSON (both also .gz) or Parquet (with the cargo feature `parquet`).
+    #[arg(long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// Rows that are scored already: columns score (0 to 1), label (1/0, fraud/legitimate), amount (major units), currency.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["labels", "map", "from", "limit", "rules", "model", "features", "config"])]
+    pub scored: Option<PathBuf>,
+    /// Labels of the transactions: what turned out to be fraud.
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// Which column of a foreign file is which field; see models/mappings/.
+    #[arg(long, value_name = "FILE")]
+    pub map: Option<PathBuf>,
+    /// Stop after that many transactions.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// Leave out rows that are wrong, and count them, instead of stopping at the first.
+    #[arg(long)]
+    pub skip_bad_rows: bool,
+    /// Measure on transactions from this moment on (RFC 3339); earlier ones only fill the windows.
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Where the policy is read from.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+    /// Choose the threshold that stops at most this share of the legitimate transactions: 0.1% or 0.001; may be repeated.
+    #[arg(long, value_name = "RATE", default_value = "0.1%", value_parser = false_positive_rate)]
+    pub false_positive_rate: Vec<f64>,
+    /// What a transaction without a label is: legitimate, or left-out. Measure where frauds have had time to be reported.
+    #[arg(long, value_name = "WHAT", default_value = "legitimate", value_parser = unlabelled)]
+    pub unlabelled: Unlabelled,
+    /// Directory for the pictures and report.json; it is made if need be.
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn unlabelled(text: &str) -> Result<Unlabelled, &'static str> {
+    match text {
+        "legitimate" => Ok(Unlabelled::Legitimate),
+        "left-out" => Ok(Unlabelled::LeftOut),
+        _ => Err("write legitimate or left-out"),
+    }
+}
+
+/// A share of legitimate transactions, as `0.1%` or `0.001`.
+fn false_positive_rate(text: &str) -> Result<f64, String> {
+    let (number, hundred) = text.trim().strip_suffix('%').map_or((text, 1.0), |number| (number, 100.0));
+    let rate = number.trim().parse::<f64>().map(|number| number / hundred).ok();
+    rate.filter(|rate| (0.0..1.0).contains(rate))
+        .ok_or_else(|| "write 0.1% or 0.001: at least 0, less than 100%".to_owned())
 }
 
 /// `tollgate profiles`

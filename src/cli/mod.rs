@@ -9,6 +9,7 @@ pub mod features;
 pub mod interrupt;
 pub mod logging;
 pub mod model;
+pub mod model_report;
 pub mod output;
 pub mod policy;
 pub mod profiles;

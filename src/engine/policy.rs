@@ -9,7 +9,8 @@ use crate::domain::value::ValueType;
 use crate::engine::settings::{MissingPolicy, OnMissing};
 use crate::feature::catalogue::Catalogue;
 use crate::feature::facts::SCORE_SLOT;
-use crate::model::manifest::{Binding, Model};
+use crate::model::binding::Binding;
+use crate::model::manifest::Model;
 use crate::rules::directory::SourceFile;
 use crate::rules::set::RuleSet;
 
@@ -110,13 +111,9 @@ impl Policy {
 
 fn bind(directory: &Path, catalogue: &Catalogue) -> Result<BoundModel, Vec<String>> {
     let model = Model::load(directory).map_err(|error| vec![error.to_string()])?;
-    let is_number = |value_type| value_type != ValueType::Text;
-    let names: Vec<Option<&str>> = catalogue
-        .features
-        .iter()
-        .map(|feature| is_number(feature.value_type).then_some(&*feature.name))
-        .collect();
-    let binding = model.bind(&names).map_err(|error| vec![error.to_string()])?;
+    let features: Vec<(&str, ValueType)> =
+        catalogue.features.iter().map(|feature| (&*feature.name, feature.value_type)).collect();
+    let binding = Binding::new(&model, &features).map_err(|error| vec![error.to_string()])?;
     Ok(BoundModel { model, binding })
 }
 

@@ -8,13 +8,16 @@
 //! leaf * (o_i - z_i) * integral over t in [0, 1] of product over j != i of (t * o_j + (1 - t) * z_j)
 //! ```
 //!
-//! whose integrand is a polynomial of degree d - 1, so that ceil(d / 2) Gauss-Legendre points integrate it exactly. One walk of
-//! a tree carries the products for all points down and the sums over leaves up: time is linear in its nodes.
+//! whose integrand is a polynomial of degree d - 1, so that ceil(d / 2) Gauss-Legendre points integrate it exactly.
+//!
+//! Trees of at most six splits a path are taken sixteen at a time (`attribution_lanes`), others one by one
+//! (`attribution_walk`). Which way a tree goes depends on the model alone, so that every processor gives the same bits.
 
-use crate::model::forest::{Forest, Node, RowLengthError};
-
-/// Most points: enough for paths of 64 different features, and no path is longer (`xgboost_json::DEPTH_MAX`).
-const POINTS_MAX: usize = 32;
+use crate::model::attribution_lanes::{DEPTH_MAX, LaneForest, LanePoint};
+use crate::model::attribution_walk::{POINTS_MAX, Shape, WalkScratch, add, expected};
+use crate::model::forest::{Forest, RowLengthError};
+use crate::model::quadrature::{Point, gauss_legendre};
+use crate::model::rank_mask_vbmi::Vbmi;
 
 /// What a row's margin is made of.
 #[derive(Clone, PartialEq, Debug)]
@@ -25,50 +28,36 @@ pub struct Contributions {
     pub bias: f32,
 }
 
-/// A point of the quadrature in [0, 1], what is left to 1, and its weight.
-#[derive(Clone, Copy, Debug)]
-struct Point {
-    t: f64,
-    rest: f64,
-    weight: f64,
-}
-
 /// Computes attributions for one forest.
 #[derive(Clone, Debug)]
 pub struct Attributor {
+    lanes: ForestInLanes,
+    /// The numbers of the trees that are walked one by one, and how many points integrate each exactly.
+    walked: Vec<(usize, u8)>,
     /// By number of points.
     points: Vec<Vec<Point>>,
-    /// By tree: how many points integrate it exactly.
-    points_by_tree: Vec<u8>,
     depth_max: usize,
     bias: f64,
+}
+
+/// The trees that go in lanes, by how many points their depth needs.
+#[derive(Clone, Debug)]
+enum ForestInLanes {
+    None,
+    One(LaneForest<1>),
+    Two(LaneForest<2>),
+    Three(LaneForest<3>),
 }
 
 /// The room that one thread computes attributions in, so that no call allocates. Grows to the largest model that it meets.
 #[derive(Clone, Debug, Default)]
 pub struct AttributionScratch {
-    /// By depth, then by point: the weighted product over the features of the path.
-    products: Vec<[f64; POINTS_MAX]>,
-    /// By depth, then by point: the sums over the leaves below.
-    sums: Vec<[f64; POINTS_MAX]>,
-    /// By feature: what the present path says of it.
-    edges: Vec<Edge>,
-    /// By feature: its attribution so far.
+    walk: WalkScratch,
+    masks: Vec<u64>,
+    /// By feature: the sum of a part of the trees.
+    part: Vec<f32>,
+    /// By feature: its attribution so far; and one place for what is none's.
     values: Vec<f64>,
-}
-
-impl AttributionScratch {
-    fn prepare(&mut self, depth_max: usize, features: usize) {
-        let levels = depth_max + 1;
-        if self.products.len() < levels {
-            self.products.resize(levels, [0.0; POINTS_MAX]);
-            self.sums.resize(levels, [0.0; POINTS_MAX]);
-        }
-        self.edges.clear();
-        self.edges.resize(features, Edge::UNTESTED);
-        self.values.clear();
-        self.values.resize(features, 0.0);
-    }
 }
 
 impl Attributor {
@@ -78,15 +67,19 @@ impl Attributor {
         let mut points_by_tree = Vec::new();
         let mut bias = f64::from(forest.base_margin());
         for tree in forest.trees() {
-            let mut shape = Shape { path: Vec::new(), depth_max: 0, features_max: 0 };
-            shape.measure(tree, 0);
+            let mut shape = Shape::default();
+            shape.measure(&tree, 0);
             depth_max = depth_max.max(shape.depth_max);
             let count = shape.features_max.div_ceil(2).clamp(1, POINTS_MAX);
             points_by_tree.push(u8::try_from(count).unwrap_or(u8::MAX));
-            bias += expected(tree, 0);
+            bias += expected(&tree, 0);
         }
-        let most = points_by_tree.iter().copied().max().unwrap_or(0);
-        Self { points: (0..=most).map(gauss_legendre).collect(), points_by_tree, depth_max, bias }
+        let (lanes, left_out) = ForestInLanes::new(forest, depth_max)
+            .unwrap_or_else(|| (ForestInLanes::None, (0..points_by_tree.len()).collect()));
+        let walked: Vec<(usize, u8)> =
+            left_out.into_iter().map(|tree| (tree, points_by_tree[tree])).collect();
+        let most = walked.iter().map(|(_, points)| *points).max().unwrap_or(0);
+        Self { lanes, walked, points: (0..=most).map(gauss_legendre).collect(), depth_max, bias }
     }
 
     /// The expected margin: the mean over the training rows, as the trees' covers remember them.
@@ -104,7 +97,6 @@ impl Attributor {
 
     /// The attributions of a row, into `features`, which is as long as the row; `forest` is the one this was made for. With
     /// `bias` they add up to the row's margin, but for rounding. Allocates only when `scratch` has to grow.
-    #[expect(clippy::cast_possible_truncation, reason = "f32 is what libxgboost gives")]
     pub fn contributions_into(
         &self,
         forest: &Forest,
@@ -112,165 +104,102 @@ impl Attributor {
         scratch: &mut AttributionScratch,
         features: &mut [f32],
     ) -> Result<(), RowLengthError> {
-        let expected = forest.features();
-        if let Some(actual) = [row.len(), features.len()].into_iter().find(|actual| *actual != expected) {
-            return Err(RowLengthError { expected, actual });
+        self.contributions_by(forest.vbmi(), forest, row, scratch, features)
+    }
+
+    /// `contributions_into` without what only some processors have: the same to the bit.
+    pub fn contributions_portable_into(
+        &self,
+        forest: &Forest,
+        row: &[f32],
+        scratch: &mut AttributionScratch,
+        features: &mut [f32],
+    ) -> Result<(), RowLengthError> {
+        self.contributions_by(None, forest, row, scratch, features)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "f32 is what libxgboost gives")]
+    fn contributions_by(
+        &self,
+        vbmi: Option<Vbmi>,
+        forest: &Forest,
+        row: &[f32],
+        scratch: &mut AttributionScratch,
+        features: &mut [f32],
+    ) -> Result<(), RowLengthError> {
+        forest.check(row)?;
+        forest.check(features)?;
+        let AttributionScratch { walk, masks, part, values } = scratch;
+        values.clear();
+        values.resize(row.len() + 1, 0.0);
+        if self.lanes.is_some() && forest.masks_into(row, vbmi, masks).is_some() {
+            part.resize(row.len() + 1, 0.0);
+            self.lanes.add(vbmi, masks, part, values);
         }
-        scratch.prepare(self.depth_max, row.len());
-        for (tree, count) in forest.trees().zip(&self.points_by_tree) {
-            let points = &self.points[usize::from(*count)];
-            for (product, point) in scratch.products[0].iter_mut().zip(points) {
-                *product = point.weight;
+        walk.prepare(self.depth_max, row.len());
+        if let [(first, _), ..] = self.walked[..] {
+            let mut walked = self.walked.iter();
+            let mut next = walked.next();
+            for (number, tree) in forest.trees().enumerate().skip(first) {
+                let Some((_, count)) = next.filter(|(next, _)| *next == number) else { continue };
+                add(tree, &self.points[usize::from(*count)], row, walk, values);
+                next = walked.next();
             }
-            Walk { tree, points, row, scratch: &mut *scratch }.descend(0, 0);
         }
-        for (feature, value) in features.iter_mut().zip(&scratch.values) {
+        for (feature, value) in features.iter_mut().zip(values) {
             *feature = *value as f32;
         }
         Ok(())
     }
 }
 
-/// What a path says of one feature: whether the row takes all its edges, and the product of their cover ratios.
-#[derive(Clone, Copy, Debug)]
-struct Edge {
-    taken: bool,
-    zero: f64,
-}
-
-impl Edge {
-    /// Of a feature that the path does not test.
-    const UNTESTED: Self = Self { taken: true, zero: 1.0 };
-
-    /// The feature's factor of the product.
-    fn factor(self, point: Point) -> f64 {
-        if self.taken { point.t + point.rest * self.zero } else { point.rest * self.zero }
-    }
-
-    /// (o - z) over the factor; where the row is not on the path, z cancels out.
-    fn share(self, point: Point) -> f64 {
-        if self.taken { (1.0 - self.zero) / self.factor(point) } else { -1.0 / point.rest }
-    }
-
-    /// Whether neither the row nor any training weight comes here: nothing below counts.
-    fn is_dead(self) -> bool {
-        !self.taken && self.zero <= f64::MIN_POSITIVE
-    }
-}
-
-struct Walk<'a> {
-    tree: &'a [Node],
-    points: &'a [Point],
-    row: &'a [f32],
-    scratch: &'a mut AttributionScratch,
-}
-
-impl Walk<'_> {
-    /// Goes down from `node`, at `depth`, whose weighted products stand in the scratch; leaves the sums over its leaves there.
-    fn descend(&mut self, node: usize, depth: usize) {
-        let here = self.tree[node];
-        let count = self.points.len();
-        if here.is_leaf() {
-            let leaf = f64::from(here.value());
-            let AttributionScratch { products, sums, .. } = &mut *self.scratch;
-            for (sum, product) in sums[depth][..count].iter_mut().zip(&products[depth]) {
-                *sum = leaf * product;
-            }
-            return;
+impl ForestInLanes {
+    /// Lays a forest out, and says which trees it left out; `None` when it is none for lanes.
+    fn new(forest: &Forest, depth_max: usize) -> Option<(Self, Vec<usize>)> {
+        if depth_max > DEPTH_MAX || !forest.has_masks() {
+            return None;
         }
-        let feature = here.feature();
-        let taken = here.side(self.row[feature]);
-        let earlier = self.scratch.edges[feature];
-        self.scratch.sums[depth][..count].fill(0.0);
-        for (side, child) in here.children().into_iter().enumerate() {
-            let ratio = ratio(&self.tree[child], &here);
-            let edge = Edge { taken: earlier.taken && side == taken, zero: earlier.zero * ratio };
-            if edge.is_dead() {
-                continue;
+        let (depth, features) = (depth_max.max(1), forest.features());
+        Some(match depth.div_ceil(2) {
+            1 => {
+                let (lanes, left_out) = LaneForest::new(depth, features, lane_points()?, forest.trees())?;
+                (Self::One(lanes), left_out)
             }
-            for (number, point) in self.points.iter().enumerate() {
-                let product = self.scratch.products[depth][number];
-                self.scratch.products[depth + 1][number] =
-                    product / earlier.factor(*point) * edge.factor(*point);
+            2 => {
+                let (lanes, left_out) = LaneForest::new(depth, features, lane_points()?, forest.trees())?;
+                (Self::Two(lanes), left_out)
             }
-            self.scratch.edges[feature] = edge;
-            self.descend(child, depth + 1);
-            let mut moved = 0.0;
-            for (number, point) in self.points.iter().enumerate() {
-                let below = self.scratch.sums[depth + 1][number];
-                moved += below * (edge.share(*point) - earlier.share(*point));
-                self.scratch.sums[depth][number] += below;
+            _ => {
+                let (lanes, left_out) = LaneForest::new(depth, features, lane_points()?, forest.trees())?;
+                (Self::Three(lanes), left_out)
             }
-            self.scratch.values[feature] += moved;
-        }
-        self.scratch.edges[feature] = earlier;
-    }
-}
-
-/// Which share of its parent's training weight a node has. Below a node that no training weight reached, half.
-fn ratio(child: &Node, parent: &Node) -> f64 {
-    if parent.cover() > 0.0 { f64::from(child.cover()) / f64::from(parent.cover()) } else { 0.5 }
-}
-
-/// The mean of the leaves, weighted by cover.
-fn expected(tree: &[Node], node: usize) -> f64 {
-    let here = &tree[node];
-    if here.is_leaf() {
-        return f64::from(here.value());
-    }
-    here.children().into_iter().map(|child| expected(tree, child) * ratio(&tree[child], here)).sum()
-}
-
-/// How deep a tree is, and how many different features its paths test.
-struct Shape {
-    path: Vec<usize>,
-    depth_max: usize,
-    features_max: usize,
-}
-
-impl Shape {
-    fn measure(&mut self, tree: &[Node], node: usize) {
-        let here = &tree[node];
-        if here.is_leaf() {
-            let new = |(at, feature): &(usize, &usize)| !self.path[..*at].contains(*feature);
-            let features = self.path.iter().enumerate().filter(new).count();
-            self.features_max = self.features_max.max(features);
-            self.depth_max = self.depth_max.max(self.path.len());
-            return;
-        }
-        self.path.push(here.feature());
-        for child in here.children() {
-            self.measure(tree, child);
-        }
-        self.path.pop();
-    }
-}
-
-/// Gauss-Legendre points and weights on [0, 1]: exact for polynomials up to degree 2 * `count` - 1. The points are the roots
-/// of the Legendre polynomial, found by Newton's method from Tricomi's estimate.
-fn gauss_legendre(count: u8) -> Vec<Point> {
-    let n = f64::from(count);
-    (0..count)
-        .map(|index| {
-            let mut x = (std::f64::consts::PI * (f64::from(index) + 0.75) / (n + 0.5)).cos();
-            let mut slope = 1.0;
-            for _ in 0..100 {
-                let (mut previous, mut value) = (1.0, x);
-                for degree in 2..=count {
-                    let k = f64::from(degree);
-                    (previous, value) = (value, ((2.0 * k - 1.0) * x * value - (k - 1.0) * previous) / k);
-                }
-                slope = n * (x * value - previous) / (x * x - 1.0);
-                let step = value / slope;
-                x -= step;
-                if step.abs() < 1e-16 {
-                    break;
-                }
-            }
-            let weight = 1.0 / ((1.0 - x * x) * slope * slope);
-            Point { t: f64::midpoint(1.0, x), rest: f64::midpoint(1.0, -x), weight }
         })
-        .collect()
+    }
+
+    const fn is_some(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+
+    fn add(&self, vbmi: Option<Vbmi>, masks: &[u64], part: &mut [f32], values: &mut [f64]) {
+        match self {
+            Self::None => {}
+            Self::One(lanes) => lanes.add(vbmi, masks, part, values),
+            Self::Two(lanes) => lanes.add(vbmi, masks, part, values),
+            Self::Three(lanes) => lanes.add(vbmi, masks, part, values),
+        }
+    }
+}
+
+/// The points of a quadrature as lanes take them.
+#[expect(clippy::cast_possible_truncation, reason = "rounded once, to f32")]
+fn lane_points<const POINTS: usize>() -> Option<[LanePoint; POINTS]> {
+    let points = gauss_legendre(u8::try_from(POINTS).ok()?);
+    let of = |point: &Point| LanePoint {
+        weight: (point.weight / (point.rest * point.rest)) as f32,
+        u: (point.t / point.rest) as f32,
+        fresh: point.rest as f32,
+    };
+    points.iter().map(of).collect::<Vec<_>>().try_into().ok()
 }
 
 #[cfg(test)]
@@ -278,30 +207,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn points_integrate_polynomials_exactly() {
-        for count in 1..=u8::try_from(POINTS_MAX).unwrap() {
-            let points = gauss_legendre(count);
-            for power in 0..2 * i32::from(count) {
-                let integral: f64 = points.iter().map(|point| point.weight * point.t.powi(power)).sum();
-                let exact = 1.0 / (f64::from(power) + 1.0);
-                assert!((integral - exact).abs() < 1e-13, "{count} points, degree {power}");
-            }
-        }
-    }
+    use crate::model::forest::ForestBuilder;
+    use crate::model::tree::Node;
 
     fn forest(features: usize, trees: &[&[Node]]) -> Forest {
-        let mut forest = Forest::new(features, 0.5);
+        let mut forest = ForestBuilder::new(features, 0.5);
         for tree in trees {
             forest.push(tree, &vec![0.0; tree.len()]);
         }
-        forest
+        forest.build()
     }
 
     #[test]
     fn a_stump_splits_its_margin_between_bias_and_feature() {
-        let stump = [Node::split(1, 10.0, false, 1, 4.0), Node::leaf(-1.0, 3.0), Node::leaf(1.0, 1.0)];
+        let stump = [Node::below(1, 10.0, false, 1, 4.0), Node::leaf(-1.0, 3.0), Node::leaf(1.0, 1.0)];
         let forest = forest(2, &[&stump]);
         let attributor = Attributor::new(&forest);
         let contributions = attributor.contributions(&forest, &[7.0, 20.0]).unwrap();
@@ -336,7 +255,7 @@ mod tests {
             covers[left + 1] = covers[number] - covers[left];
             let (feature, threshold) = (features[number], f32::from(thresholds[number]));
             let left = u32::try_from(left).unwrap();
-            nodes.push(Node::split(feature, threshold, number % 2 == 0, left, covers[number]));
+            nodes.push(Node::below(feature, threshold, number % 2 == 0, left, covers[number]));
         }
         nodes
     }
@@ -344,14 +263,11 @@ mod tests {
     /// What the tree gives on average when only the features in `known` are known.
     fn expectation(tree: &[Node], node: usize, row: &[f32], known: usize) -> f64 {
         let here = &tree[node];
-        if here.is_leaf() {
-            return f64::from(here.value());
-        }
-        let feature = here.feature();
+        let Some(feature) = here.feature() else { return f64::from(here.weight().unwrap()) };
         if known >> feature & 1 == 1 {
-            return expectation(tree, here.children()[here.side(row[feature])], row, known);
+            return expectation(tree, here.children()[here.side(&[], row[feature])], row, known);
         }
-        let below = |child: usize| ratio(&tree[child], here) * expectation(tree, child, row, known);
+        let below = |child: usize| tree[child].share_of(here) * expectation(tree, child, row, known);
         here.children().into_iter().map(below).sum()
     }
 

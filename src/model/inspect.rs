@@ -4,7 +4,6 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::model::forest::depth;
 use crate::model::manifest::Model;
 
 /// A summary of a model.
@@ -56,9 +55,11 @@ pub fn summary(model: &Model) -> Summary {
         .collect();
     let mut leaves = 0;
     for (node, gain) in model.forest.nodes_and_gains() {
-        if node.is_leaf() {
+        let Some(feature) = node.feature() else {
             leaves += 1;
-        } else if let Some(feature) = features.get_mut(node.feature()) {
+            continue;
+        };
+        if let Some(feature) = features.get_mut(feature) {
             feature.splits += 1;
             feature.gain += f64::from(gain);
             feature.cover += f64::from(node.cover());
@@ -75,7 +76,7 @@ pub fn summary(model: &Model) -> Summary {
         expected_margin: model.attributor.bias(),
         trees: model.forest.trees().count(),
         leaves,
-        depth_max: model.forest.trees().map(depth).max().unwrap_or(0),
+        depth_max: model.forest.trees().map(|tree| tree.depth()).max().unwrap_or(0),
         features,
     }
 }

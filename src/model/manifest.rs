@@ -8,10 +8,10 @@ use thiserror::Error;
 use crate::domain::hash::sha256;
 use crate::model::attribution::Attributor;
 use crate::model::forest::Forest;
-use crate::model::xgboost_json::{self, ModelFileError};
+use crate::model::xgboost_file::{self, FeatureType, ModelFileError};
 
-/// The name of XGBoost's file in a model directory.
-pub const MODEL_FILE: &str = "model.json";
+/// The names that XGBoost's file may have in a model directory: JSON or UBJSON.
+pub const MODEL_FILES: [&str; 2] = ["model.json", "model.ubj"];
 /// The name of the manifest.
 pub const MANIFEST_FILE: &str = "manifest.json";
 /// The version of the manifests that this program reads.
@@ -46,14 +46,6 @@ pub enum ModelError {
         file: PathBuf,
         /// What differs.
         what: String,
-    },
-    /// The model asks for features that the catalogue does not have, or has as texts; each with the nearest name it has.
-    #[error("{file}: the model asks for {} features that the catalogue lacks: {}", .names.len(), .names.join(", "))]
-    UnknownFeatures {
-        /// The model's file.
-        file: PathBuf,
-        /// Which.
-        names: Vec<String>,
     },
 }
 
@@ -95,6 +87,8 @@ pub struct Model {
     pub features_sha256: Option<Box<str>>,
     /// Its features, in the order of a row.
     pub feature_names: Vec<Box<str>>,
+    /// Their types.
+    pub feature_types: Vec<FeatureType>,
     /// Its trees.
     pub forest: Forest,
     /// Its attributions.
@@ -107,12 +101,9 @@ pub struct Model {
     pub objective: String,
     /// What training with early stopping noted, from 0; all trees are used all the same.
     pub best_iteration: Option<u32>,
-    file: PathBuf,
+    /// The file that it was read from.
+    pub file: PathBuf,
 }
-
-/// Where a model's features stand in the feature vector.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Binding(Box<[u16]>);
 
 impl Model {
     /// Loads a model directory.
@@ -122,8 +113,18 @@ impl Model {
             .map_err(|error| ModelError::Unreadable { file: file.clone(), error })?;
         let manifest: Manifest = serde_json::from_str(&text)
             .map_err(|error| ModelError::Malformed { file: file.clone(), error })?;
-        let mut model = Self::load_file(&directory.join(MODEL_FILE))?;
         let mismatch = |what: String| ModelError::Mismatch { file: file.clone(), what };
+        let [json, ubjson] = MODEL_FILES;
+        let model_file = match MODEL_FILES.map(|name| directory.join(name).exists()) {
+            [true, true] => {
+                return Err(mismatch(format!(
+                    "has {json} and {ubjson} beside it; remove the one that is not meant"
+                )));
+            }
+            [false, true] => ubjson,
+            _ => json,
+        };
+        let mut model = Self::load_file(&directory.join(model_file))?;
         if manifest.schema != MANIFEST_SCHEMA {
             return Err(mismatch(format!(
                 "is of schema {}; this program reads {MANIFEST_SCHEMA}",
@@ -131,13 +132,13 @@ impl Model {
             )));
         }
         if *manifest.model_sha256 != *model.sha256 {
-            let what = format!("names {}, but {MODEL_FILE} has {}", manifest.model_sha256, model.sha256);
+            let what = format!("names {}, but {model_file} has {}", manifest.model_sha256, model.sha256);
             return Err(mismatch(what));
         }
         let named = manifest.feature_names.unwrap_or_default();
         if !named.is_empty() && !named.iter().map(String::as_str).eq(model.feature_names.iter().map(|n| &**n))
         {
-            return Err(mismatch(format!("names other features, or in another order, than {MODEL_FILE}")));
+            return Err(mismatch(format!("names other features, or in another order, than {model_file}")));
         }
         let Thresholds { elevated, high } = manifest.thresholds;
         if !(0.0..=1.0).contains(&elevated) || !(elevated..=1.0).contains(&high) {
@@ -153,7 +154,7 @@ impl Model {
 
     /// Loads XGBoost's file alone.
     pub fn load_file(file: &Path) -> Result<Self, ModelError> {
-        let (read, bytes) = xgboost_json::read(file)?;
+        let (read, bytes) = xgboost_file::read(file)?;
         let name = file.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         Ok(Self {
             name: name.into(),
@@ -161,6 +162,7 @@ impl Model {
             features_sha256: None,
             attributor: Attributor::new(&read.forest),
             feature_names: read.feature_names,
+            feature_types: read.feature_types,
             forest: read.forest,
             thresholds: Thresholds { elevated: 0.5, high: 0.9 },
             xgboost_version: read.xgboost_version,
@@ -174,62 +176,6 @@ impl Model {
     pub fn load_either(path: &Path) -> Result<Self, ModelError> {
         if path.is_dir() { Self::load(path) } else { Self::load_file(path) }
     }
-
-    /// Finds each feature of the model among the numeric features of a catalogue, which are given by slot; a text feature is
-    /// given as `None`.
-    pub fn bind(&self, catalogue: &[Option<&str>]) -> Result<Binding, ModelError> {
-        let slot_of = |name: &str| catalogue.iter().position(|known| *known == Some(name));
-        let mut slots = Vec::with_capacity(self.feature_names.len());
-        let mut unknown = Vec::new();
-        for name in &self.feature_names {
-            match slot_of(name).and_then(|slot| u16::try_from(slot).ok()) {
-                Some(slot) => slots.push(slot),
-                None => unknown.push(match nearest(name, catalogue) {
-                    Some(near) => format!("{name} (is {near} meant?)"),
-                    None => name.to_string(),
-                }),
-            }
-        }
-        if unknown.is_empty() {
-            Ok(Binding(slots.into()))
-        } else {
-            Err(ModelError::UnknownFeatures { file: self.file.clone(), names: unknown })
-        }
-    }
-}
-
-impl Binding {
-    /// The slot of each feature of the model.
-    pub fn slots(&self) -> &[u16] {
-        &self.0
-    }
-
-    /// The model's row of a feature vector: f32, as training rounds them.
-    #[expect(clippy::cast_possible_truncation, reason = "XGBoost rounds features to f32 in training, too")]
-    pub fn row(&self, numbers: &[f64]) -> Vec<f32> {
-        self.0.iter().map(|slot| numbers[usize::from(*slot)] as f32).collect()
-    }
-}
-
-/// The catalogue's name nearest to one that it lacks, if one is near: at most a quarter of its letters differ.
-fn nearest<'a>(name: &str, catalogue: &[Option<&'a str>]) -> Option<&'a str> {
-    let distances = catalogue.iter().flatten().map(|known| (edit_distance(name, known), *known));
-    let (distance, near) = distances.min()?;
-    (distance <= name.len() / 4).then_some(near)
-}
-
-/// How many bytes to add, take away or change to make `a` of `b` (Levenshtein).
-fn edit_distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, of_a) in a.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, of_b) in b.bytes().enumerate() {
-            let changed = diagonal + usize::from(of_a != of_b);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -241,7 +187,7 @@ mod tests {
     fn directory(change: impl FnOnce(&mut serde_json::Value)) -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
         let file = Path::new(PARITY).join("named.json");
-        std::fs::copy(&file, directory.path().join(MODEL_FILE)).unwrap();
+        std::fs::copy(&file, directory.path().join("model.json")).unwrap();
         let mut manifest = serde_json::json!({
             "schema": 1,
             "name": "named",
@@ -284,29 +230,25 @@ mod tests {
     }
 
     #[test]
+    fn the_model_may_be_ubjson_but_not_both() {
+        let directory = directory(|manifest| {
+            let bytes = std::fs::read(Path::new(PARITY).join("named_ubjson.ubj")).unwrap();
+            manifest["model_sha256"] = serde_json::json!(&*sha256(&bytes));
+        });
+        let [json, ubjson] = MODEL_FILES.map(|name| directory.path().join(name));
+        std::fs::copy(Path::new(PARITY).join("named_ubjson.ubj"), ubjson).unwrap();
+        let error = Model::load(directory.path()).unwrap_err().to_string();
+        assert!(error.contains("has model.json and model.ubj beside it"), "{error}");
+        std::fs::remove_file(json).unwrap();
+        assert_eq!(&*Model::load(directory.path()).unwrap().feature_names[3], "card.feature_3");
+    }
+
+    #[test]
     fn a_missing_file_is_named() {
         let empty = tempfile::tempdir().unwrap();
         let error = Model::load(empty.path()).unwrap_err().to_string();
         assert!(error.contains("manifest.json: cannot be read"), "{error}");
         let error = Model::load_either(&empty.path().join("no.json")).unwrap_err().to_string();
         assert!(error.contains("no.json: cannot be read"), "{error}");
-    }
-
-    #[test]
-    fn features_are_found_by_name_and_lacking_ones_are_listed() {
-        let model = Model::load_file(&Path::new(PARITY).join("named.json")).unwrap();
-        let names: Vec<String> = (0..9).rev().map(|index| format!("card.feature_{index}")).collect();
-        let mut catalogue: Vec<Option<&str>> = names.iter().map(|name| Some(name.as_str())).collect();
-        let binding = model.bind(&catalogue).unwrap();
-        assert_eq!(binding.slots(), [8, 7, 6, 5, 4, 3, 2, 1]);
-        let numbers: Vec<f64> = (0..9).map(f64::from).collect();
-        assert_eq!(binding.row(&numbers), [8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0]);
-        catalogue[8] = Some("card.featur_0");
-        catalogue[7] = None;
-        let error = model.bind(&catalogue).unwrap_err().to_string();
-        assert!(error.contains("asks for 2 features that the catalogue lacks"), "{error}");
-        assert!(error.contains("card.feature_0 (is card.featur_0 meant?)"), "{error}");
-        let error = model.bind(&[]).unwrap_err().to_string();
-        assert!(error.ends_with("card.feature_6, card.feature_7"), "{error}");
     }
 }

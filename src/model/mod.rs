@@ -2,10 +2,33 @@
 //!
 //! The margin of a row is bit for bit what libxgboost computes: the same order of f32 additions, the same routing, NaN alone
 //! missing. Attributions are exact Shapley values of the trees. A file that is not fully understood is refused by name.
+//!
+//! `xgboost_file` reads JSON and UBJSON into a `forest`. Its margin is computed by `rank_mask` where the processor has AVX-512
+//! with VBMI and the trees fit, else by `lockstep`; its attributions by `attribution_lanes` or, for trees that do not fit, by
+//! `attribution_walk`. Every processor gives the same bits.
 
 pub mod attribution;
+mod attribution_lanes;
+mod attribution_walk;
+pub mod binding;
 pub mod forest;
 pub mod inspect;
+#[cfg(target_arch = "x86_64")]
+mod lanes_avx512;
+mod lanes_kernel;
+mod lanes_portable;
+mod lockstep;
 pub mod manifest;
+mod quadrature;
+mod rank_mask;
+#[cfg(target_arch = "x86_64")]
+mod rank_mask_vbmi;
+#[cfg(not(target_arch = "x86_64"))]
+#[path = "rank_mask_elsewhere.rs"]
+mod rank_mask_vbmi;
 pub mod score;
-pub mod xgboost_json;
+pub mod tree;
+pub mod ubjson;
+mod xgboost_document;
+pub mod xgboost_file;
+pub mod xgboost_tree;

@@ -11,6 +11,7 @@
 
 pub mod backtest;
 pub mod binding;
+pub mod calibration;
 pub mod cell;
 pub mod error;
 pub mod input;
@@ -18,20 +19,27 @@ pub mod input_csv;
 pub mod input_ndjson;
 #[cfg(feature = "parquet")]
 pub mod input_parquet;
+pub mod interval;
 pub mod labels;
 pub mod mapping;
 pub mod mapping_check;
 pub mod mapping_yaml;
 pub mod metrics;
+pub mod model_report;
+pub mod model_report_text;
 pub mod moment;
+pub mod operating_point;
 pub mod output;
 #[cfg(feature = "parquet")]
 pub mod output_parquet;
+pub mod picture;
 pub mod replay;
 pub mod report;
 pub mod report_text;
+pub mod scored;
 pub mod session;
 pub mod tally;
+pub mod text_table;
 pub mod transactions;
 
 #[cfg(test)]
@@ -40,6 +48,8 @@ mod input_tests;
 mod mapping_tests;
 #[cfg(test)]
 mod metrics_tests;
+#[cfg(test)]
+mod model_report_tests;
 #[cfg(test)]
 mod output_tests;
 #[cfg(test)]

@@ -2,15 +2,13 @@
 
 use std::fmt;
 
-use crate::domain::money::Currency;
 use crate::offline::report::{BacktestReport, MoneyRow, Quality, TruthCounts};
+use crate::offline::text_table::{NO_VALUE, Table, entry, major, percent, thousands};
 
 /// Most reasons that are shown; the data has all of them.
 const REASONS_SHOWN_MAX: usize = 20;
 /// How long a line of names becomes.
 const LINE_CHARS: usize = 110;
-/// What stands where there is no value.
-const NO_VALUE: &str = "-";
 
 impl fmt::Display for BacktestReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -253,10 +251,6 @@ fn write_quality(f: &mut fmt::Formatter<'_>, quality: &Quality) -> fmt::Result {
     entry(f, "Brier score", &decimal(quality.brier))
 }
 
-fn entry(f: &mut fmt::Formatter<'_>, name: &str, value: &str) -> fmt::Result {
-    writeln!(f, "  {name:<20} {value}")
-}
-
 fn truth_cells(truth: &TruthCounts) -> [String; 3] {
     [truth.fraud, truth.legitimate, truth.unlabelled].map(thousands)
 }
@@ -274,102 +268,4 @@ fn wrapped(names: &[&str]) -> Vec<String> {
         }
     }
     lines
-}
-
-/// A table whose first columns are aligned left and whose other columns are aligned right.
-struct Table<'a> {
-    title: &'a str,
-    left: usize,
-    head: Vec<String>,
-    rows: Vec<Vec<String>>,
-}
-
-impl<'a> Table<'a> {
-    fn new(title: &'a str, head: &[&str]) -> Self {
-        Self { title, left: 1, head: head.iter().map(|&name| name.to_owned()).collect(), rows: Vec::new() }
-    }
-
-    fn left(mut self, left: usize) -> Self {
-        self.left = left;
-        self
-    }
-
-    fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
-    }
-
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.rows.is_empty() {
-            return Ok(());
-        }
-        if !self.title.is_empty() {
-            writeln!(f, "\n{}", self.title)?;
-        }
-        let widths: Vec<usize> = (0..self.head.len())
-            .map(|column| {
-                let cells = std::iter::once(&self.head).chain(&self.rows).filter_map(|row| row.get(column));
-                cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-            })
-            .collect();
-        for row in std::iter::once(&self.head).chain(&self.rows) {
-            let mut line = String::new();
-            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-                let width = *width;
-                line.push_str("  ");
-                if column < self.left {
-                    line.push_str(&format!("{cell:<width$}"));
-                } else {
-                    line.push_str(&format!("{cell:>width$}"));
-                }
-            }
-            writeln!(f, "{}", line.trim_end())?;
-        }
-        Ok(())
-    }
-}
-
-/// `1504628` as `1,504,628`.
-fn thousands(number: impl fmt::Display) -> String {
-    let digits = number.to_string();
-    let (sign, digits) = digits.strip_prefix('-').map_or(("", digits.as_str()), |digits| ("-", digits));
-    let mut grouped = String::with_capacity(digits.len() * 4 / 3 + 1);
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    format!("{sign}{grouped}")
-}
-
-fn percent(share: Option<f64>, places: usize) -> String {
-    share.map_or_else(|| NO_VALUE.to_owned(), |share| format!("{:.places$} %", share * 100.0))
-}
-
-/// Minor units as major ones, exactly.
-fn major(minor: i128, currency: &str) -> String {
-    let places = Currency::parse(currency).map_or(0, |currency| usize::from(currency.decimal_places()));
-    let digits = format!("{:0>width$}", minor.unsigned_abs(), width = places + 1);
-    let (whole, fraction) = digits.split_at(digits.len() - places);
-    let (sign, point) = (if minor < 0 { "-" } else { "" }, if places == 0 { "" } else { "." });
-    format!("{sign}{}{point}{fraction}", thousands(whole))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_read_well() {
-        assert_eq!(thousands(0), "0");
-        assert_eq!(thousands(999), "999");
-        assert_eq!(thousands(1_504_628), "1,504,628");
-        assert_eq!(thousands(-1_000), "-1,000");
-        assert_eq!(percent(Some(0.008_301), 3), "0.830 %");
-        assert_eq!(percent(None, 3), "-");
-        assert_eq!(major(123_456_789, "EUR"), "1,234,567.89");
-        assert_eq!(major(5, "EUR"), "0.05");
-        assert_eq!(major(1_000, "JPY"), "1,000");
-        assert_eq!(major(-1_005, "KWD"), "-1.005");
-    }
 }

@@ -89,7 +89,6 @@ fn what_is_refused_and_how_it_is_named() {
     let at = |path: &str, key: &str| format!("{path}/{key}");
     let booster = "/learner/gradient_booster".to_owned();
     let facts: Vec<(String, Value, &str)> = vec![
-        (at(&booster, "name"), json!("dart"), "booster dart"),
         (booster.clone(), json!({"name": "gblinear", "model": {"weights": [1.0]}}), "booster gblinear"),
         ("/learner/objective/name".into(), json!("multi:softprob"), "objective multi:softprob"),
         ("/learner/objective/name".into(), json!("reg:squarederror"), "objective reg:squarederror"),
@@ -102,8 +101,28 @@ fn what_is_refused_and_how_it_is_named() {
         (at(PARAM, "num_feature"), json!("3"), "3 features and 2 feature names"),
         ("/learner/feature_names".into(), json!(["a", "a"]), "names \"a\" twice"),
         (at(&booster, "model/tree_info"), json!([1]), "second output"),
-        (at(TREE, "split_type"), json!([1, 0, 0]), "the categorical split in tree 0, node 0"),
-        (at(TREE, "tree_param/size_leaf_vector"), json!("2"), "the vector leaf in tree 0"),
+        (at(&booster, "model/weight_drop"), json!([0.5, 0.5]), "has 1 trees and 2 weights of trees"),
+        (at(&booster, "model/weight_drop"), json!([1e39]), "the weight of tree 0 (weight_drop) is inf"),
+        (at(TREE, "split_type"), json!([1, 0, 0]), "node 0 is a categorical split without categories"),
+        (
+            at(TREE, "split_type"),
+            json!([2, 0, 0]),
+            "the split of type 2 at node 0 in tree 0 is not supported",
+        ),
+        (at(TREE, "split_type"), json!([0, 0]), "its lists have the lengths"),
+        (at(TREE, "categories_nodes"), json!([0]), "its lists of categories have the lengths [1, 0, 0]"),
+        ("/learner/feature_types".into(), json!(["float"]), "2 features and 1 feature types"),
+        (
+            "/learner/feature_types".into(),
+            json!(["float", "text"]),
+            "calls feature 1 \"text\", which is none of",
+        ),
+        (
+            "/learner/feature_types".into(),
+            json!(["float", "c"]),
+            "feature 1 is a category, and a split tests it",
+        ),
+        (at(TREE, "tree_param/size_leaf_vector"), json!("2"), "the leaf of 2 outputs in tree 0"),
         (at(TREE, "split_indices/0"), json!(2), "tree 0: node 0 splits on feature 2 of 2"),
         (at(TREE, "left_children/0"), json!(3), "node 0 has a child that does not exist"),
         (at(TREE, "left_children/0"), json!(-7), "node 0 has a child that does not exist"),
@@ -129,6 +148,70 @@ fn what_is_refused_and_how_it_is_named() {
     }
 }
 
+/// The changes that make the stump's split categorical: `categories` of feature b go right.
+fn categorical(categories: &Value) -> Changes {
+    let at = |key: &str| format!("{TREE}/{key}");
+    vec![
+        (at("split_type"), json!([1, 0, 0])),
+        (at("categories"), categories.clone()),
+        (at("categories_nodes"), json!([0])),
+        (at("categories_segments"), json!([0])),
+        (at("categories_sizes"), json!([categories.as_array().unwrap().len()])),
+    ]
+}
+
+fn with_all(changes: &Changes) -> Result<ModelFile, String> {
+    let changes: Vec<_> = changes.iter().map(|(pointer, value)| (pointer.as_str(), value.clone())).collect();
+    with(&changes)
+}
+
+#[test]
+fn categorical_splits_are_read() {
+    let read = with_all(&categorical(&json!([0, 40]))).unwrap();
+    assert_eq!(read.feature_types, [FeatureType::Number, FeatureType::Category]);
+    for (category, margin) in [(0.0, 1.0), (40.0, 1.0), (1.0, -1.0), (72.0, -1.0), (f32::NAN, -1.0)] {
+        assert_eq!(read.forest.margin(&[0.0, category]), Ok(margin), "category {category}");
+    }
+}
+
+#[test]
+fn categories_that_make_no_sense_are_refused() {
+    let at = |key: &str| format!("{TREE}/{key}");
+    let facts = [
+        ("categories", json!([0, -1]), "node 0 has a category that is not within 0..65536"),
+        ("categories", json!([0, 65_536]), "node 0 has a category that is not within 0..65536"),
+        ("categories", json!([0]), "node 0 has categories beyond the list of them"),
+        ("categories_segments", json!([-1]), "node 0 has categories beyond the list of them"),
+        ("categories_sizes", json!([i64::MAX]), "node 0 has categories beyond the list of them"),
+        ("categories_nodes", json!([3]), "has categories for node 3, which does not exist"),
+    ];
+    for (key, value, expected) in facts {
+        let mut changes = categorical(&json!([0, 40]));
+        changes.push((at(key), value));
+        let error = with_all(&changes).unwrap_err();
+        assert!(error.contains(expected), "{key}: {error}");
+    }
+    let mut twice = categorical(&json!([0, 40]));
+    twice.extend(
+        ["nodes", "segments", "sizes"].map(|list| (at(&format!("categories_{list}")), json!([0, 0]))),
+    );
+    let error = with_all(&twice).unwrap_err();
+    assert!(error.contains("node 0 has two sets of categories"), "{error}");
+}
+
+#[test]
+fn the_weights_of_dart_are_read_in_both_shapes() {
+    let booster = "/learner/gradient_booster";
+    let newer = with(&[(&format!("{booster}/model/weight_drop"), json!([0.5]))]).unwrap();
+    let gbtree = stump().pointer(booster).unwrap().clone();
+    let dart = json!({"name": "dart", "gbtree": gbtree, "weight_drop": [0.5]});
+    let older = with(&[(booster, dart)]).unwrap();
+    for read in [older, newer] {
+        assert_eq!(read.forest.margin(&[0.0, 10.0]), Ok(0.5));
+        assert_eq!(read.forest.margin(&[0.0, 9.0]), Ok(-0.5));
+    }
+}
+
 #[test]
 fn raw_scores_of_version_1_are_refused() {
     let changes = [("/learner/objective/name", json!("binary:logitraw")), ("/version", json!([1, 7, 6]))];
@@ -146,15 +229,53 @@ fn numbers_are_rounded_once() {
 
 #[test]
 fn what_is_no_model_is_malformed() {
-    for bytes in [&b""[..], b"{}", b"[]", b"{L\x00", b"\xff", b"{\"learner\": {}}"] {
+    for bytes in [&b""[..], b"{}", b"[]", b"{\x00\x00", b"\xff", b"{\"learner\": {}}"] {
         let error = parse(Path::new("model.json"), bytes).unwrap_err();
-        assert!(matches!(error, ModelFileError::Malformed { .. }), "{error}");
+        assert!(matches!(error, ModelFileError::Json { .. }), "{error}");
+    }
+}
+
+fn parity_file(name: &str) -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/parity").join(name)).unwrap()
+}
+
+#[test]
+fn ubjson_says_the_same_as_json() {
+    let read = |name| parse(Path::new(name), &parity_file(name)).unwrap();
+    let (json, ubjson) = (read("named.json"), read("named_ubjson.ubj"));
+    assert_eq!(ubjson.feature_names, json.feature_names);
+    assert_eq!(ubjson.xgboost_version, json.xgboost_version);
+    // Two models of one recipe, trained on data of their own.
+    assert_eq!(ubjson.forest.trees().count(), json.forest.trees().count());
+    let error = parse(Path::new("m.ubj"), b"{L\0\0\0\0\0\0\0\x07learner}").unwrap_err();
+    assert!(matches!(error, ModelFileError::Ubjson { .. }), "{error}");
+    assert!(error.to_string().contains("a value begins with `}` at byte 18"), "{error}");
+    let error = parse(Path::new("m.bin"), b"binf....").unwrap_err();
+    assert!(error.to_string().contains("the binary format that XGBoost wrote before version 3"), "{error}");
+}
+
+#[test]
+fn no_corrupted_file_is_taken_for_a_whole_one_or_stops_the_reader() {
+    for name in ["named_ubjson.ubj", "dart_forest.ubj", "named.json", "categories_one_hot.json"] {
+        let whole = parity_file(name);
+        let closed = whole.trim_ascii_end().len();
+        for end in (0..closed).step_by(23).chain([closed - 1]) {
+            assert!(parse(Path::new(name), &whole[..end]).is_err(), "{name} cut at {end}");
+        }
+        let mut refused = 0;
+        for at in (0..closed).step_by(17) {
+            let mut changed = whole.clone();
+            // Any error will do, and so will a model that is sound though it is another.
+            changed[at] ^= 1 << (at % 8);
+            refused += usize::from(parse(Path::new(name), &changed).is_err());
+        }
+        assert!(refused > closed / 17 / 4, "{name}: only {refused} changes were noticed");
     }
 }
 
 #[test]
 fn a_chain_that_is_too_deep_is_refused() {
-    let splits = DEPTH_MAX + 1;
+    let splits = xgboost_tree::DEPTH_MAX + 1;
     let count = 2 * splits + 1;
     let child = |offset: usize| {
         let of = |node: usize| {
@@ -171,6 +292,7 @@ fn a_chain_that_is_too_deep_is_refused() {
         (at("sum_hessian"), json!(zeros)),
         (at("split_indices"), json!(vec![0; count])),
         (at("default_left"), json!(vec![0; count])),
+        (at("split_type"), json!([])),
     ];
     let changes: Vec<_> = changes.iter().map(|(pointer, value)| (pointer.as_str(), value.clone())).collect();
     let error = with(&changes).unwrap_err();

@@ -1,0 +1,1 @@
+"""What models/train.py is made of: reading rows, measuring scores, writing the model card."""

@@ -1,0 +1,5 @@
+"""The one error that a user can put right."""
+
+
+class Wrong(Exception):
+    """What is wrong, where, and what would be right."""
