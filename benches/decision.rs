@@ -11,6 +11,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use tollgate::domain::transaction::{Mode, Transaction};
 use tollgate::engine::policy::{Policy, PolicyFiles};
 use tollgate::engine::settings::{MissingPolicy, OnMissing};
+use tollgate::model::backend::Backend;
 use tollgate::offline::session::Session;
 use tollgate::simulate::parameters::Parameters;
 use tollgate::simulate::simulation::Simulation;
@@ -23,6 +24,7 @@ fn policy(model: Option<&str>) -> Policy {
     let files = PolicyFiles {
         rules: root.join("rules"),
         model: model.map(|model| root.join(model)),
+        backend: Backend::default(),
         features: root.join("models/features.yaml"),
     };
     let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Review };

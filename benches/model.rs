@@ -1,85 +1,21 @@
 //! One row through a model of 400 trees, depth 6, 160 features, 15 % of the values missing: margin and attributions, as this
 //! processor and as every processor computes them.
 //!
-//! `cargo bench --bench model`; with `--features peers` beside `hessboost`, which is first held to the same bits.
+//! `cargo bench --bench model`; `model_table` measures the same beside libxgboost. With `--features peers` beside `hessboost`, which is first held to the same bits.
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 #![allow(missing_docs, reason = "criterion_group! writes undocumented functions")]
 
-use std::fmt::Write as _;
 use std::hint::black_box;
 use std::path::Path;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use tollgate::model::attribution::{AttributionScratch, Attributor};
 use tollgate::model::xgboost_file::{ModelFile, parse};
 
-const TREES: usize = 400;
-const DEPTH: u32 = 6;
-const FEATURES: usize = 160;
-const ROWS: usize = 512;
-const MISSING_SHARE: f64 = 0.15;
-/// Different thresholds of a feature, as `tree_method = "hist"` makes them with its 256 bins.
-const CUTS: u32 = 255;
-const SEED: u64 = 20_260_101;
+use crate::workload::{FEATURES, model_text, rows};
 
-/// XGBoost's JSON of complete trees with drawn features, thresholds, directions, leaves and covers.
-fn model_text() -> String {
-    let mut random = ChaCha8Rng::seed_from_u64(SEED);
-    let nodes = (1_usize << (DEPTH + 1)) - 1;
-    let inner = (1_usize << DEPTH) - 1;
-    let mut trees = String::new();
-    for number in 0..TREES {
-        let mut covers = vec![4_096.0_f32; nodes];
-        let (mut conditions, mut features, mut directions) = (Vec::new(), Vec::new(), Vec::new());
-        for node in 0..nodes {
-            features.push(if node < inner { random.random_range(0..FEATURES) } else { 0 });
-            directions.push(u8::from(random.random_bool(0.5)));
-            if node < inner {
-                conditions.push(random.random_range(0..CUTS) as f32 / CUTS as f32);
-                covers[2 * node + 1] = covers[node] * random.random_range(0.1..0.9_f32);
-                covers[2 * node + 2] = covers[node] - covers[2 * node + 1];
-            } else {
-                conditions.push(random.random_range(-0.1..0.1_f32));
-            }
-        }
-        let child = |offset: usize| -> Vec<i64> {
-            (0..nodes).map(|node| if node < inner { (2 * node + offset) as i64 } else { -1 }).collect()
-        };
-        let parents: Vec<usize> =
-            (0..nodes).map(|node| if node == 0 { i32::MAX as usize } else { (node - 1) / 2 }).collect();
-        let (zeros, types) = (vec![0.0_f32; nodes], vec![0; nodes]);
-        let comma = if number == 0 { "" } else { "," };
-        write!(
-            trees,
-            "{comma}{{\"base_weights\":{zeros:?},\"categories\":[],\"categories_nodes\":[],\"categories_segments\":[],\
-             \"categories_sizes\":[],\"default_left\":{directions:?},\"id\":{number},\"left_children\":{:?},\
-             \"loss_changes\":{zeros:?},\"parents\":{parents:?},\"right_children\":{:?},\"split_conditions\":{conditions:?},\
-             \"split_indices\":{features:?},\"split_type\":{types:?},\"sum_hessian\":{covers:?},\"tree_param\":\
-             {{\"num_deleted\":\"0\",\"num_feature\":\"{FEATURES}\",\"num_nodes\":\"{nodes}\",\"size_leaf_vector\":\"1\"}}}}",
-            child(1),
-            child(2),
-        )
-        .unwrap();
-    }
-    let (indptr, info) = ((0..=TREES).collect::<Vec<_>>(), vec![0; TREES]);
-    format!(
-        "{{\"learner\":{{\"attributes\":{{}},\"feature_names\":[],\"feature_types\":[],\"gradient_booster\":{{\"model\":\
-         {{\"gbtree_model_param\":{{\"num_parallel_tree\":\"1\",\"num_trees\":\"{TREES}\"}},\"iteration_indptr\":{indptr:?},\
-         \"tree_info\":{info:?},\"trees\":[{trees}]}},\"name\":\"gbtree\"}},\"learner_model_param\":{{\"base_score\":\
-         \"[5E-1]\",\"boost_from_average\":\"1\",\"num_class\":\"0\",\"num_feature\":\"{FEATURES}\",\"num_target\":\"1\"}},\
-         \"objective\":{{\"name\":\"binary:logistic\",\"reg_loss_param\":{{\"scale_pos_weight\":\"1\"}}}}}},\
-         \"version\":[3,2,0]}}"
-    )
-}
-
-fn rows() -> Vec<Vec<f32>> {
-    let mut random = ChaCha8Rng::seed_from_u64(SEED + 1);
-    let mut value =
-        || if random.random_bool(MISSING_SHARE) { f32::NAN } else { random.random_range(0.0..1.0_f32) };
-    (0..ROWS).map(|_| (0..FEATURES).map(|_| value()).collect()).collect()
-}
+#[path = "model/workload.rs"]
+mod workload;
 
 fn bench(criterion: &mut Criterion) {
     let text = model_text();

@@ -4,14 +4,13 @@
 //! which are drawn here as there, it keeps the hash of the margins.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use tollgate::model::attribution::AttributionScratch;
+use tollgate::model::drawn_rows::DrawnRows;
 use tollgate::model::forest::probability;
 use tollgate::model::manifest::Model;
-use tollgate::model::tree::Test;
 
 /// How far an attribution may be from libxgboost's, in parts of max(1, |margin|). libxgboost computes in f32 throughout.
 const ATTRIBUTION_ERROR_MAX: f32 = 1e-5;
@@ -47,68 +46,6 @@ fn golden(path: &Path, features: usize) -> Vec<Golden> {
         }
     };
     reader.records().map(|record| parse(record.unwrap())).collect()
-}
-
-/// What `make.py` calls odd.
-const ODD: [f32; 11] = [
-    f32::NAN,
-    f32::INFINITY,
-    f32::NEG_INFINITY,
-    0.0,
-    -0.0,
-    f32::from_bits(1),
-    f32::from_bits(0x8000_0001),
-    f32::MIN_POSITIVE,
-    f32::MAX,
-    f32::MIN,
-    1.0,
-];
-
-/// The 64 bits that splitmix64 gives for a counter.
-fn scrambled(counter: u64) -> u64 {
-    let z = counter.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}
-
-/// Draws the rows that `drawn_rows` of `make.py` draws.
-struct DrawnRows {
-    /// By feature: the bits of its thresholds.
-    thresholds: Vec<Vec<u32>>,
-}
-
-impl DrawnRows {
-    fn new(model: &Model) -> Self {
-        let mut thresholds = vec![BTreeSet::new(); model.feature_names.len()];
-        for tree in model.forest.trees() {
-            for node in tree.nodes {
-                if let Test::Below { feature, threshold } = node.test() {
-                    thresholds[feature as usize].insert(threshold.to_bits());
-                }
-            }
-        }
-        Self { thresholds: thresholds.into_iter().map(|bits| bits.into_iter().collect()).collect() }
-    }
-
-    fn fill(&self, number: usize, row: &mut [f32]) {
-        let width = row.len();
-        for (feature, (value, thresholds)) in row.iter_mut().zip(&self.thresholds).enumerate() {
-            let z = scrambled((number * width + feature) as u64 + 1);
-            let pick = (z >> 4 & 0xFF_FFFF) as usize;
-            let threshold = || thresholds.get(pick % thresholds.len().max(1)).copied();
-            let any = (z >> 32) as u32;
-            *value = match z & 15 {
-                0..=1 => f32::NAN,
-                2 => ODD[pick % ODD.len()],
-                3..=8 => f32::from_bits(threshold().unwrap_or(any)),
-                9 => f32::from_bits(threshold().map_or(any, |bits| bits.wrapping_add(1))),
-                10 => f32::from_bits(threshold().map_or(any, |bits| bits.wrapping_sub(1))),
-                11..=13 => (pick % 12) as f32,
-                _ => f32::from_bits(any),
-            };
-        }
-    }
 }
 
 fn models() -> Vec<(String, Model, Vec<Golden>)> {
@@ -151,11 +88,11 @@ fn the_margins_of_many_drawn_rows_are_those_of_libxgboost_to_the_bit() {
     let mut compared = 0;
     for (name, rows, expected) in hashes {
         let (_, model, _) = models.iter().find(|(known, ..)| *known == name).unwrap();
-        let drawn = DrawnRows::new(model);
+        let mut drawn = DrawnRows::new(&model.forest, 0);
         let mut row = vec![0.0; model.feature_names.len()];
         let mut hash = Sha256::new();
         for number in 0..rows {
-            drawn.fill(number, &mut row);
+            drawn.fill(&mut row);
             let margin = model.forest.margin(&row).unwrap();
             let portable = model.forest.margin_portable(&row).unwrap();
             assert_eq!(margin.to_bits(), portable.to_bits(), "{name}, row {number}");

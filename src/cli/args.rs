@@ -258,6 +258,8 @@ pub enum ModelCommand {
     Inspect(ModelInspectArgs),
     /// Score rows.
     Score(ModelScoreArgs),
+    /// Hold a model's scores to libxgboost's, row by row and bit by bit, and print a parity certificate.
+    Verify(ModelVerifyArgs),
     /// Draw how far a model's scores can be trusted, and choose the threshold for a false-positive rate, with what it catches and costs.
     Report(Box<ModelReportArgs>),
 }
@@ -286,6 +288,31 @@ pub struct ModelScoreArgs {
     /// Where to write.
     #[arg(long, value_name = "OUT.csv")]
     pub output: PathBuf,
+}
+
+/// `tollgate model verify`
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  Before a model goes live; keep the certificate in its manifest.json, as the field parity:\n    tollgate model verify models/default --rows 500000 --write\n  On rows that were really served, as `tollgate features` writes them (CSV):\n    tollgate model verify models/default --input features.csv\n\nDrawn rows are the same for the same seed. They hold missing values, infinities, denormals, -0.0 and the model's own thresholds\nwith their neighbours. It exits with 1 when one margin differs in one bit, or one probability by more than one unit in the\nlast place; a certificate that does not hold is not written.\n\nlibxgboost 1.6.2 is in builds with `cargo build --release --features xgboost` (models/README.md says what that needs). Other builds\ncompare Tollgate's own evaluators with each other, and say so. What libxgboost was given to read stands in brackets:\n  file                        the model's file\n  file_with_plain_base_score  the same, with base_score as versions before 3.1 write it\n  trees_of_tollgate           the trees as Tollgate read them, where 1.6.2 cannot read the file (UBJSON, DART, binary:logitraw)"
+)]
+pub struct ModelVerifyArgs {
+    /// Model directory, or XGBoost's file in JSON or UBJSON.
+    pub model: PathBuf,
+    /// How many rows to draw.
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub rows: u64,
+    /// Which rows to draw.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u32,
+    /// Take rows from a CSV file instead, whose header names the model's features; an empty field is missing.
+    #[arg(long, value_name = "ROWS.csv", conflicts_with_all = ["rows", "seed"])]
+    pub input: Option<PathBuf>,
+    /// Write the certificate into the model directory's manifest.json.
+    #[arg(long)]
+    pub write: bool,
+    /// Print the certificate as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `tollgate model report`

@@ -10,6 +10,7 @@ pub mod interrupt;
 pub mod logging;
 pub mod model;
 pub mod model_report;
+pub mod model_verify;
 pub mod output;
 pub mod policy;
 pub mod profiles;

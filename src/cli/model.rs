@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use crate::cli::args::{ModelCommand, ModelInspectArgs, ModelScoreArgs};
 use crate::cli::output::say;
-use crate::cli::{model_report, policy};
+use crate::cli::{model_report, model_verify, policy};
 use crate::model::inspect::summary;
 use crate::model::manifest::Model;
 use crate::model::score::score_csv;
@@ -17,6 +17,7 @@ pub fn run(command: &ModelCommand) -> anyhow::Result<()> {
     match command {
         ModelCommand::Inspect(args) => inspect(args),
         ModelCommand::Score(args) => score(args),
+        ModelCommand::Verify(args) => model_verify::run(args),
         ModelCommand::Report(args) => model_report::run(args),
     }
 }

@@ -38,6 +38,7 @@ pub fn files(args: &PolicyArgs, config: &Config) -> PolicyFiles {
         rules: args.rules.clone().unwrap_or_else(|| config.paths.rules.clone()),
         model: (!matches!(model.to_str(), Some("" | NO_MODEL))).then_some(model),
         features,
+        backend: config.model.backend,
     }
 }
 

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::audit::writer::Ack;
 use crate::engine::settings::{MissingPolicy, OnMissing};
+use crate::model::backend::Backend;
 use crate::pipeline::settings::OnAuditFailure;
 
 /// Why the settings cannot be used.
@@ -55,6 +56,8 @@ pub struct Config {
     pub auth: Auth,
     /// Where things lie.
     pub paths: Paths,
+    /// How the model is scored.
+    pub model: ModelConfig,
     /// The request path.
     pub decision: DecisionConfig,
     /// What missing parts mean.
@@ -130,6 +133,14 @@ impl Default for Paths {
             features: "models/features.yaml".into(),
         }
     }
+}
+
+/// `[model]`
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the default file explains each key")]
+pub struct ModelConfig {
+    pub backend: Backend,
 }
 
 /// `[decision]`
@@ -278,6 +289,7 @@ mod tests {
             ("[server]\nlisen = \"127.0.0.1:1\"", "lisen"),
             ("[decision]\ndeadline_ms = 0", "decision.deadline_ms must be from 1 to 10000, is 0"),
             ("[on_missing]\nmodel = \"APPROVE\"", "line 2"),
+            ("[model]\nbackend = \"onnx\"", "expected `tollgate` or `xgboost`"),
         ] {
             std::fs::write(&file, text).unwrap();
             let error = Config::load(&file).unwrap_err().to_string();

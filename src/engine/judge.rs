@@ -1,5 +1,7 @@
 //! `judge`: everything that is known of a transaction in, the decision with its reasons out.
 
+use std::cell::RefCell;
+
 use smallvec::SmallVec;
 
 use crate::domain::decision::{Outcome, Reason, ReasonSource, RiskLevel};
@@ -14,6 +16,7 @@ use crate::expr::schema::Slot;
 use crate::feature::extract;
 use crate::feature::facts::{SCORE_SLOT, TransactionFacts};
 use crate::feature::vector::FeatureVector;
+use crate::model::attribution::AttributionScratch;
 use crate::model::forest::probability;
 use crate::model::manifest::Thresholds;
 use crate::rules::list::Lists;
@@ -106,7 +109,10 @@ pub fn judge(
     lap: &mut dyn FnMut(Stage),
 ) -> Judgement {
     let features = extract::vector(&policy.catalogue, transaction, windows, enrichment);
-    let scored = policy.model.as_ref().and_then(|bound| score(bound, &features, lap));
+    let scored = policy
+        .model
+        .as_ref()
+        .and_then(|bound| SCRATCH.with_borrow_mut(|scratch| score(bound, &features, scratch, lap)));
     let mut missing = SmallVec::new();
     if enrichment.is_incomplete() {
         missing.push(Part::EnrichProfile);
@@ -186,19 +192,39 @@ fn missing_floor(policy: &Policy, missing: &[Part]) -> Option<(Outcome, Reason)>
     })
 }
 
+/// The room that one thread scores in, so that a decision allocates nothing for it. Every call fills it anew: nothing passes from
+/// one decision to the next.
+#[derive(Default)]
+struct Scratch {
+    row: Vec<f32>,
+    contributions: Vec<f32>,
+    attribution: AttributionScratch,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
 /// The score with its attributions; `None` when the model cannot score, which a checked binding rules out.
-fn score(bound: &BoundModel, features: &FeatureVector, lap: &mut dyn FnMut(Stage)) -> Option<Scored> {
+fn score(
+    bound: &BoundModel,
+    features: &FeatureVector,
+    scratch: &mut Scratch,
+    lap: &mut dyn FnMut(Stage),
+) -> Option<Scored> {
     let model = &bound.model;
-    let row = bound.binding.row(features.numbers());
-    let margin = model.forest.margin(&row).ok()?;
+    let Scratch { row, contributions, attribution } = scratch;
+    bound.binding.row_into(features.numbers(), row);
+    let margin = bound.scorer.margin(model, row).ok()?;
     lap(Stage::Model);
-    let contributions = model.attributor.contributions(&model.forest, &row).ok()?;
-    let by_slot = bound.binding.slots().iter().zip(&contributions.features);
+    contributions.resize(row.len(), 0.0);
+    model.attributor.contributions_into(&model.forest, row, attribution, contributions).ok()?;
+    let by_slot = bound.binding.slots().iter().zip(contributions.iter());
     let score = probability(margin);
     let scored = Scored {
         score,
         margin,
-        bias: contributions.bias,
+        bias: model.attributor.bias(),
         contributions: by_slot
             .filter(|(_, moved)| **moved != 0.0)
             .map(|(slot, moved)| (*slot, *moved))

@@ -9,6 +9,7 @@ use crate::domain::value::ValueType;
 use crate::engine::settings::{MissingPolicy, OnMissing};
 use crate::feature::catalogue::Catalogue;
 use crate::feature::facts::SCORE_SLOT;
+use crate::model::backend::{Backend, Scorer};
 use crate::model::binding::Binding;
 use crate::model::manifest::Model;
 use crate::rules::directory::SourceFile;
@@ -23,6 +24,8 @@ pub struct PolicyFiles {
     pub model: Option<PathBuf>,
     /// The feature catalogue.
     pub features: PathBuf,
+    /// Who computes the model's margins.
+    pub backend: Backend,
 }
 
 impl PolicyFiles {
@@ -40,6 +43,8 @@ pub struct BoundModel {
     pub model: Model,
     /// The slot of each of its features.
     pub binding: Binding,
+    /// What computes its margins.
+    pub scorer: Scorer,
 }
 
 /// A policy.
@@ -67,7 +72,8 @@ impl Policy {
     pub fn load(files: &PolicyFiles, missing: MissingPolicy) -> Result<Self, Vec<String>> {
         let catalogue = Catalogue::load(&files.features)
             .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        let model = files.model.as_deref().map(|directory| bind(directory, &catalogue)).transpose();
+        let model =
+            files.model.as_deref().map(|directory| bind(directory, files.backend, &catalogue)).transpose();
         let rules = load_rules(&files.rules, &catalogue);
         match (model, rules) {
             (Ok(model), Ok(rules)) => Ok(Self::new(Arc::new(catalogue), model, rules, missing)),
@@ -103,18 +109,24 @@ impl Policy {
         let missing_text = format!("{missing:?}");
         let parts =
             [&*versions.rules, versions.model.as_deref().unwrap_or(""), &versions.features, &missing_text];
+        let other_backend = model
+            .as_ref()
+            .map(|bound| bound.scorer.backend())
+            .filter(|backend| *backend != Backend::default());
+        let parts = parts.into_iter().chain(other_backend.map(Backend::name));
         let hash = sha256_of_parts(parts.map(str::as_bytes));
         let metadata_keys = rules.metadata_keys().iter().map(|(key, _)| key.clone()).collect();
         Self { catalogue, model, rules, metadata_keys, missing, versions, hash }
     }
 }
 
-fn bind(directory: &Path, catalogue: &Catalogue) -> Result<BoundModel, Vec<String>> {
+fn bind(directory: &Path, backend: Backend, catalogue: &Catalogue) -> Result<BoundModel, Vec<String>> {
     let model = Model::load(directory).map_err(|error| vec![error.to_string()])?;
     let features: Vec<(&str, ValueType)> =
         catalogue.features.iter().map(|feature| (&*feature.name, feature.value_type)).collect();
     let binding = Binding::new(&model, &features).map_err(|error| vec![error.to_string()])?;
-    Ok(BoundModel { model, binding })
+    let scorer = Scorer::new(backend, &model).map_err(|error| vec![error.to_string()])?;
+    Ok(BoundModel { model, binding, scorer })
 }
 
 fn load_rules(directory: &Path, catalogue: &Catalogue) -> Result<RuleSet, Vec<String>> {

@@ -66,10 +66,11 @@ impl Binding {
         &self.0
     }
 
-    /// The model's row of a feature vector: f32, as training rounds them.
+    /// Fills in the model's row of a feature vector: f32, as training rounds them.
     #[expect(clippy::cast_possible_truncation, reason = "XGBoost rounds features to f32 in training, too")]
-    pub fn row(&self, numbers: &[f64]) -> Vec<f32> {
-        self.0.iter().map(|slot| numbers[usize::from(*slot)] as f32).collect()
+    pub fn row_into(&self, numbers: &[f64], row: &mut Vec<f32>) {
+        row.clear();
+        row.extend(self.0.iter().map(|slot| numbers[usize::from(*slot)] as f32));
     }
 }
 
@@ -131,7 +132,9 @@ mod tests {
         let binding = Binding::new(&model, &catalogue).unwrap();
         assert_eq!(binding.slots(), [8, 7, 6, 5, 4, 3, 2, 1]);
         let numbers: Vec<f64> = (0..9).map(f64::from).collect();
-        assert_eq!(binding.row(&numbers), [8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0]);
+        let mut row = vec![0.5];
+        binding.row_into(&numbers, &mut row);
+        assert_eq!(row, [8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0]);
         catalogue[8].0 = "card.featur_0";
         catalogue[7].1 = ValueType::Text;
         let error = Binding::new(&model, &catalogue).unwrap_err().to_string();

@@ -17,6 +17,34 @@ pub struct RowLengthError {
     pub actual: usize,
 }
 
+/// A way to compute margins. All give the same bits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// Tree by tree, node by node: what the others are held to.
+    Walk,
+    /// Sixteen trees at a time.
+    Lockstep,
+    /// By byte ranks and bit masks.
+    RankMask,
+    /// The same in the registers of AVX-512 with VBMI.
+    RankMaskVbmi,
+}
+
+impl Way {
+    /// All of them, the simplest first.
+    pub const ALL: [Self; 4] = [Self::Walk, Self::Lockstep, Self::RankMask, Self::RankMaskVbmi];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Walk => "walk",
+            Self::Lockstep => "lockstep",
+            Self::RankMask => "rank_mask",
+            Self::RankMaskVbmi => "rank_mask_vbmi",
+        }
+    }
+}
+
 /// All trees of a model, laid out for every way of scoring that fits them.
 #[derive(Clone, Debug)]
 pub struct Forest {
@@ -133,6 +161,32 @@ impl Forest {
         Ok(match &self.lockstep {
             Some(lockstep) => lockstep.margin(row, &self.parts.bits, self.base_margin()),
             None => self.margin_tree_by_tree(row),
+        })
+    }
+
+    /// The way that `margin` takes.
+    pub const fn way(&self) -> Way {
+        match (&self.rank_mask, self.vbmi, &self.lockstep) {
+            (Some(_), Some(_), _) => Way::RankMaskVbmi,
+            (_, _, Some(_)) => Way::Lockstep,
+            _ => Way::Walk,
+        }
+    }
+
+    /// `margin` in one certain way; `None` when model or processor do not fit it.
+    pub fn margin_by(&self, way: Way, row: &[f32]) -> Result<Option<f32>, RowLengthError> {
+        self.check(row)?;
+        let base_margin = self.base_margin();
+        Ok(match way {
+            Way::Walk => Some(self.margin_tree_by_tree(row)),
+            Way::Lockstep => {
+                self.lockstep.as_ref().map(|form| form.margin(row, &self.parts.bits, base_margin))
+            }
+            Way::RankMask => self.rank_mask.as_ref().map(|form| form.margin(row, base_margin)),
+            Way::RankMaskVbmi => {
+                let both = self.rank_mask.as_ref().zip(self.vbmi);
+                both.map(|(form, vbmi)| vbmi.margin(form, row, base_margin))
+            }
         })
     }
 

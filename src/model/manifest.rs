@@ -31,6 +31,14 @@ pub enum ModelError {
         /// Why.
         error: std::io::Error,
     },
+    /// The manifest cannot be written.
+    #[error("{file}: cannot be written: {error}")]
+    Unwritable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
     /// The manifest is not what it should be.
     #[error("{file}: is not a model manifest: {error}")]
     Malformed {

@@ -200,8 +200,7 @@ impl RankMask {
         right
     }
 
-    /// The margin, as every processor can compute it.
-    #[cfg(test)]
+    /// The margin, as every processor can compute it: what `verify` and tests hold the registers to.
     pub(super) fn margin(&self, row: &[f32], base_margin: f32) -> f32 {
         let ranks = self.ranks(row);
         (0..self.trees()).fold(base_margin, |margin, tree| {

@@ -7,32 +7,20 @@ use thiserror::Error;
 use crate::model::attribution::AttributionScratch;
 use crate::model::forest::{RowLengthError, probability};
 use crate::model::manifest::Model;
+use crate::model::row_reader::{RowError, RowReader};
 
 /// Why rows cannot be scored.
 #[derive(Debug, Error)]
 pub enum ScoreError {
-    /// Not CSV, or it cannot be read or written.
+    /// They cannot be read.
+    #[error(transparent)]
+    Rows(#[from] RowError),
+    /// The result cannot be written as CSV.
     #[error(transparent)]
     Csv(#[from] csv::Error),
     /// It cannot be written.
     #[error("cannot be written: {0}")]
     Write(#[from] std::io::Error),
-    /// The header is not the model's.
-    #[error("the header lacks the model's features {}; it must name all of them, in any order", .0.join(", "))]
-    MissingColumns(Vec<String>),
-    /// The header names a feature twice.
-    #[error("the header names {0} twice")]
-    DoubleColumn(String),
-    /// A value is no number.
-    #[error("row {row}, column {column}: {text:?} is no number; an empty field is missing")]
-    NotANumber {
-        /// From 1, without the header.
-        row: u64,
-        /// The feature.
-        column: String,
-        /// What stands there.
-        text: String,
-    },
     /// Cannot happen after the header was checked.
     #[error(transparent)]
     RowLength(#[from] RowLengthError),
@@ -45,24 +33,7 @@ pub fn score_csv(
     output: impl Write,
     with_contributions: bool,
 ) -> Result<u64, ScoreError> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(input);
-    let header = reader.headers()?.clone();
-    let mut columns = Vec::with_capacity(model.feature_names.len());
-    let mut missing = Vec::new();
-    for name in &model.feature_names {
-        match header.iter().position(|column| column == &**name) {
-            Some(column) => columns.push(column),
-            None => missing.push(name.to_string()),
-        }
-    }
-    let twice =
-        columns.iter().find(|column| header.iter().filter(|name| *name == &header[**column]).count() > 1);
-    if let Some(column) = twice {
-        return Err(ScoreError::DoubleColumn(header[*column].to_owned()));
-    }
-    if !missing.is_empty() {
-        return Err(ScoreError::MissingColumns(missing));
-    }
+    let mut reader = RowReader::new(model, input)?;
     let mut writer = csv::Writer::from_writer(output);
     let mut titles = vec!["margin".to_owned(), "probability".to_owned()];
     if with_contributions {
@@ -70,21 +41,10 @@ pub fn score_csv(
         titles.push("bias".to_owned());
     }
     writer.write_record(&titles)?;
-    let mut rows = 0;
-    let mut row = vec![f32::NAN; columns.len()];
+    let features = model.feature_names.len();
+    let (mut row, mut contributions) = (vec![f32::NAN; features], vec![0.0_f32; features]);
     let mut scratch = AttributionScratch::default();
-    let mut contributions = vec![0.0_f32; columns.len()];
-    for record in reader.records() {
-        let record = record?;
-        rows += 1;
-        for (value, (column, name)) in row.iter_mut().zip(columns.iter().zip(&model.feature_names)) {
-            let text = record.get(*column).unwrap_or("");
-            *value = parse(text).ok_or_else(|| ScoreError::NotANumber {
-                row: rows,
-                column: name.to_string(),
-                text: text.chars().take(40).collect(),
-            })?;
-        }
+    while reader.next_into(&mut row)? {
         let margin = model.forest.margin(&row)?;
         let mut fields = vec![margin.to_string(), probability(margin).to_string()];
         if with_contributions {
@@ -95,12 +55,7 @@ pub fn score_csv(
         writer.write_record(&fields)?;
     }
     writer.flush()?;
-    Ok(rows)
-}
-
-/// A field as f32, read at once in that precision; empty is missing.
-fn parse(text: &str) -> Option<f32> {
-    if text.is_empty() { Some(f32::NAN) } else { text.parse().ok() }
+    Ok(reader.rows())
 }
 
 #[cfg(test)]

@@ -326,20 +326,27 @@ fn tree_weights<N: Copy + Into<f32>>(weights: &[N], trees: usize) -> Result<Vec<
     }
 }
 
-/// The margin that every row starts from. Newer versions write `base_score` as a list of one. For `binary:logistic` it is a
-/// probability: libxgboost refuses what is outside 0..=1 and draws what is at its ends a little inwards. For
-/// `binary:logitraw` it is the margin itself.
+/// The margin that every row starts from. For `binary:logistic` its `base_score` is a probability, for `binary:logitraw` the
+/// margin itself.
 fn base_margin(base_score: &str, objective: &str) -> Option<f32> {
-    let text = base_score.trim();
-    let text = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    let score: f32 = text.trim().parse().ok()?;
     if objective == RAW {
-        return score.is_finite().then_some(score);
+        return number_of_base_score(base_score).filter(|margin| margin.is_finite());
     }
-    (0.0..=1.0).contains(&score).then(|| {
-        let inside = score.clamp(BASE_SCORE_EPSILON, 1.0 - BASE_SCORE_EPSILON);
-        -(1.0_f32 / inside - 1.0).ln()
-    })
+    let score = probability_of_base_score(base_score)?;
+    Some(-(1.0_f32 / score - 1.0).ln())
+}
+
+/// A `base_score` that is a probability: libxgboost refuses what is outside 0..=1 and draws what is at its ends a little inwards.
+pub(super) fn probability_of_base_score(text: &str) -> Option<f32> {
+    let score = number_of_base_score(text).filter(|score| (0.0..=1.0).contains(score))?;
+    Some(score.clamp(BASE_SCORE_EPSILON, 1.0 - BASE_SCORE_EPSILON))
+}
+
+/// Newer versions write `base_score` as a list of one.
+fn number_of_base_score(text: &str) -> Option<f32> {
+    let text = text.trim();
+    let text = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    text.trim().parse().ok()
 }
 
 #[cfg(test)]

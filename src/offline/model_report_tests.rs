@@ -264,6 +264,7 @@ fn thresholds_over_the_handbook_are_those_of_plain_counting() {
 
     use crate::engine::policy::{Policy, PolicyFiles};
     use crate::engine::settings::{MissingPolicy, OnMissing};
+    use crate::model::backend::Backend;
     use crate::offline::backtest::{BacktestOptions, replay};
     use crate::offline::mapping::Mapping;
     use crate::offline::session::{ReplayFiles, Session};
@@ -277,6 +278,7 @@ fn thresholds_over_the_handbook_are_those_of_plain_counting() {
     let files = PolicyFiles {
         rules: root.join("rules"),
         model: Some(root.join("models/default")),
+        backend: Backend::default(),
         features: root.join("models/features.yaml"),
     };
     let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Continue };

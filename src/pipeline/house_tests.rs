@@ -20,6 +20,7 @@ use crate::engine::policy::PolicyFiles;
 use crate::engine::settings::{MissingPolicy, OnMissing};
 use crate::enrich::embedded::EmbeddedProfiles;
 use crate::enrich::profiles::Profiles;
+use crate::model::backend::Backend;
 use crate::pipeline::index::RequestKey;
 use crate::pipeline::lane::Mark;
 use crate::pipeline::service::Service;
@@ -79,6 +80,7 @@ rules:
             files: PolicyFiles {
                 rules: self.directory.path().join("rules"),
                 model: None,
+                backend: Backend::default(),
                 features: self.directory.path().join("features.yaml"),
             },
             missing: MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Continue },

@@ -224,6 +224,7 @@ impl PolicyKeeper {
 mod tests {
     use super::*;
     use crate::engine::settings::OnMissing;
+    use crate::model::backend::Backend;
 
     const CATALOGUE: &str = "version: 1
 entities:
@@ -241,7 +242,12 @@ windows:
         std::fs::create_dir(&rules).unwrap();
         std::fs::write(rules.join("default.yaml"), "default: {then: APPROVE, reason: no_rule_matched}\n")
             .unwrap();
-        let files = PolicyFiles { rules, model: None, features: directory.path().join("features.yaml") };
+        let files = PolicyFiles {
+            rules,
+            model: None,
+            backend: Backend::default(),
+            features: directory.path().join("features.yaml"),
+        };
         let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Review };
         std::fs::write(&files.features, CATALOGUE).unwrap();
         let first = LivePolicy::load(&files, missing).unwrap();

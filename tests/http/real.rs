@@ -11,6 +11,7 @@ use tollgate::engine::policy::PolicyFiles;
 use tollgate::engine::settings::{MissingPolicy, OnMissing};
 use tollgate::enrich::embedded::EmbeddedProfiles;
 use tollgate::enrich::profiles::Profiles;
+use tollgate::model::backend::Backend;
 use tollgate::pipeline::service::Service;
 use tollgate::pipeline::settings::{OnAuditFailure, ServiceSettings};
 use tollgate::pipeline::start::{LogSettings, Parts};
@@ -26,6 +27,7 @@ fn start(data: &Path) -> Arc<Service> {
         files: PolicyFiles {
             rules: root.join("rules"),
             model: None,
+            backend: Backend::default(),
             features: root.join("models/features.yaml"),
         },
         missing: MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Continue },
