@@ -23,6 +23,7 @@ fn policy(model: Option<&str>) -> Policy {
     let files = PolicyFiles {
         rules: root.join("rules"),
         model: model.map(|model| root.join(model)),
+        challengers: Vec::new(),
         features: root.join("models/features.yaml"),
     };
     let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Review };

@@ -32,6 +32,7 @@ from training.card import card
 from training.errors import Wrong
 from training.files import is_table
 from training.measures import choose_thresholds, measure
+from training.reference import reference_of
 from training.rows import load
 
 MANIFEST_SCHEMA = 1
@@ -209,6 +210,7 @@ def run(arguments):
         },
         "test": None if test is None else test.describe(),
         "parity": None,
+        "reference": reference_of(train.matrix, names, judged_scores, "training rows" if test is None else "test rows"),
         "metrics": {key: (metrics["test"] or metrics["train"])[key]
                     for key in ("auc_roc", "average_precision", "at_false_positive_rate", "at_thresholds")},
     }

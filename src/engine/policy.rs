@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::domain::decision::Versions;
+use crate::domain::decision::{ChallengerVersion, Versions};
 use crate::domain::hash::sha256_of_parts;
 use crate::domain::value::ValueType;
 use crate::engine::settings::{MissingPolicy, OnMissing};
@@ -14,6 +14,22 @@ use crate::model::manifest::Model;
 use crate::rules::directory::SourceFile;
 use crate::rules::set::RuleSet;
 
+/// Most challengers beside a champion.
+pub const CHALLENGERS_MAX: usize = 4;
+/// What the model that decides is called beside its challengers.
+pub const CHAMPION: &str = "champion";
+/// Longest name of a challenger, in bytes.
+const CHALLENGER_NAME_BYTES_MAX: usize = 40;
+
+/// Where a challenger is read from, and what it is called in records and metrics.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChallengerFiles {
+    /// Its name: lower-case letters, digits, `_`, `-` and `.`, at most 40; not `champion`.
+    pub name: String,
+    /// Its model directory.
+    pub model: PathBuf,
+}
+
 /// Where a policy is read from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PolicyFiles {
@@ -21,6 +37,8 @@ pub struct PolicyFiles {
     pub rules: PathBuf,
     /// The directory of the model; `None` decides by rules alone.
     pub model: Option<PathBuf>,
+    /// The models that score beside it without deciding; at most `CHALLENGERS_MAX`.
+    pub challengers: Vec<ChallengerFiles>,
     /// The feature catalogue.
     pub features: PathBuf,
 }
@@ -28,8 +46,8 @@ pub struct PolicyFiles {
 impl PolicyFiles {
     /// Everything that a change of must lead to a reload.
     pub fn watched(&self) -> Vec<PathBuf> {
-        let model = self.model.as_deref().map(Path::to_owned);
-        [Some(self.rules.clone()), model, Some(self.features.clone())].into_iter().flatten().collect()
+        let models = self.model.iter().chain(self.challengers.iter().map(|challenger| &challenger.model));
+        [&self.rules].into_iter().chain(models).chain([&self.features]).cloned().collect()
     }
 }
 
@@ -42,6 +60,15 @@ pub struct BoundModel {
     pub binding: Binding,
 }
 
+/// A model that scores every decision after it was made, and changes nothing of it.
+#[derive(Debug)]
+pub struct Challenger {
+    /// Its name in records and metrics.
+    pub name: Box<str>,
+    /// The model.
+    pub bound: BoundModel,
+}
+
 /// A policy.
 #[derive(Debug)]
 pub struct Policy {
@@ -49,6 +76,8 @@ pub struct Policy {
     pub catalogue: Arc<Catalogue>,
     /// The model, if there is one.
     pub model: Option<BoundModel>,
+    /// The models that score beside it, in the order of config.
+    pub challengers: Box<[Challenger]>,
     /// The rules.
     pub rules: RuleSet,
     /// The metadata keys that expressions read, in the order of their slots.
@@ -68,10 +97,15 @@ impl Policy {
         let catalogue = Catalogue::load(&files.features)
             .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         let model = files.model.as_deref().map(|directory| bind(directory, &catalogue)).transpose();
+        let challengers = load_challengers(&files.challengers, &catalogue);
         let rules = load_rules(&files.rules, &catalogue);
-        match (model, rules) {
-            (Ok(model), Ok(rules)) => Ok(Self::new(Arc::new(catalogue), model, rules, missing)),
-            (model, rules) => Err([model.err(), rules.err()].into_iter().flatten().flatten().collect()),
+        match (model, challengers, rules) {
+            (Ok(model), Ok(challengers), Ok(rules)) => {
+                Ok(Self::new(Arc::new(catalogue), model, challengers, rules, missing))
+            }
+            (model, challengers, rules) => {
+                Err([model.err(), challengers.err(), rules.err()].into_iter().flatten().flatten().collect())
+            }
         }
     }
 
@@ -86,12 +120,28 @@ impl Policy {
         let rules = RuleSet::from_files(&[default], &catalogue.schema)
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         let no_model_needed = MissingPolicy { model: OnMissing::Continue, ..missing };
-        Ok(Self::new(Arc::new(catalogue), None, rules, no_model_needed))
+        Ok(Self::new(Arc::new(catalogue), None, Box::default(), rules, no_model_needed))
+    }
+
+    /// Which challengers it has, by name and content hash.
+    pub fn challenger_versions(&self) -> Vec<ChallengerVersion> {
+        let version = |challenger: &Challenger| ChallengerVersion {
+            name: challenger.name.clone(),
+            model: challenger.bound.model.sha256.clone(),
+        };
+        self.challengers.iter().map(version).collect()
+    }
+
+    /// Every model with its name: the champion, then the challengers.
+    pub fn models(&self) -> impl Iterator<Item = (&str, &BoundModel)> {
+        let champion = self.model.iter().map(|bound| (CHAMPION, bound));
+        champion.chain(self.challengers.iter().map(|challenger| (&*challenger.name, &challenger.bound)))
     }
 
     fn new(
         catalogue: Arc<Catalogue>,
         model: Option<BoundModel>,
+        challengers: Box<[Challenger]>,
         rules: RuleSet,
         missing: MissingPolicy,
     ) -> Self {
@@ -103,9 +153,11 @@ impl Policy {
         let missing_text = format!("{missing:?}");
         let parts =
             [&*versions.rules, versions.model.as_deref().unwrap_or(""), &versions.features, &missing_text];
-        let hash = sha256_of_parts(parts.map(str::as_bytes));
+        // A policy without challengers has the hash that it had before there were any.
+        let beside = challengers.iter().flat_map(|it| [&*it.name, &*it.bound.model.sha256]);
+        let hash = sha256_of_parts(parts.into_iter().chain(beside).map(str::as_bytes));
         let metadata_keys = rules.metadata_keys().iter().map(|(key, _)| key.clone()).collect();
-        Self { catalogue, model, rules, metadata_keys, missing, versions, hash }
+        Self { catalogue, model, challengers, rules, metadata_keys, missing, versions, hash }
     }
 }
 
@@ -115,6 +167,41 @@ fn bind(directory: &Path, catalogue: &Catalogue) -> Result<BoundModel, Vec<Strin
         catalogue.features.iter().map(|feature| (&*feature.name, feature.value_type)).collect();
     let binding = Binding::new(&model, &features).map_err(|error| vec![error.to_string()])?;
     Ok(BoundModel { model, binding })
+}
+
+/// Reads and checks all challengers as the champion is; every mistake is reported at once.
+fn load_challengers(
+    files: &[ChallengerFiles],
+    catalogue: &Catalogue,
+) -> Result<Box<[Challenger]>, Vec<String>> {
+    let mut errors = Vec::new();
+    if files.len() > CHALLENGERS_MAX {
+        errors.push(format!("{} challengers are named; at most {CHALLENGERS_MAX} can be", files.len()));
+    }
+    let mut challengers = Vec::new();
+    for (index, ChallengerFiles { name, model }) in files.iter().enumerate().take(CHALLENGERS_MAX) {
+        let is_plain =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.".contains(&byte);
+        if !(1..=CHALLENGER_NAME_BYTES_MAX).contains(&name.len()) || !name.bytes().all(is_plain) {
+            errors.push(format!(
+                "challenger {name:?}: a name is made of a-z, 0-9, _, - and ., and at most {CHALLENGER_NAME_BYTES_MAX} long"
+            ));
+        } else if name == CHAMPION {
+            errors.push(format!(
+                "challenger `{name}`: is what the model that decides is called; choose another name"
+            ));
+        } else if files[..index].iter().any(|earlier| earlier.name == *name) {
+            errors
+                .push(format!("challenger `{name}`: two have this name; choose another one for one of them"));
+        }
+        match bind(model, catalogue) {
+            Ok(bound) => challengers.push(Challenger { name: name.as_str().into(), bound }),
+            Err(reasons) => {
+                errors.extend(reasons.iter().map(|reason| format!("challenger `{name}`: {reason}")));
+            }
+        }
+    }
+    if errors.is_empty() { Ok(challengers.into()) } else { Err(errors) }
 }
 
 fn load_rules(directory: &Path, catalogue: &Catalogue) -> Result<RuleSet, Vec<String>> {

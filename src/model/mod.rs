@@ -26,6 +26,7 @@ mod rank_mask_vbmi;
 #[cfg(not(target_arch = "x86_64"))]
 #[path = "rank_mask_elsewhere.rs"]
 mod rank_mask_vbmi;
+pub mod reference;
 pub mod score;
 pub mod tree;
 pub mod ubjson;

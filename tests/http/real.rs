@@ -13,6 +13,7 @@ use tollgate::enrich::embedded::EmbeddedProfiles;
 use tollgate::enrich::profiles::Profiles;
 use tollgate::pipeline::service::Service;
 use tollgate::pipeline::settings::{OnAuditFailure, ServiceSettings};
+use tollgate::pipeline::shadow::ShadowSettings;
 use tollgate::pipeline::start::{LogSettings, Parts};
 
 use crate::contract::Contract;
@@ -26,6 +27,7 @@ fn start(data: &Path) -> Arc<Service> {
         files: PolicyFiles {
             rules: root.join("rules"),
             model: None,
+            challengers: Vec::new(),
             features: root.join("models/features.yaml"),
         },
         missing: MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Continue },
@@ -43,6 +45,7 @@ fn start(data: &Path) -> Arc<Service> {
             segment_bytes_max: 16 << 20,
             queue_max: 1_024,
         },
+        shadow: ShadowSettings::default(),
         snapshot_interval: None,
     };
     let profiles = Profiles::Embedded(EmbeddedProfiles::open(data).unwrap());
