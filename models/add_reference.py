@@ -18,7 +18,7 @@ import xgboost as xgb
 
 from training.errors import Wrong
 from training.files import read_table
-from training.reference import reference_of
+from training.reference import manifest_text, reference_of
 from training.rows import matrix_of
 
 MODEL_FILES = ("model.json", "model.ubj")
@@ -48,7 +48,7 @@ def run(arguments):
     manifest["reference"] = reference_of(matrix, names, scores, pathlib.Path(arguments.features).name)
     try:
         draft = directory / ".manifest.json.new"
-        draft.write_text(json.dumps(manifest, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        draft.write_text(manifest_text(manifest), encoding="utf-8")
         draft.replace(manifest_file)
     except OSError as error:
         raise Wrong(f"{manifest_file}: cannot be written: {error}") from error

@@ -1,5 +1,8 @@
 """How features and score were distributed: what the service holds its traffic to (`reference` in manifest.json)."""
 
+import json
+import re
+
 import numpy as np
 
 BINS = 10
@@ -46,3 +49,18 @@ def reference_of(matrix, names, scores, scores_of):
         "features": {name: column(matrix[:, index]) for index, name in enumerate(names)},
         "score": column(np.asarray(scores, np.float32)),
     }
+
+
+def manifest_text(manifest):
+    """A manifest for people to read: with each column of its reference on a line of its own."""
+    columns = []
+
+    def mark(column):
+        columns.append(json.dumps(column, allow_nan=False))
+        return f"@column {len(columns) - 1}@"
+
+    reference = manifest["reference"]
+    features = {name: mark(column) for name, column in reference["features"].items()}
+    marked = manifest | {"reference": reference | {"features": features, "score": mark(reference["score"])}}
+    text = json.dumps(marked, indent=2, allow_nan=False)
+    return re.sub(r'"@column (\d+)@"', lambda found: columns[int(found[1])], text) + "\n"

@@ -209,3 +209,68 @@ fn load_rules(directory: &Path, catalogue: &Catalogue) -> Result<RuleSet, Vec<St
     schema.add("score", ValueType::Double, SCORE_SLOT, true).map_err(|error| vec![error.to_string()])?;
     RuleSet::load(directory, &schema).map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+    /// Name and directory of each challenger.
+    type Named<'a> = &'a [(&'a str, &'a str)];
+
+    fn load(challengers: Named<'_>) -> Result<Policy, Vec<String>> {
+        let root = Path::new(ROOT);
+        let files = PolicyFiles {
+            rules: root.join("rules"),
+            model: Some(root.join("models/default")),
+            challengers: challengers
+                .iter()
+                .map(|(name, model)| ChallengerFiles { name: (*name).to_owned(), model: root.join(model) })
+                .collect(),
+            features: root.join("models/features.yaml"),
+        };
+        let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Review };
+        Policy::load(&files, missing)
+    }
+
+    const DEFAULT: &str = "models/default";
+
+    #[test]
+    fn challengers_are_part_of_the_policy_and_of_its_hash_but_not_of_its_versions() {
+        let alone = load(&[]).unwrap();
+        let with = load(&[("next", DEFAULT), ("last-1.0_b", DEFAULT)]).unwrap();
+        let renamed = load(&[("next", DEFAULT), ("last", DEFAULT)]).unwrap();
+        let names: Vec<_> = with.models().map(|(name, _)| name).collect();
+        assert_eq!(names, ["champion", "next", "last-1.0_b"]);
+        assert_eq!(with.versions, alone.versions);
+        assert!(with.hash != alone.hash && with.hash != renamed.hash);
+    }
+
+    #[test]
+    fn every_mistake_of_every_challenger_is_named() {
+        let facts: [(Named<'_>, &[&str]); 6] = [
+            (&[("a", DEFAULT), ("b", DEFAULT), ("a", DEFAULT)], &["challenger `a`: two have this name"]),
+            (&[("champion", DEFAULT)], &["challenger `champion`: is what the model that decides is called"]),
+            (
+                &[("", DEFAULT), ("A b", DEFAULT)],
+                &["challenger \"\": a name is made of", "challenger \"A b\": a name"],
+            ),
+            (&[("n\"}", DEFAULT)], &["challenger \"n\\\"}\": a name is made of"]),
+            (&[("a", "models/nowhere"), ("b", "models/parity")], &["challenger `a`: ", "challenger `b`: "]),
+            (
+                &[("a", DEFAULT), ("b", DEFAULT), ("c", DEFAULT), ("d", DEFAULT), ("e", DEFAULT)],
+                &["5 challengers are named; at most 4 can be"],
+            ),
+        ];
+        for (challengers, expected) in facts {
+            let errors = load(challengers).unwrap_err();
+            assert_eq!(errors.len(), expected.len(), "{errors:?}");
+            for (error, expected) in errors.iter().zip(expected) {
+                assert!(error.starts_with(expected), "{error} does not begin with {expected}");
+            }
+        }
+        let errors = load(&[("a", "models/nowhere")]).unwrap_err();
+        assert!(errors[0].contains("models/nowhere/manifest.json: cannot be read"), "{errors:?}");
+    }
+}

@@ -5,6 +5,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::reference::Column;
 
+/// When it came, which value the first feature has, whether the second has one, whether there is a score.
+type Decision = (i64, u8, bool, bool);
+
 const SLICE_MS: i64 = 1_000;
 
 fn counts() -> ModelCounts {
@@ -63,7 +66,7 @@ proptest! {
             newest = newest.max(slice(*at));
             slice(*at) > newest - SLICES as i64 && slice(*at) > slice(now) - SLICES as i64
         }).collect();
-        let number = |of: &dyn Fn(&(i64, u8, bool, bool)) -> bool| {
+        let number = |of: &dyn Fn(&Decision) -> bool| {
             u32::try_from(within.iter().filter(|it| of(it)).count()).unwrap()
         };
         let a: Vec<u32> = (0..4).map(|bin| number(&|it| it.1 == bin)).collect();

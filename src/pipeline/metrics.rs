@@ -15,7 +15,7 @@ use crate::audit::record::StageTimes;
 use crate::domain::decision::{Decision, Outcome};
 use crate::domain::label::{Label, Verdict};
 use crate::pipeline::service::{DecideError, Service};
-use crate::pipeline::shadow::Dropped;
+use crate::pipeline::shadow_metrics::ShadowMetrics;
 use crate::pipeline::snapshot::Taken;
 
 /// Upper ends of the buckets of stage times, in seconds: from 10 us to the longest deadline, dense around the budget.
@@ -66,11 +66,10 @@ pub struct Metrics {
     unknown_fields: Counter,
     audit_failures: Counter,
     snapshot_failures: Counter,
-    shadow_dropped: Named<Counter>,
-    challenger_scores: Named<Counter>,
-    challenger_failures: Named<Counter>,
     stages: Family<StageLabels, Histogram>,
     gauges: Gauges,
+    /// Of challengers and drift.
+    pub(crate) shadow: ShadowMetrics,
 }
 
 #[derive(Debug, Default)]
@@ -98,9 +97,6 @@ struct Gauges {
     snapshot_sequence: Gauge,
     snapshot_seconds: Gauge<f64, AtomicU64>,
     snapshot_timestamp_seconds: Gauge<f64, AtomicU64>,
-    model_feature_psi: Named<Gauge<f64, AtomicU64>>,
-    model_score_psi: Named<Gauge<f64, AtomicU64>>,
-    model_drift_decisions: Named<Gauge>,
 }
 
 impl Default for Metrics {
@@ -118,11 +114,9 @@ impl Default for Metrics {
             unknown_fields: Counter::default(),
             audit_failures: Counter::default(),
             snapshot_failures: Counter::default(),
-            shadow_dropped: Family::default(),
-            challenger_scores: Family::default(),
-            challenger_failures: Family::default(),
             stages,
             gauges: Gauges::default(),
+            shadow: ShadowMetrics::registered(&mut registry),
             registry: Registry::default(),
         };
         registry.register("requests", "Decision requests by result", metrics.requests.clone());
@@ -149,21 +143,6 @@ impl Default for Metrics {
             "stage_seconds",
             "Time of each stage of a recorded decision",
             metrics.stages.clone(),
-        );
-        registry.register(
-            "shadow_dropped_decisions",
-            "Decisions that challengers did not score, or whose scores were not recorded, and that may lack in drift, by reason",
-            metrics.shadow_dropped.clone(),
-        );
-        registry.register(
-            "challenger_scores",
-            "Scores of a challenger that are recorded",
-            metrics.challenger_scores.clone(),
-        );
-        registry.register(
-            "challenger_failures",
-            "Decisions that a challenger could not score",
-            metrics.challenger_failures.clone(),
         );
         let gauges = &metrics.gauges;
         registry.register("window_keys", "Keys held by the window store", gauges.window_keys.clone());
@@ -258,21 +237,6 @@ impl Default for Metrics {
             "When the last state snapshot was taken, since the Unix epoch; 0 before the first",
             gauges.snapshot_timestamp_seconds.clone(),
         );
-        registry.register(
-            "model_feature_psi",
-            "Population stability index of a model's feature against its training, over shadow.drift_window_s",
-            gauges.model_feature_psi.clone(),
-        );
-        registry.register(
-            "model_score_psi",
-            "Population stability index of a model's score against its training, over shadow.drift_window_s",
-            gauges.model_score_psi.clone(),
-        );
-        registry.register(
-            "model_drift_decisions",
-            "Decisions in the window of a model's stability indices",
-            gauges.model_drift_decisions.clone(),
-        );
         Self { registry, ..metrics }
     }
 }
@@ -341,19 +305,6 @@ impl Metrics {
         self.snapshot_failures.inc();
     }
 
-    /// Counts decisions that were not looked at, or whose scores were not recorded.
-    pub(crate) fn count_shadow_dropped(&self, reason: Dropped, decisions: usize) {
-        let labels = vec![("reason", reason.name().to_owned())];
-        self.shadow_dropped.get_or_create(&labels).inc_by(decisions as u64);
-    }
-
-    /// Counts a challenger's recorded scores, and the decisions that it could not score.
-    pub(crate) fn count_challenger(&self, name: &str, scored: usize, failed: usize) {
-        let labels = vec![("challenger", name.to_owned())];
-        self.challenger_scores.get_or_create(&labels).inc_by(scored as u64);
-        self.challenger_failures.get_or_create(&labels).inc_by(failed as u64);
-    }
-
     /// Notes the last state snapshot.
     pub fn note_snapshot(&self, taken: &Taken) {
         let gauges = &self.gauges;
@@ -388,32 +339,13 @@ impl Service {
     /// Everything in Prometheus' text format (OpenMetrics 1.0).
     pub fn metrics_text(&self) -> String {
         self.take_gauges();
-        self.take_drift();
+        self.metrics.shadow.show_drift(self.shadow.drift(self.clock.now()));
         let mut text = String::new();
         if encode(&mut text, &self.metrics.registry).is_err() {
             text.clear();
             let _ = writeln!(text, "# EOF");
         }
         text
-    }
-
-    /// The stability indices, of no other models than are measured now.
-    fn take_drift(&self) {
-        let gauges = &self.metrics.gauges;
-        gauges.model_feature_psi.clear();
-        gauges.model_score_psi.clear();
-        gauges.model_drift_decisions.clear();
-        for model in self.shadow.drift(self.clock.now()) {
-            let name = ("model", model.model.into_string());
-            gauges.model_drift_decisions.get_or_create(&vec![name.clone()]).set(count(model.decisions));
-            if let Some(psi) = model.score {
-                gauges.model_score_psi.get_or_create(&vec![name.clone()]).set(psi);
-            }
-            for (feature, psi) in model.features {
-                let labels = vec![name.clone(), ("feature", feature.into_string())];
-                gauges.model_feature_psi.get_or_create(&labels).set(psi);
-            }
-        }
     }
 
     fn take_gauges(&self) {

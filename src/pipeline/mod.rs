@@ -26,6 +26,7 @@ pub mod secret;
 pub mod service;
 pub mod settings;
 pub mod shadow;
+mod shadow_metrics;
 pub mod snapshot;
 pub mod snapshot_directory;
 pub mod snapshot_file;

@@ -30,6 +30,7 @@ use crate::pipeline::fold::Consequence;
 use crate::pipeline::index::RequestKey;
 use crate::pipeline::metrics::Metrics;
 use crate::pipeline::policy::LivePolicy;
+use crate::pipeline::shadow_metrics::Dropped;
 
 /// Decisions that wait for the thread, unless config says otherwise; about 2 KiB each.
 pub const QUEUE_MAX_DEFAULT: usize = 4_096;
@@ -85,28 +86,6 @@ impl Seen {
     }
 }
 
-/// Why a decision was not looked at, or its scores were not recorded.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Dropped {
-    /// Too many were waiting.
-    QueueFull,
-    /// The thread has ended.
-    Stopped,
-    /// The log had no place, or did not take the record.
-    Log,
-}
-
-impl Dropped {
-    /// Its name in metrics.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::QueueFull => "queue_full",
-            Self::Stopped => "stopped",
-            Self::Log => "log",
-        }
-    }
-}
-
 /// Where decisions are handed over.
 #[derive(Debug)]
 pub(crate) struct ShadowQueue {
@@ -126,8 +105,8 @@ impl ShadowQueue {
         // The receiving thread never sleeps in the channel, so that this wakes nobody.
         match self.sender.try_send((sequence, seen)) {
             Ok(()) => {}
-            Err(TrySendError::Full(_)) => self.metrics.count_shadow_dropped(Dropped::QueueFull, 1),
-            Err(TrySendError::Disconnected(_)) => self.metrics.count_shadow_dropped(Dropped::Stopped, 1),
+            Err(TrySendError::Full(_)) => self.metrics.shadow.count_dropped(Dropped::QueueFull, 1),
+            Err(TrySendError::Disconnected(_)) => self.metrics.shadow.count_dropped(Dropped::Stopped, 1),
         }
     }
 }
@@ -271,11 +250,11 @@ impl Worker {
                 self.is_log_refusing = false;
                 for (index, challenger) in policy.challengers.iter().enumerate() {
                     let scored = record.decisions.iter().filter(|it| it.margins[index].is_some()).count();
-                    self.metrics.count_challenger(&challenger.name, scored, batch.len() - scored);
+                    self.metrics.shadow.count_challenger(&challenger.name, scored, batch.len() - scored);
                 }
             }
             Err(reason) => {
-                self.metrics.count_shadow_dropped(Dropped::Log, batch.len());
+                self.metrics.shadow.count_dropped(Dropped::Log, batch.len());
                 if !std::mem::replace(&mut self.is_log_refusing, true) {
                     warn!(%reason, "the scores of challengers cannot be recorded; they are dropped until the log takes them");
                 }

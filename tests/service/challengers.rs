@@ -227,6 +227,27 @@ fn what_a_slow_challenger_does_not_keep_up_with_is_dropped_and_counted_and_nobod
 }
 
 #[test]
+fn a_log_without_room_to_spare_takes_every_decision_and_no_scores() {
+    let few = model_of_trees(20);
+    let settings = format!("{PATIENT}[audit]\nqueue_records_max = 1\n");
+    let with = Installation::with_settings(&settings).challenger("few", few.path());
+    let transactions = Traffic::simulate(&with, 37, 60, 20).events(100);
+    let service = with.serve();
+    let mut connection = service.connect();
+    for event in &transactions {
+        event.send(&mut connection);
+    }
+    let dropped = || metric(&service, "tollgate_shadow_dropped_decisions_total{reason=\"log\"}");
+    wait_until("the last drop", || (dropped() >= 100.0).then_some(()));
+    assert_eq!(metric(&service, "tollgate_challenger_scores_total{challenger=\"few\"}"), 0.0);
+    assert_eq!(metric(&service, "tollgate_requests_total{result=\"ok\"}"), 100.0);
+    service.terminate();
+    assert!(service.ended().success());
+    assert!(scored(&with.records()).is_empty());
+    assert_eq!(with.decisions().len(), 100);
+}
+
+#[test]
 fn a_challenger_is_replaced_while_the_service_runs_and_a_broken_one_is_refused_by_name() {
     let next = model_of_trees(50);
     let with = Installation::new().challenger("next", next.path());

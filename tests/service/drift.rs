@@ -176,9 +176,9 @@ fn indices_are_what_the_log_says_and_rise_only_with_drift() {
     let (mut training, mut live, mut number) = (Vec::new(), Vec::new(), 0);
     for event in events.into_iter().filter(|event| matches!(event, Event::Transaction(_))) {
         if number % 2 == 0 {
-            training.push(event)
+            training.push(event);
         } else {
-            live.push(event)
+            live.push(event);
         }
         number += 1;
     }
