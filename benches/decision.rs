@@ -25,6 +25,7 @@ fn policy(model: Option<&str>) -> Policy {
         rules: root.join("rules"),
         model: model.map(|model| root.join(model)),
         backend: Backend::default(),
+        challengers: Vec::new(),
         features: root.join("models/features.yaml"),
     };
     let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Review };

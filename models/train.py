@@ -32,6 +32,7 @@ from training.card import card
 from training.errors import Wrong
 from training.files import is_table
 from training.measures import choose_thresholds, measure
+from training.reference import manifest_text, reference_of
 from training.rows import load
 
 MANIFEST_SCHEMA = 1
@@ -209,6 +210,7 @@ def run(arguments):
         },
         "test": None if test is None else test.describe(),
         "parity": None,
+        "reference": reference_of(train.matrix, names, judged_scores, "training rows" if test is None else "test rows"),
         "metrics": {key: (metrics["test"] or metrics["train"])[key]
                     for key in ("auc_roc", "average_precision", "at_false_positive_rate", "at_thresholds")},
     }
@@ -216,7 +218,7 @@ def run(arguments):
         "model.json": text,
         "metrics.json": (json.dumps(metrics, indent=2, allow_nan=False) + "\n").encode(),
         "README.md": card(manifest, metrics, importance_of(booster)).encode(),
-        "manifest.json": (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode(),
+        "manifest.json": manifest_text(manifest).encode(),
     }
     try:
         output.mkdir(parents=True, exist_ok=True)

@@ -79,7 +79,9 @@ fn policy(directory: &Path) -> Policy {
     fs::write(rules.join("pack.yaml"), pack).unwrap();
     fs::write(rules.join("default.yaml"), "default: {then: APPROVE, reason: no_rule_matched}\n").unwrap();
     let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Continue };
-    Policy::load(&PolicyFiles { rules, model: None, backend: Backend::default(), features }, missing).unwrap()
+    let files =
+        PolicyFiles { rules, model: None, challengers: Vec::new(), backend: Backend::default(), features };
+    Policy::load(&files, missing).unwrap()
 }
 
 /// A transaction as the oracle knows it.
@@ -400,9 +402,11 @@ derived:
     fs::write(rules.join("pack.yaml"), pack).unwrap();
     fs::write(rules.join("default.yaml"), "default: {then: APPROVE, reason: no_rule_matched}\n").unwrap();
     let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Continue };
-    let policy =
-        Policy::load(&PolicyFiles { rules, model: None, backend: Backend::default(), features }, missing)
-            .unwrap();
+    let policy = Policy::load(
+        &PolicyFiles { rules, model: None, challengers: Vec::new(), backend: Backend::default(), features },
+        missing,
+    )
+    .unwrap();
     let names: Vec<&str> = policy.catalogue.features.iter().map(|it| &*it.name).collect();
     assert_eq!(names, ["customer.count_1d", "customer_nb_tx_1day", "twice", "seconds_ago"]);
 

@@ -11,8 +11,12 @@ mod redis_server;
 #[path = "support/tollgate.rs"]
 mod tollgate_process;
 
+#[path = "service/challengers.rs"]
+mod challengers;
 #[path = "service/crash.rs"]
 mod crash;
+#[path = "service/drift.rs"]
+mod drift;
 #[path = "service/hostile.rs"]
 mod hostile;
 #[path = "service/idempotency.rs"]

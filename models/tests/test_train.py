@@ -26,6 +26,7 @@ sys.path.insert(0, str(MODELS))
 from training.errors import Wrong  # noqa: E402
 from training.files import known_labels, parse_moment, read_labels  # noqa: E402
 from training.measures import threshold_at, wilson  # noqa: E402
+from training.reference import BINS, column, cut  # noqa: E402
 
 ROWS = 4_000
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -109,6 +110,47 @@ class Training(unittest.TestCase):
         self.assertEqual(self.manifest["training"]["libraries"]["xgboost"], xgb.__version__)
         self.assertIsNone(self.manifest["parity"])
 
+    def naive_counts(self, values, edges):
+        """Value by value: how many edges are not above it; the last count is of what is missing."""
+        counts = [0] * (len(edges) + 2)
+        for value in values:
+            counts[-1 if math.isnan(value) else sum(edge <= value for edge in edges)] += 1
+        return counts
+
+    def test_the_reference_is_how_the_training_rows_and_the_test_scores_are_distributed(self):
+        reference = self.manifest["reference"]
+        self.assertEqual((reference["rows"], reference["score_rows"], reference["score_of"]), (2_400, 900, "test rows"))
+        self.assertEqual(list(reference["features"]), ["first", "second"])
+        with (self.path / "features.csv").open() as lines:
+            rows = list(csv.DictReader(lines))[:2_400]
+        for name, found in reference["features"].items():
+            values = [np.float32(row[name] or "nan") for row in rows]
+            self.assertEqual(found["counts"], self.naive_counts(values, np.array(found["edges"], np.float32)), name)
+            known = sum(found["counts"][:-1])
+            self.assertTrue(all(abs(count - known / BINS) <= 1 for count in found["counts"][:-1]), found)
+        self.assertEqual([column["counts"][-1] for column in reference["features"].values()], [0, 48])
+        scores, _ = self.scores()
+        self.assertEqual(reference["score"]["counts"], self.naive_counts(scores, np.array(reference["score"]["edges"], np.float32)))
+
+    def test_a_reference_is_added_to_a_manifest_and_nothing_else_is_changed(self):
+        again = self.path / "added"
+        again.mkdir()
+        (again / "model.json").write_bytes((self.model / "model.json").read_bytes())
+        bare = {key: value for key, value in self.manifest.items() if key != "reference"}
+        (again / "manifest.json").write_text(json.dumps(bare))
+        words = [sys.executable, MODELS / "add_reference.py", "--model", again, "--features", self.path / "features.csv"]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        written = json.loads((again / "manifest.json").read_text())
+        reference = written.pop("reference")
+        self.assertEqual(written, bare)
+        self.assertEqual((reference["rows"], reference["score_of"]), (ROWS, "features.csv"))
+        self.assertEqual(sum(reference["score"]["counts"]), ROWS)
+        self.assertEqual(sum(reference["features"]["second"]["counts"]), ROWS)
+        (again / "model.json").unlink()
+        failed = subprocess.run(words, capture_output=True, text=True, check=False)
+        self.assertIn("must have one of model.json and model.ubj, has 0", failed.stderr)
+
     def scores(self):
         """The test rows' scores, by the model file alone."""
         booster = xgb.Booster(model_file=self.model / "model.json")
@@ -170,6 +212,30 @@ class Training(unittest.TestCase):
 
 
 class Parts(unittest.TestCase):
+    def test_bins_have_equal_shares_as_far_as_values_allow(self):
+        nothing = float("nan")
+        for values, edges, counts in (
+            ([0, 1, 1, nothing], [1], [1, 2, 1]),
+            ([5] * 7, [], [7, 0]),
+            ([nothing] * 3, [], [0, 3]),
+            (range(10), range(1, 10), [1] * 10 + [0]),
+            # One value has most rows: it has a bin, and 9 others have the other 90 values.
+            ([0] * 900 + list(range(1, 91)), range(1, 82, 10), [900] + [10] * 9 + [0]),
+            # The same with the frequent value at the upper end.
+            (list(range(90)) + [99] * 900, None, None),
+        ):
+            values = np.array(list(values), np.float32)
+            found = column(values)
+            if edges is None:
+                self.assertEqual(found["counts"][len(found["edges"])], 900)
+                continue
+            self.assertEqual((found["edges"], found["counts"]), (list(edges), counts))
+        random = np.random.default_rng(3)
+        for values in (random.exponential(size=5_000), random.poisson(2, 5_000), random.normal(size=5_000).round(1)):
+            edges = cut(values.astype(np.float32))
+            self.assertTrue(len(edges) < BINS and (np.diff(edges) > 0).all())
+            self.assertTrue(edges[0] > values.min(), "no bin is empty")
+
     def test_wilson(self):
         for part, whole in ((0, 10), (5, 10), (81, 263), (10, 10)):
             np.testing.assert_allclose(wilson(part, whole), binomtest(part, whole).proportion_ci(method="wilson"), atol=1e-12)

@@ -57,11 +57,13 @@ pub enum Kind {
     Erasure = 6,
     /// A signed tree head.
     Checkpoint = 7,
+    /// What models say that score beside the one that decides.
+    ChallengerScores = 8,
 }
 
 impl Kind {
     /// All kinds, by number.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Decision,
         Self::Label,
         Self::ListChange,
@@ -69,6 +71,7 @@ impl Kind {
         Self::Review,
         Self::Erasure,
         Self::Checkpoint,
+        Self::ChallengerScores,
     ];
 
     /// The number on disk.
@@ -91,6 +94,7 @@ impl Kind {
             Self::Review => "review",
             Self::Erasure => "erasure",
             Self::Checkpoint => "checkpoint",
+            Self::ChallengerScores => "challenger_scores",
         }
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::domain::decision::{Decision, Versions};
+use crate::domain::decision::{ChallengerVersion, Decision, Versions};
 use crate::domain::enrichment::Enrichment;
 use crate::domain::label::Label;
 use crate::domain::transaction::Transaction;
@@ -134,9 +134,38 @@ pub struct PolicyRecord {
     pub policy: Box<str>,
     /// What it is made of.
     pub versions: Versions,
+    /// The models that score beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub challengers: Vec<ChallengerVersion>,
     /// Why the candidate was refused; empty when it went live.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<String>,
+}
+
+/// What challengers say of decisions that are in the log already: a record of its own, because none waits for it.
+///
+/// It changes nothing, and can be made again from the decisions' feature vectors and the models.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ChallengerRecord {
+    /// The policy that decided, by content hash.
+    pub policy: Box<str>,
+    /// Its challengers.
+    pub challengers: Vec<ChallengerVersion>,
+    /// The decisions, in the order of the log.
+    pub decisions: Vec<ChallengedDecision>,
+}
+
+/// One decision of a `ChallengerRecord`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ChallengedDecision {
+    /// The sequence of its record.
+    pub sequence: u64,
+    /// Its id.
+    pub decision_id: Box<str>,
+    /// The raw margin (log-odds) by each challenger; `null` where it could not score.
+    pub margins: Vec<Option<f32>>,
+    /// The fraud probability by each challenger.
+    pub scores: Vec<Option<f32>>,
 }
 
 /// Why a body cannot be written or read.
@@ -161,4 +190,32 @@ pub fn encode<T: Serialize>(body: &T) -> Result<Vec<u8>, RecordError> {
 /// Reads a body.
 pub fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, RecordError> {
     Ok(serde_json::from_slice(body)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As it is in logs: never changed.
+    const CHALLENGER_RECORD_V1: &str = concat!(
+        r#"{"policy":"sha256:00","challengers":[{"name":"next","model":"sha256:01"},{"name":"small","model":"sha256:02"}],"#,
+        r#""decisions":[{"sequence":7,"decision_id":"dec_a","margins":[-5.25,null],"scores":[0.005220126,null]}]}"#
+    );
+
+    #[test]
+    fn a_record_of_challengers_is_read_and_written_byte_for_byte() {
+        let record: ChallengerRecord = decode(CHALLENGER_RECORD_V1.as_bytes()).unwrap();
+        let [decision] = &record.decisions[..] else { panic!("{record:?}") };
+        assert_eq!(decision.margins, [Some(-5.25), None]);
+        assert_eq!(encode(&record).unwrap(), CHALLENGER_RECORD_V1.as_bytes());
+    }
+
+    #[test]
+    fn a_change_of_policy_from_before_there_were_challengers_is_read() {
+        let versions = r#"{"rules":"sha256:00","model":null,"features":"sha256:01"}"#;
+        let old = format!(r#"{{"cause":"start","policy":"sha256:02","versions":{versions}}}"#);
+        let record: PolicyRecord = decode(old.as_bytes()).unwrap();
+        assert!(record.challengers.is_empty());
+        assert_eq!(encode(&record).unwrap(), old.as_bytes());
+    }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::engine::policy::ChallengerFiles;
 use crate::offline::scored::Unlabelled;
 
 /// Low-latency fraud decisions: windowed features, an XGBoost model, rules, and an audit log that can be proven.
@@ -57,9 +58,22 @@ pub struct PolicyArgs {
     /// Directory of the model [default: models/default]; "none" decides by rules alone.
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
+    /// A model that scores every decision beside the one that decides, and changes none; may be repeated. In place of those in the
+    /// settings.
+    #[arg(long, value_name = "NAME=DIR", value_parser = challenger)]
+    pub challenger: Vec<ChallengerFiles>,
     /// Feature catalogue [default: models/features.yaml].
     #[arg(long, visible_alias = "catalogue", value_name = "FILE")]
     pub features: Option<PathBuf>,
+}
+
+fn challenger(text: &str) -> Result<ChallengerFiles, &'static str> {
+    match text.split_once('=') {
+        Some((name, model)) if !name.is_empty() && !model.is_empty() => {
+            Ok(ChallengerFiles { name: name.to_owned(), model: model.into() })
+        }
+        _ => Err("write a name, =, and the model's directory: next=models/next"),
+    }
 }
 
 /// `tollgate serve`

@@ -21,7 +21,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
             let tests: usize = rules.iter().map(|rule| rule.tests).sum();
             if args.json {
                 let result = serde_json::json!({
-                    "sound": true, "policy": policy.hash, "versions": policy.versions, "features": policy.catalogue.features.len(),
+                    "sound": true, "policy": policy.hash, "versions": policy.versions, "challengers": policy.challenger_versions(), "features": policy.catalogue.features.len(),
                     "rules": rules.len(), "tests": tests, "errors": [], "warnings": warnings,
                 });
                 say!("{result:#}");

@@ -9,7 +9,8 @@ use crate::cli::args::DecideArgs;
 use crate::cli::output::say;
 use crate::cli::policy;
 use crate::engine::judge::Judgement;
-use crate::engine::policy::Policy;
+use crate::engine::policy::{BoundModel, Policy};
+use crate::engine::shadow;
 use crate::offline::input::Format;
 use crate::offline::mapping::Mapping;
 use crate::offline::session::Session;
@@ -88,18 +89,25 @@ fn decide_json(args: &DecideArgs, policy: &Policy) -> anyhow::Result<()> {
 
 fn print(args: &DecideArgs, policy: &Policy, request: &DecisionRequest, judgement: &Judgement) {
     let transaction = &request.transaction;
+    let beside = challengers(policy, judgement);
     if args.json {
-        let answer = json!({
+        let mut answer = json!({
             "transaction_id": transaction.id, "decision": judgement.outcome, "reason": judgement.reason,
             "reasons": judgement.reasons, "score": judgement.score, "risk_level": judgement.risk_level,
             "degraded": !judgement.missing.is_empty(),
             "missing": judgement.missing.iter().map(|part| part.name()).collect::<Vec<_>>(),
             "versions": policy.versions,
         });
+        if !beside.is_empty() {
+            let scores = beside.iter().map(|(name, score)| json!({"name": name, "score": score}));
+            answer["challengers"] = scores.collect();
+        }
         say!("{answer}");
         return;
     }
-    let score = judgement.score.map_or_else(|| "no score".to_owned(), |score| format!("score {score}"));
+    let text =
+        |score: Option<f32>| score.map_or_else(|| "no score".to_owned(), |score| format!("score {score}"));
+    let score = text(judgement.score);
     say!("{}  {}  {}  {score}", transaction.id, judgement.outcome, judgement.reason);
     for reason in &judgement.reasons {
         let rule = reason.rule.as_deref().map_or_else(String::new, |rule| format!(" [{rule}]"));
@@ -110,9 +118,20 @@ fn print(args: &DecideArgs, policy: &Policy, request: &DecisionRequest, judgemen
         let value = reason.value.map_or_else(String::new, |value| format!(" = {value}"));
         say!("    {}{value}{rule}{message}{moved}", reason.code);
     }
+    for (name, score) in beside {
+        say!("    challenger {name}: {}", text(score));
+    }
     if args.explain {
         explain(policy, judgement);
     }
+}
+
+/// What each challenger says of it.
+fn challengers<'p>(policy: &'p Policy, judgement: &Judgement) -> Vec<(&'p str, Option<f32>)> {
+    let score = |bound: &BoundModel| {
+        shadow::score(bound, &bound.binding.row(judgement.features.numbers())).map(|scored| scored.score)
+    };
+    policy.challengers.iter().map(|challenger| (&*challenger.name, score(&challenger.bound))).collect()
 }
 
 fn explain(policy: &Policy, judgement: &Judgement) {

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 
 use crate::cli::args::PolicyArgs;
 use crate::config::file::Config;
-use crate::engine::policy::{Policy, PolicyFiles};
+use crate::engine::policy::{ChallengerFiles, Policy, PolicyFiles};
 
 /// What stands for no model at all.
 const NO_MODEL: &str = "none";
@@ -34,7 +34,15 @@ pub fn files(args: &PolicyArgs, config: &Config) -> PolicyFiles {
         .clone()
         .or_else(|| args.model.as_deref().and_then(beside))
         .unwrap_or_else(|| config.paths.features.clone());
+    let of_config = config.shadow.challengers.iter();
+    let challengers = match &args.challenger[..] {
+        [] => {
+            of_config.map(|it| ChallengerFiles { name: it.name.clone(), model: it.model.clone() }).collect()
+        }
+        flags => flags.to_vec(),
+    };
     PolicyFiles {
+        challengers,
         rules: args.rules.clone().unwrap_or_else(|| config.paths.rules.clone()),
         model: (!matches!(model.to_str(), Some("" | NO_MODEL))).then_some(model),
         features,

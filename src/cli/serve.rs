@@ -22,6 +22,7 @@ use crate::http::server::Server;
 use crate::pipeline::reload;
 use crate::pipeline::service::Service;
 use crate::pipeline::settings::ServiceSettings;
+use crate::pipeline::shadow::ShadowSettings;
 use crate::pipeline::start::{LogSettings, Parts};
 
 /// How long the log may take to hold everything at the end.
@@ -76,6 +77,10 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
             commit_interval: Duration::from_millis(config.audit.commit_interval_ms),
             segment_bytes_max: config.audit.segment_mib << 20,
             queue_max: config.audit.queue_records_max,
+        },
+        shadow: ShadowSettings {
+            queue_max: config.shadow.queue_decisions_max,
+            drift_window: Duration::from_secs(config.shadow.drift_window_s),
         },
         snapshot_interval: match config.state.snapshot_interval_s {
             0 => None,

@@ -68,6 +68,8 @@ pub struct Config {
     pub audit: AuditConfig,
     /// What a start begins with.
     pub state: StateConfig,
+    /// What is looked at after a decision.
+    pub shadow: ShadowConfig,
 }
 
 /// `[server]`
@@ -234,6 +236,31 @@ impl Default for StateConfig {
     }
 }
 
+/// `[shadow]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the default file explains each key")]
+pub struct ShadowConfig {
+    pub challengers: Vec<ChallengerConfig>,
+    pub queue_decisions_max: usize,
+    pub drift_window_s: u64,
+}
+
+/// `[[shadow.challengers]]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the default file explains each key")]
+pub struct ChallengerConfig {
+    pub name: String,
+    pub model: PathBuf,
+}
+
+impl Default for ShadowConfig {
+    fn default() -> Self {
+        Self { challengers: Vec::new(), queue_decisions_max: 4_096, drift_window_s: 86_400 }
+    }
+}
+
 impl Config {
     /// Reads a file.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
@@ -247,7 +274,7 @@ impl Config {
 
     fn check(&self, file: &Path) -> Result<(), ConfigError> {
         let (server, decision, audit) = (&self.server, &self.decision, &self.audit);
-        let bounds: [(&'static str, u64, u64, u64); 12] = [
+        let bounds: [(&'static str, u64, u64, u64); 14] = [
             ("server.connections_max", server.connections_max as u64, 1, 1_000_000),
             ("server.in_flight_max", server.in_flight_max as u64, 1, 100_000),
             ("server.header_timeout_ms", server.header_timeout_ms, 1, 600_000),
@@ -260,6 +287,8 @@ impl Config {
             ("audit.segment_mib", audit.segment_mib, 1, 65_536),
             ("audit.queue_records_max", audit.queue_records_max as u64, 1, 1_000_000),
             ("state.snapshot_interval_s", self.state.snapshot_interval_s, 0, 86_400),
+            ("shadow.queue_decisions_max", self.shadow.queue_decisions_max as u64, 1, 1_000_000),
+            ("shadow.drift_window_s", self.shadow.drift_window_s, 60, 2_678_400),
         ];
         match bounds.into_iter().find(|(_, actual, min, max)| !(min..=max).contains(&actual)) {
             None => Ok(()),
@@ -290,6 +319,8 @@ mod tests {
             ("[decision]\ndeadline_ms = 0", "decision.deadline_ms must be from 1 to 10000, is 0"),
             ("[on_missing]\nmodel = \"APPROVE\"", "line 2"),
             ("[model]\nbackend = \"onnx\"", "expected `tollgate` or `xgboost`"),
+            ("[[shadow.challengers]]\nname = \"next\"", "missing field `model`"),
+            ("[shadow]\ndrift_window_s = 59", "shadow.drift_window_s must be from 60 to 2678400, is 59"),
         ] {
             std::fs::write(&file, text).unwrap();
             let error = Config::load(&file).unwrap_err().to_string();

@@ -97,6 +97,15 @@ pub struct Versions {
     pub features: Box<str>,
 }
 
+/// A model that scores beside the one that decides.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ChallengerVersion {
+    /// What config calls it.
+    pub name: Box<str>,
+    /// The model file, by content hash.
+    pub model: Box<str>,
+}
+
 /// How the customer is to prove who they are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]

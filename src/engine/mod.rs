@@ -8,4 +8,5 @@ pub mod ledger;
 pub mod observe;
 pub mod policy;
 pub mod settings;
+pub mod shadow;
 pub mod state;

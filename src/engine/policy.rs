@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::domain::decision::Versions;
+use crate::domain::decision::{ChallengerVersion, Versions};
 use crate::domain::hash::sha256_of_parts;
 use crate::domain::value::ValueType;
 use crate::engine::settings::{MissingPolicy, OnMissing};
@@ -15,6 +15,22 @@ use crate::model::manifest::Model;
 use crate::rules::directory::SourceFile;
 use crate::rules::set::RuleSet;
 
+/// Most challengers beside a champion.
+pub const CHALLENGERS_MAX: usize = 4;
+/// What the model that decides is called beside its challengers.
+pub const CHAMPION: &str = "champion";
+/// Longest name of a challenger, in bytes.
+const CHALLENGER_NAME_BYTES_MAX: usize = 40;
+
+/// Where a challenger is read from, and what it is called in records and metrics.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChallengerFiles {
+    /// Its name: lower-case letters, digits, `_`, `-` and `.`, at most 40; not `champion`.
+    pub name: String,
+    /// Its model directory.
+    pub model: PathBuf,
+}
+
 /// Where a policy is read from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PolicyFiles {
@@ -22,6 +38,8 @@ pub struct PolicyFiles {
     pub rules: PathBuf,
     /// The directory of the model; `None` decides by rules alone.
     pub model: Option<PathBuf>,
+    /// The models that score beside it without deciding; at most `CHALLENGERS_MAX`.
+    pub challengers: Vec<ChallengerFiles>,
     /// The feature catalogue.
     pub features: PathBuf,
     /// Who computes the model's margins.
@@ -31,8 +49,8 @@ pub struct PolicyFiles {
 impl PolicyFiles {
     /// Everything that a change of must lead to a reload.
     pub fn watched(&self) -> Vec<PathBuf> {
-        let model = self.model.as_deref().map(Path::to_owned);
-        [Some(self.rules.clone()), model, Some(self.features.clone())].into_iter().flatten().collect()
+        let models = self.model.iter().chain(self.challengers.iter().map(|challenger| &challenger.model));
+        [&self.rules].into_iter().chain(models).chain([&self.features]).cloned().collect()
     }
 }
 
@@ -47,6 +65,15 @@ pub struct BoundModel {
     pub scorer: Scorer,
 }
 
+/// A model that scores every decision after it was made, and changes nothing of it.
+#[derive(Debug)]
+pub struct Challenger {
+    /// Its name in records and metrics.
+    pub name: Box<str>,
+    /// The model.
+    pub bound: BoundModel,
+}
+
 /// A policy.
 #[derive(Debug)]
 pub struct Policy {
@@ -54,6 +81,8 @@ pub struct Policy {
     pub catalogue: Arc<Catalogue>,
     /// The model, if there is one.
     pub model: Option<BoundModel>,
+    /// The models that score beside it, in the order of config.
+    pub challengers: Box<[Challenger]>,
     /// The rules.
     pub rules: RuleSet,
     /// The metadata keys that expressions read, in the order of their slots.
@@ -74,10 +103,15 @@ impl Policy {
             .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         let model =
             files.model.as_deref().map(|directory| bind(directory, files.backend, &catalogue)).transpose();
+        let challengers = load_challengers(&files.challengers, &catalogue);
         let rules = load_rules(&files.rules, &catalogue);
-        match (model, rules) {
-            (Ok(model), Ok(rules)) => Ok(Self::new(Arc::new(catalogue), model, rules, missing)),
-            (model, rules) => Err([model.err(), rules.err()].into_iter().flatten().flatten().collect()),
+        match (model, challengers, rules) {
+            (Ok(model), Ok(challengers), Ok(rules)) => {
+                Ok(Self::new(Arc::new(catalogue), model, challengers, rules, missing))
+            }
+            (model, challengers, rules) => {
+                Err([model.err(), challengers.err(), rules.err()].into_iter().flatten().flatten().collect())
+            }
         }
     }
 
@@ -92,12 +126,28 @@ impl Policy {
         let rules = RuleSet::from_files(&[default], &catalogue.schema)
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         let no_model_needed = MissingPolicy { model: OnMissing::Continue, ..missing };
-        Ok(Self::new(Arc::new(catalogue), None, rules, no_model_needed))
+        Ok(Self::new(Arc::new(catalogue), None, Box::default(), rules, no_model_needed))
+    }
+
+    /// Which challengers it has, by name and content hash.
+    pub fn challenger_versions(&self) -> Vec<ChallengerVersion> {
+        let version = |challenger: &Challenger| ChallengerVersion {
+            name: challenger.name.clone(),
+            model: challenger.bound.model.sha256.clone(),
+        };
+        self.challengers.iter().map(version).collect()
+    }
+
+    /// Every model with its name: the champion, then the challengers.
+    pub fn models(&self) -> impl Iterator<Item = (&str, &BoundModel)> {
+        let champion = self.model.iter().map(|bound| (CHAMPION, bound));
+        champion.chain(self.challengers.iter().map(|challenger| (&*challenger.name, &challenger.bound)))
     }
 
     fn new(
         catalogue: Arc<Catalogue>,
         model: Option<BoundModel>,
+        challengers: Box<[Challenger]>,
         rules: RuleSet,
         missing: MissingPolicy,
     ) -> Self {
@@ -109,14 +159,16 @@ impl Policy {
         let missing_text = format!("{missing:?}");
         let parts =
             [&*versions.rules, versions.model.as_deref().unwrap_or(""), &versions.features, &missing_text];
+        // A policy with one model and our own backend has the hash that it had before there were others.
         let other_backend = model
             .as_ref()
             .map(|bound| bound.scorer.backend())
             .filter(|backend| *backend != Backend::default());
-        let parts = parts.into_iter().chain(other_backend.map(Backend::name));
+        let beside = challengers.iter().flat_map(|it| [&*it.name, &*it.bound.model.sha256]);
+        let parts = parts.into_iter().chain(other_backend.map(Backend::name)).chain(beside);
         let hash = sha256_of_parts(parts.map(str::as_bytes));
         let metadata_keys = rules.metadata_keys().iter().map(|(key, _)| key.clone()).collect();
-        Self { catalogue, model, rules, metadata_keys, missing, versions, hash }
+        Self { catalogue, model, challengers, rules, metadata_keys, missing, versions, hash }
     }
 }
 
@@ -129,8 +181,109 @@ fn bind(directory: &Path, backend: Backend, catalogue: &Catalogue) -> Result<Bou
     Ok(BoundModel { model, binding, scorer })
 }
 
+/// Reads and checks all challengers as the champion is; every mistake is reported at once.
+fn load_challengers(
+    files: &[ChallengerFiles],
+    catalogue: &Catalogue,
+) -> Result<Box<[Challenger]>, Vec<String>> {
+    let mut errors = Vec::new();
+    if files.len() > CHALLENGERS_MAX {
+        errors.push(format!("{} challengers are named; at most {CHALLENGERS_MAX} can be", files.len()));
+    }
+    let mut challengers = Vec::new();
+    for (index, ChallengerFiles { name, model }) in files.iter().enumerate().take(CHALLENGERS_MAX) {
+        let is_plain =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.".contains(&byte);
+        if !(1..=CHALLENGER_NAME_BYTES_MAX).contains(&name.len()) || !name.bytes().all(is_plain) {
+            errors.push(format!(
+                "challenger {name:?}: a name is made of a-z, 0-9, _, - and ., and at most {CHALLENGER_NAME_BYTES_MAX} long"
+            ));
+        } else if name == CHAMPION {
+            errors.push(format!(
+                "challenger `{name}`: is what the model that decides is called; choose another name"
+            ));
+        } else if files[..index].iter().any(|earlier| earlier.name == *name) {
+            errors
+                .push(format!("challenger `{name}`: two have this name; choose another one for one of them"));
+        }
+        match bind(model, Backend::default(), catalogue) {
+            Ok(bound) => challengers.push(Challenger { name: name.as_str().into(), bound }),
+            Err(reasons) => {
+                errors.extend(reasons.iter().map(|reason| format!("challenger `{name}`: {reason}")));
+            }
+        }
+    }
+    if errors.is_empty() { Ok(challengers.into()) } else { Err(errors) }
+}
+
 fn load_rules(directory: &Path, catalogue: &Catalogue) -> Result<RuleSet, Vec<String>> {
     let mut schema = catalogue.schema.clone();
     schema.add("score", ValueType::Double, SCORE_SLOT, true).map_err(|error| vec![error.to_string()])?;
     RuleSet::load(directory, &schema).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+    /// Name and directory of each challenger.
+    type Named<'a> = &'a [(&'a str, &'a str)];
+
+    fn load(challengers: Named<'_>) -> Result<Policy, Vec<String>> {
+        let root = Path::new(ROOT);
+        let files = PolicyFiles {
+            rules: root.join("rules"),
+            model: Some(root.join("models/default")),
+            challengers: challengers
+                .iter()
+                .map(|(name, model)| ChallengerFiles { name: (*name).to_owned(), model: root.join(model) })
+                .collect(),
+            backend: Backend::default(),
+            features: root.join("models/features.yaml"),
+        };
+        let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Review };
+        Policy::load(&files, missing)
+    }
+
+    const DEFAULT: &str = "models/default";
+
+    #[test]
+    fn challengers_are_part_of_the_policy_and_of_its_hash_but_not_of_its_versions() {
+        let alone = load(&[]).unwrap();
+        let with = load(&[("next", DEFAULT), ("last-1.0_b", DEFAULT)]).unwrap();
+        let renamed = load(&[("next", DEFAULT), ("last", DEFAULT)]).unwrap();
+        let names: Vec<_> = with.models().map(|(name, _)| name).collect();
+        assert_eq!(names, ["champion", "next", "last-1.0_b"]);
+        assert_eq!(with.versions, alone.versions);
+        assert!(with.hash != alone.hash && with.hash != renamed.hash);
+    }
+
+    #[test]
+    fn every_mistake_of_every_challenger_is_named() {
+        let facts: [(Named<'_>, &[&str]); 6] = [
+            (&[("a", DEFAULT), ("b", DEFAULT), ("a", DEFAULT)], &["challenger `a`: two have this name"]),
+            (&[("champion", DEFAULT)], &["challenger `champion`: is what the model that decides is called"]),
+            (
+                &[("", DEFAULT), ("A b", DEFAULT)],
+                &["challenger \"\": a name is made of", "challenger \"A b\": a name"],
+            ),
+            (&[("n\"}", DEFAULT)], &["challenger \"n\\\"}\": a name is made of"]),
+            (&[("a", "models/nowhere"), ("b", "models/parity")], &["challenger `a`: ", "challenger `b`: "]),
+            (
+                &[("a", DEFAULT), ("b", DEFAULT), ("c", DEFAULT), ("d", DEFAULT), ("e", DEFAULT)],
+                &["5 challengers are named; at most 4 can be"],
+            ),
+        ];
+        for (challengers, expected) in facts {
+            let errors = load(challengers).unwrap_err();
+            assert_eq!(errors.len(), expected.len(), "{errors:?}");
+            for (error, expected) in errors.iter().zip(expected) {
+                assert!(error.starts_with(expected), "{error} does not begin with {expected}");
+            }
+        }
+        let errors = load(&[("a", "models/nowhere")]).unwrap_err();
+        assert!(errors[0].contains("models/nowhere/manifest.json: cannot be read"), "{errors:?}");
+    }
 }

@@ -66,6 +66,13 @@ impl Binding {
         &self.0
     }
 
+    /// The same row in a vector of its own, for those who are not in a hurry.
+    pub fn row(&self, numbers: &[f64]) -> Vec<f32> {
+        let mut row = Vec::with_capacity(self.0.len());
+        self.row_into(numbers, &mut row);
+        row
+    }
+
     /// Fills in the model's row of a feature vector: f32, as training rounds them.
     #[expect(clippy::cast_possible_truncation, reason = "XGBoost rounds features to f32 in training, too")]
     pub fn row_into(&self, numbers: &[f64], row: &mut Vec<f32>) {

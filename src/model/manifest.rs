@@ -1,6 +1,7 @@
 //! A model directory: XGBoost's file, and the manifest that says what it is and how it was made.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -8,6 +9,7 @@ use thiserror::Error;
 use crate::domain::hash::sha256;
 use crate::model::attribution::Attributor;
 use crate::model::forest::Forest;
+use crate::model::reference::{Reference, ReferenceFile};
 use crate::model::xgboost_file::{self, FeatureType, ModelFileError};
 
 /// The names that XGBoost's file may have in a model directory: JSON or UBJSON.
@@ -73,6 +75,9 @@ pub struct Manifest {
     pub feature_names: Option<Vec<String>>,
     /// Which scores are elevated, and which are high.
     pub thresholds: Thresholds,
+    /// How features and score were distributed in training; without it no drift is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<ReferenceFile>,
 }
 
 /// Bounds of the risk levels, as probabilities.
@@ -103,6 +108,8 @@ pub struct Model {
     pub attributor: Attributor,
     /// Bounds of the risk levels.
     pub thresholds: Thresholds,
+    /// How features and score were distributed in training, if the manifest says so.
+    pub reference: Option<Arc<Reference>>,
     /// The version of XGBoost that wrote it.
     pub xgboost_version: String,
     /// Its objective; the margin is log-odds in both that are read.
@@ -154,6 +161,13 @@ impl Model {
                 "has thresholds {elevated} and {high}, which are not ordered in 0..=1"
             )));
         }
+        model.reference = manifest
+            .reference
+            .map(|reference| Reference::new(reference, &model.feature_names))
+            .transpose()
+            .map_err(|what| {
+                mismatch(format!("its reference {what}; models/add_reference.py makes it anew"))
+            })?;
         model.name = manifest.name.into();
         model.features_sha256 = Some(manifest.features_sha256.into());
         model.thresholds = manifest.thresholds;
@@ -173,6 +187,7 @@ impl Model {
             feature_types: read.feature_types,
             forest: read.forest,
             thresholds: Thresholds { elevated: 0.5, high: 0.9 },
+            reference: None,
             xgboost_version: read.xgboost_version,
             objective: read.objective,
             best_iteration: read.best_iteration,
@@ -222,13 +237,18 @@ mod tests {
 
     #[test]
     fn a_manifest_that_does_not_fit_is_refused() {
-        let facts: [(&str, serde_json::Value, &str); 6] = [
+        let facts: [(&str, serde_json::Value, &str); 7] = [
             ("schema", 2.into(), "is of schema 2"),
             ("model_sha256", "sha256:11".into(), "names sha256:11, but model.json has sha256:"),
             ("feature_names", serde_json::json!(["a"]), "names other features"),
             ("thresholds", serde_json::json!({"elevated": 0.5, "high": 0.4}), "not ordered"),
             ("thresholds", serde_json::json!({"elevated": 0.5}), "missing field `high`"),
             ("name", 7.into(), "is not a model manifest"),
+            (
+                "reference",
+                serde_json::json!({"features": {}, "score": {"edges": [], "counts": [1, 0]}}),
+                "its reference lacks the model's feature card.feature_0",
+            ),
         ];
         for (key, value, expected) in facts {
             let directory = directory(|manifest| manifest[key] = value);

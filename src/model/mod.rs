@@ -36,6 +36,7 @@ mod rank_mask_vbmi;
 #[cfg(not(target_arch = "x86_64"))]
 #[path = "rank_mask_elsewhere.rs"]
 mod rank_mask_vbmi;
+pub mod reference;
 pub mod row_reader;
 pub mod score;
 pub mod tree;

@@ -279,6 +279,7 @@ fn thresholds_over_the_handbook_are_those_of_plain_counting() {
         rules: root.join("rules"),
         model: Some(root.join("models/default")),
         backend: Backend::default(),
+        challengers: Vec::new(),
         features: root.join("models/features.yaml"),
     };
     let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Continue };

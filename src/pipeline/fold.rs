@@ -8,6 +8,7 @@ use crate::domain::label::Label;
 use crate::engine::state::{Counted, State};
 use crate::pipeline::index::Claimed;
 use crate::pipeline::lane::{Mark, SharedLane};
+use crate::pipeline::shadow::{Seen, ShadowQueue};
 
 /// What is to be done when a record is in the log. Dropped undone, its claim is released.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub enum Consequence {
     Label(Box<LabelConsequence>),
     /// Of a change of policy: none.
     Policy,
+    /// Of the scores of challengers: none.
+    ChallengerScores,
 }
 
 /// See `Consequence::Decision`.
@@ -27,6 +30,8 @@ pub struct DecisionConsequence {
     transaction_claimed: Option<Claimed>,
     counted: Counted,
     outcome: Outcome,
+    /// For what is looked at afterwards.
+    seen: Option<Seen>,
 }
 
 /// See `Consequence::Label`.
@@ -44,8 +49,9 @@ impl Consequence {
         transaction_claimed: Option<Claimed>,
         counted: Counted,
         outcome: Outcome,
+        seen: Option<Seen>,
     ) -> Self {
-        Self::Decision(Box::new(DecisionConsequence { claimed, transaction_claimed, counted, outcome }))
+        Self::Decision(Box::new(DecisionConsequence { claimed, transaction_claimed, counted, outcome, seen }))
     }
 
     /// Of a label; `counted` when the labelled transaction is known.
@@ -55,7 +61,12 @@ impl Consequence {
 }
 
 /// Does what records ask for, in their order. Runs on the log's writer thread, before the answers leave.
-pub fn apply(state: &State, lane: &SharedLane, committed: Drain<'_, Committed<Consequence>>) {
+pub(crate) fn apply(
+    state: &State,
+    lane: &SharedLane,
+    shadow: &ShadowQueue,
+    committed: Drain<'_, Committed<Consequence>>,
+) {
     for Committed { receipt, context, .. } in committed {
         {
             let mut lane = lane.lock();
@@ -68,7 +79,7 @@ pub fn apply(state: &State, lane: &SharedLane, committed: Drain<'_, Committed<Co
                         state.record_label(counted, &label.label);
                     }
                 }
-                Consequence::Policy => {}
+                Consequence::Policy | Consequence::ChallengerScores => {}
             }
             lane.applied = Some(Mark::from(&receipt));
         }
@@ -78,9 +89,12 @@ pub fn apply(state: &State, lane: &SharedLane, committed: Drain<'_, Committed<Co
                     claimed.complete(receipt.position);
                 }
                 decision.claimed.complete(receipt.position);
+                if let Some(seen) = decision.seen {
+                    shadow.hand_over(receipt.sequence, seen);
+                }
             }
             Consequence::Label(label) => label.claimed.complete(receipt.position),
-            Consequence::Policy => {}
+            Consequence::Policy | Consequence::ChallengerScores => {}
         }
     }
 }

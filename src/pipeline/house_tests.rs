@@ -25,6 +25,7 @@ use crate::pipeline::index::RequestKey;
 use crate::pipeline::lane::Mark;
 use crate::pipeline::service::Service;
 use crate::pipeline::settings::{OnAuditFailure, ServiceSettings};
+use crate::pipeline::shadow::ShadowSettings;
 use crate::pipeline::start::{LogSettings, Parts};
 use crate::window::stats::EntityStats;
 use crate::wire::transaction::parse_slice;
@@ -81,6 +82,7 @@ rules:
                 rules: self.directory.path().join("rules"),
                 model: None,
                 backend: Backend::default(),
+                challengers: Vec::new(),
                 features: self.directory.path().join("features.yaml"),
             },
             missing: MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Continue },
@@ -98,6 +100,7 @@ rules:
                 segment_bytes_max: 1 << 20,
                 queue_max: 1_024,
             },
+            shadow: ShadowSettings::default(),
             snapshot_interval,
         };
         fs::create_dir_all(self.data()).unwrap();

@@ -15,6 +15,7 @@ use crate::audit::record::StageTimes;
 use crate::domain::decision::{Decision, Outcome};
 use crate::domain::label::{Label, Verdict};
 use crate::pipeline::service::{DecideError, Service};
+use crate::pipeline::shadow_metrics::ShadowMetrics;
 use crate::pipeline::snapshot::Taken;
 
 /// Upper ends of the buckets of stage times, in seconds: from 10 us to the longest deadline, dense around the budget.
@@ -67,6 +68,8 @@ pub struct Metrics {
     snapshot_failures: Counter,
     stages: Family<StageLabels, Histogram>,
     gauges: Gauges,
+    /// Of challengers and drift.
+    pub(crate) shadow: ShadowMetrics,
 }
 
 #[derive(Debug, Default)]
@@ -113,6 +116,7 @@ impl Default for Metrics {
             snapshot_failures: Counter::default(),
             stages,
             gauges: Gauges::default(),
+            shadow: ShadowMetrics::registered(&mut registry),
             registry: Registry::default(),
         };
         registry.register("requests", "Decision requests by result", metrics.requests.clone());
@@ -335,6 +339,7 @@ impl Service {
     /// Everything in Prometheus' text format (OpenMetrics 1.0).
     pub fn metrics_text(&self) -> String {
         self.take_gauges();
+        self.metrics.shadow.show_drift(self.shadow.drift(self.clock.now()));
         let mut text = String::new();
         if encode(&mut text, &self.metrics.registry).is_err() {
             text.clear();

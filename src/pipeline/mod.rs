@@ -6,9 +6,11 @@
 //! - The consequences of a record (approved, declined, labels) reach the windows when the record is in the log, in its order,
 //!   and before its answer leaves. A restart folds the same records and gets the same windows, whether it begins with a snapshot
 //!   or with the first record.
+//! - What is looked at after a decision (challengers, drift) cannot delay, fail or change an answer.
 //! - A request has one deadline. What did not arrive by then is missing, by name, in the answer and in the record.
 
 pub mod answer;
+mod drift;
 pub mod fold;
 pub mod index;
 pub mod label;
@@ -23,6 +25,8 @@ pub mod restore;
 pub mod secret;
 pub mod service;
 pub mod settings;
+pub mod shadow;
+mod shadow_metrics;
 pub mod snapshot;
 pub mod snapshot_directory;
 pub mod snapshot_file;

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::domain::decision::Versions;
+use crate::domain::decision::{ChallengerVersion, Versions};
 use crate::domain::field::Field;
 use crate::domain::time::EventTime;
 use crate::domain::transaction::Transaction;
@@ -73,6 +73,8 @@ pub struct PolicyStatus {
     pub policy: Box<str>,
     /// What it is made of.
     pub versions: Versions,
+    /// The models that score beside it.
+    pub challengers: Vec<ChallengerVersion>,
     /// Since when, in RFC 3339.
     pub live_since: String,
     /// What brought it: `start`, `file_change`, `sighup` or `api`.
@@ -136,6 +138,7 @@ impl PolicyKeeper {
         let status = PolicyStatus {
             policy: first.policy.hash.clone(),
             versions: first.policy.versions.clone(),
+            challengers: first.policy.challenger_versions(),
             live_since: now.to_string(),
             cause: "start",
             refused: None,
@@ -209,6 +212,7 @@ impl PolicyKeeper {
             Ok(candidate) => {
                 status.policy = candidate.policy.hash.clone();
                 status.versions = candidate.policy.versions.clone();
+                status.challengers = candidate.policy.challenger_versions();
                 status.live_since = now.to_string();
                 status.cause = cause;
                 status.refused = None;
@@ -242,11 +246,13 @@ windows:
         std::fs::create_dir(&rules).unwrap();
         std::fs::write(rules.join("default.yaml"), "default: {then: APPROVE, reason: no_rule_matched}\n")
             .unwrap();
+        let features = directory.path().join("features.yaml");
         let files = PolicyFiles {
             rules,
             model: None,
+            challengers: Vec::new(),
             backend: Backend::default(),
-            features: directory.path().join("features.yaml"),
+            features,
         };
         let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Review };
         std::fs::write(&files.features, CATALOGUE).unwrap();

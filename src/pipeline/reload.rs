@@ -40,7 +40,10 @@ impl Service {
         };
         match reloaded {
             Reloaded::Unchanged => return status,
-            Reloaded::Live => info!(cause, policy = %status.policy, "a new policy is live"),
+            Reloaded::Live => {
+                info!(cause, policy = %status.policy, "a new policy is live");
+                self.shadow.follow(|| self.policies.live());
+            }
             Reloaded::Refused(errors) => {
                 for error in &errors {
                     warn!(cause, "the policy candidate was refused: {error}");
@@ -58,6 +61,7 @@ impl Service {
             cause: cause.into(),
             policy: status.policy.clone(),
             versions: status.versions.clone(),
+            challengers: status.challengers.clone(),
             refused: status.refused.as_ref().map_or_else(Vec::new, |refusal| refusal.errors.clone()),
         };
         let written = match (record::encode(&body), self.log.reserve()) {

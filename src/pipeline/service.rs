@@ -34,6 +34,7 @@ use crate::pipeline::metrics::Metrics;
 use crate::pipeline::policy::{LivePolicy, PolicyKeeper};
 use crate::pipeline::secret::Secret;
 use crate::pipeline::settings::{OnAuditFailure, ServiceSettings};
+use crate::pipeline::shadow::{Seen, Shadow};
 use crate::pipeline::snapshot::Snapshots;
 use crate::pipeline::stopwatch::Stopwatch;
 use crate::wire::rejection::Rejection;
@@ -44,6 +45,9 @@ const AFTER_ENRICH_MAX: Duration = Duration::from_millis(20);
 /// The least time that a record gets, also past the deadline: a late answer is better than none for a decision that is
 /// already counted and on its way into the log.
 const RECORD_WAIT_MIN: Duration = Duration::from_millis(20);
+
+/// How long decisions that wait for their shadow scores may hold up the end of the service.
+const LAST_SHADOW_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long the last state snapshot may take when the service ends; without it, the next start reads more of the log.
 const LAST_SNAPSHOT_PATIENCE: Duration = Duration::from_secs(10);
@@ -103,6 +107,8 @@ pub struct Service {
     pub(crate) index: Arc<DecisionIndex>,
     /// What takes snapshots of windows, ledger and index.
     pub(crate) snapshots: Snapshots,
+    /// What is looked at after a decision: challengers and drift.
+    pub(crate) shadow: Shadow,
     /// Admission.
     pub(crate) in_flight: Semaphore,
     /// Counters and histograms.
@@ -145,6 +151,7 @@ struct Claims {
 /// What was seen and concluded, before it is written down.
 struct Decided {
     policy: Arc<LivePolicy>,
+    key: RequestKey,
     counted: Counted,
     is_new: bool,
     enrichment: Enrichment,
@@ -387,7 +394,7 @@ impl Service {
             missing: judgement.missing.iter().map(|part| part.name().into()).collect(),
             versions: policy.policy.versions.clone(),
         };
-        Decided { policy, counted, is_new, enrichment, judgement, answer, state_sequence }
+        Decided { policy, key, counted, is_new, enrichment, judgement, answer, state_sequence }
     }
 
     #[expect(clippy::too_many_arguments, reason = "all that a record is made of")]
@@ -401,7 +408,7 @@ impl Service {
         canonical: Box<RawValue>,
         walk: &Walk,
     ) -> Result<(Decision, Pending), DecideError> {
-        let Decided { policy, counted, is_new, enrichment, judgement, answer, state_sequence } = decided;
+        let Decided { policy, key, counted, is_new, enrichment, judgement, answer, state_sequence } = decided;
         let mut latency_us = walk.times;
         latency_us.total = walk.stopwatch.total_us();
         let record = DecisionRecord {
@@ -428,7 +435,9 @@ impl Service {
         };
         let body = record::encode(&record).map_err(|error| DecideError::Internal(error.to_string()))?;
         let answer = record.answer;
-        let consequence = Consequence::decision(claims.request, claims.transaction, counted, answer.decision);
+        let seen = Seen::new(policy, judgement.features, judgement.score, key, walk.received_at);
+        let consequence =
+            Consequence::decision(claims.request, claims.transaction, counted, answer.decision, seen);
         let pending = ticket.commit(Kind::Decision, walk.received_at, body, consequence);
         Ok((answer, pending))
     }
@@ -487,9 +496,10 @@ impl Service {
     }
 
     /// Waits until the log holds everything, closes it, and takes a last snapshot of the state. Blocks, for `patience` and at most
-    /// 10 seconds more.
+    /// 12 seconds more.
     pub fn close(&self, patience: Duration) -> Result<(), LogError> {
         self.start_draining();
+        self.shadow.close(LAST_SHADOW_PATIENCE);
         self.log.close(patience)?;
         self.snapshots.close(LAST_SNAPSHOT_PATIENCE);
         Ok(())

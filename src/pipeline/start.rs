@@ -27,6 +27,7 @@ use crate::pipeline::restore::{Beginning, Restore};
 use crate::pipeline::secret::{Secret, SecretError};
 use crate::pipeline::service::Service;
 use crate::pipeline::settings::ServiceSettings;
+use crate::pipeline::shadow::{Shadow, ShadowQueue, ShadowSettings};
 use crate::pipeline::snapshot::{Snapshots, Source};
 use crate::pipeline::snapshot_directory::StateDirectory;
 use crate::pipeline::snapshot_header::Identity;
@@ -60,6 +61,9 @@ pub enum StartError {
     /// No writer thread.
     #[error("the log's writer cannot be started: {0}")]
     Writer(std::io::Error),
+    /// No thread for what is looked at after a decision.
+    #[error("the thread that scores challengers and measures drift cannot be started: {0}")]
+    Shadow(std::io::Error),
     /// No snapshot thread.
     #[error("the thread that takes snapshots of the state cannot be started: {0}")]
     Snapshots(std::io::Error),
@@ -91,6 +95,8 @@ pub struct Parts {
     pub settings: ServiceSettings,
     /// The log.
     pub log: LogSettings,
+    /// What is looked at after a decision.
+    pub shadow: ShadowSettings,
     /// How often a snapshot of the state is taken; none: never. One that is there is read in any case.
     pub snapshot_interval: Option<Duration>,
 }
@@ -153,9 +159,12 @@ impl Service {
             clock: Arc::clone(&clock),
             ..WriterOptions::default()
         };
+        let (shadow_queue, seen) = ShadowQueue::new(parts.shadow.queue_max, &metrics);
         let on_committed = {
             let (state, lane) = (Arc::clone(&state), Arc::clone(&lane));
-            Box::new(move |committed: std::vec::Drain<'_, _>| fold::apply(&state, &lane, committed))
+            Box::new(move |committed: std::vec::Drain<'_, _>| {
+                fold::apply(&state, &lane, &shadow_queue, committed);
+            })
         };
         let on_failed = Box::new(|failed: std::vec::Drain<'_, crate::audit::writer::Failed<Consequence>>| {
             // Each context is dropped, which releases its claim: the client may ask again.
@@ -176,9 +185,14 @@ impl Service {
         };
         let snapshots = Snapshots::start(source, parts.snapshot_interval, restored.as_ref())
             .map_err(StartError::Snapshots)?;
+        let shadow = Shadow::start(seen, parts.shadow, log.clone(), Arc::clone(&metrics), Arc::clone(&clock))
+            .map_err(StartError::Shadow)?;
         let layout = Arc::clone(&catalogue.layout);
+        let policies = PolicyKeeper::new(policy, parts.files, parts.missing, layout, now);
+        shadow.follow(|| policies.live());
         Ok(Arc::new(Self {
-            policies: PolicyKeeper::new(policy, parts.files, parts.missing, layout, now),
+            policies,
+            shadow,
             in_flight: Semaphore::new(parts.settings.in_flight_max),
             lookup: LogLookup::new(&directory),
             settings: parts.settings,

@@ -14,6 +14,7 @@ use tollgate::enrich::profiles::Profiles;
 use tollgate::model::backend::Backend;
 use tollgate::pipeline::service::Service;
 use tollgate::pipeline::settings::{OnAuditFailure, ServiceSettings};
+use tollgate::pipeline::shadow::ShadowSettings;
 use tollgate::pipeline::start::{LogSettings, Parts};
 
 use crate::contract::Contract;
@@ -28,6 +29,7 @@ fn start(data: &Path) -> Arc<Service> {
             rules: root.join("rules"),
             model: None,
             backend: Backend::default(),
+            challengers: Vec::new(),
             features: root.join("models/features.yaml"),
         },
         missing: MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Continue },
@@ -45,6 +47,7 @@ fn start(data: &Path) -> Arc<Service> {
             segment_bytes_max: 16 << 20,
             queue_max: 1_024,
         },
+        shadow: ShadowSettings::default(),
         snapshot_interval: None,
     };
     let profiles = Profiles::Embedded(EmbeddedProfiles::open(data).unwrap());

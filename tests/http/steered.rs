@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
-use tollgate::domain::decision::{Outcome, Versions};
+use tollgate::domain::decision::{ChallengerVersion, Outcome, Versions};
 use tollgate::http::options::ServerOptions;
 use tollgate::http::server::{DrainReport, Server};
 use tollgate::http::service::{DecisionService, RuleStatus, RulesStatus};
@@ -110,6 +110,7 @@ impl DecisionService for Steered {
         let refusal = Refusal { at: at.clone(), cause: "api", errors };
         let versions = Versions { rules: "sha256:01".into(), model: None, features: "sha256:02".into() };
         PolicyStatus {
+            challengers: vec![ChallengerVersion { name: "next".into(), model: "sha256:04".into() }],
             policy: "sha256:00".into(),
             versions,
             live_since: at,

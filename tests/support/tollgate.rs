@@ -36,7 +36,8 @@ pub fn model() -> &'static str {
 pub struct Installation {
     directory: TempDir,
     rules: PathBuf,
-    model: &'static str,
+    model: String,
+    challengers: Vec<(&'static str, PathBuf)>,
     features: &'static str,
     redis: Option<String>,
 }
@@ -52,7 +53,7 @@ impl Installation {
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::write(directory.path().join("tollgate.toml"), settings).expect("the settings are written");
         let (rules, features) = (root().join("rules"), "models/features.yaml");
-        Self { directory, rules, model: model(), features, redis: None }
+        Self { directory, rules, model: model().to_owned(), challengers: Vec::new(), features, redis: None }
     }
 
     /// With rules of its own, which a test may change.
@@ -63,7 +64,19 @@ impl Installation {
 
     /// With a catalogue of its own, and no model, since the shipped one asks for the shipped features.
     pub fn features(mut self, catalogue: &'static str) -> Self {
-        (self.model, self.features) = (NO_MODEL, catalogue);
+        (self.model, self.features) = (NO_MODEL.to_owned(), catalogue);
+        self
+    }
+
+    /// With a model of its own.
+    pub fn model(mut self, directory: &Path) -> Self {
+        directory.to_str().expect("a path in UTF-8").clone_into(&mut self.model);
+        self
+    }
+
+    /// With a model that scores beside the one that decides.
+    pub fn challenger(mut self, name: &'static str, directory: &Path) -> Self {
+        self.challengers.push((name, directory.to_owned()));
         self
     }
 
@@ -100,16 +113,20 @@ impl Installation {
     /// The flags that name the policy.
     pub fn policy(&self) -> Vec<String> {
         let text = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
-        vec![
+        let mut flags = vec![
             "--config".into(),
             text(&self.path().join("tollgate.toml")),
             "--rules".into(),
             text(&self.rules),
             "--model".into(),
-            self.model.into(),
+            self.model.clone(),
             "--features".into(),
             self.features.into(),
-        ]
+        ];
+        for (name, model) in &self.challengers {
+            flags.extend(["--challenger".into(), format!("{name}={}", text(model))]);
+        }
+        flags
     }
 
     /// Serves, and waits until it is ready to decide.

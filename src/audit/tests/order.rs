@@ -99,7 +99,10 @@ fn a_dropped_ticket_gives_its_place_up() {
 #[test]
 fn a_full_queue_refuses_at_once_and_takes_again() {
     let (_directory, handle, _) = started(WriterOptions { queue_max: 3, ..WriterOptions::default() });
-    let held: Vec<_> = (0..3).map(|_| handle.reserve().unwrap()).collect();
+    let spare = handle.reserve_spare().unwrap();
+    // Of three places one is taken, and the half that is to stay free begins with the second.
+    assert_eq!(handle.reserve_spare().unwrap_err(), LogError::Full { limit: 1 });
+    let held: Vec<_> = [spare].into_iter().chain((0..2).map(|_| handle.reserve().unwrap())).collect();
     assert_eq!(handle.reserve().unwrap_err(), LogError::Full { limit: 3 });
     assert_eq!(handle.status().queue_depth, 3);
     drop(held);
