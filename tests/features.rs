@@ -380,6 +380,16 @@ fn the_shipped_catalogue_is_wide() {
         let prefix = format!("{entity}.");
         assert!(catalogue.features.iter().any(|it| it.name.starts_with(&prefix)), "nothing of {entity}");
     }
+    let words = |name: &str| catalogue.features[catalogue.slot(name).unwrap()].words.as_deref();
+    for feature in &catalogue.features {
+        let words = words(&feature.name).unwrap_or_else(|| panic!("{} has no words", feature.name));
+        assert!(!words.contains(['{', '}']), "{}: {words}", feature.name);
+    }
+    assert_eq!(words("card.count_5m"), Some("attempts of this card in 5m"));
+    assert_eq!(
+        words("card.count_1h_share_of_24h"),
+        Some("share of the attempts of this card in 24h that came in 1h")
+    );
 }
 
 #[test]
@@ -451,6 +461,11 @@ fn mistakes_are_refused_with_file_and_line() {
         (derived("{name: a.b, card_testing: customer, window: 1h, small: \"2.00\"}"), 5, "large:"),
         (derived("{name: a.b, card_testing: customer, small: \"2\", large: \"20\"}"), 5, "window: 1h"),
         (derived("{name: a.b, expr: amount, large: \"20\"}"), 5, "only for card_testing"),
+        (
+            derived("{name: a.b, expr: amount}\nwords:\n  - {features: \"a.c*\", say: it}"),
+            7,
+            "no feature is called like `a.c*`",
+        ),
     ] {
         let errors = Catalogue::compile(Path::new("wrong.yaml"), &text).unwrap_err();
         let shown = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");

@@ -16,6 +16,7 @@ use crate::expr::schema::Slot;
 use crate::feature::extract;
 use crate::feature::facts::{SCORE_SLOT, TransactionFacts};
 use crate::feature::vector::FeatureVector;
+use crate::feature::words;
 use crate::model::attribution::AttributionScratch;
 use crate::model::forest::probability;
 use crate::model::manifest::Thresholds;
@@ -246,11 +247,12 @@ fn add_model_reasons(policy: &Policy, features: &FeatureVector, scored: &Scored,
     raising.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     for (slot, moved) in raising.into_iter().take(MODEL_REASONS_MAX) {
         let value = features.numbers()[usize::from(slot)];
+        let feature = &policy.catalogue.features[usize::from(slot)];
         reasons.push(Reason {
-            code: policy.catalogue.features[usize::from(slot)].name.clone(),
+            code: feature.name.clone(),
             source: ReasonSource::Model,
             rule: None,
-            message: None,
+            message: feature.words.as_deref().map(|words| words::sentence(words, feature.value_type, value)),
             value: (!value.is_nan()).then_some(value),
             contribution: Some(moved),
         });

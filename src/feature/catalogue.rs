@@ -18,6 +18,7 @@ use crate::feature::file::{
     CatalogueError, CatalogueFile, EntityEntry, FILE_BYTES_MAX, ProfileEntry, WindowEntry, parse,
 };
 use crate::feature::naming::window_feature;
+use crate::feature::words::{WORDS_BYTES_MAX, WORDS_MAX, WordsEntry};
 use crate::window::layout::{AttributeLayout, EntityLayout, Layout, Stream, Streams};
 use crate::window::plan::{Measure, Plan, SinceRead, WindowRead};
 
@@ -35,6 +36,8 @@ pub struct Feature {
     pub name: Box<str>,
     /// Its type.
     pub value_type: ValueType,
+    /// What it is called in reasons.
+    pub words: Option<Box<str>>,
 }
 
 /// Who is counted for, and what identifies them.
@@ -208,6 +211,29 @@ impl Compiler {
         for entry in &written.derived {
             self.add_derived(entry);
         }
+        self.add_words(&written.words);
+    }
+
+    fn add_words(&mut self, entries: &[WordsEntry]) {
+        for (number, entry) in entries.iter().enumerate() {
+            let (at, pattern) = (entry.features.referenced, &entry.features.value);
+            if number >= WORDS_MAX || entry.say.len() > WORDS_BYTES_MAX {
+                self.reject(
+                    at,
+                    format!("`words` has at most {WORDS_MAX} entries of at most {WORDS_BYTES_MAX} bytes"),
+                );
+                return;
+            }
+            let mut is_used = false;
+            for feature in &mut self.features {
+                let Some(words) = entry.for_feature(&feature.name) else { continue };
+                is_used = true;
+                feature.words.get_or_insert_with(|| words.into());
+            }
+            if !is_used {
+                self.reject(at, format!("no feature is called like `{pattern}`"));
+            }
+        }
     }
 
     fn add_entity(&mut self, name: &str, entry: &Spanned<EntityEntry>) {
@@ -285,7 +311,7 @@ impl Compiler {
             self.reject(at, error.to_string());
             return None;
         }
-        self.features.push(Feature { name: name.into(), value_type });
+        self.features.push(Feature { name: name.into(), value_type, words: None });
         self.by_name.insert(name.into(), slot);
         Some(slot)
     }

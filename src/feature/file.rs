@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 use thiserror::Error;
 
+use crate::feature::words::WordsEntry;
+
 /// Largest catalogue file, in bytes.
 pub const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
@@ -49,6 +51,9 @@ pub struct CatalogueFile {
     /// What comes from the enrichment store.
     #[serde(default)]
     pub profile: Vec<Spanned<ProfileEntry>>,
+    /// What features are called in reasons; of several entries for one feature, the first holds.
+    #[serde(default)]
+    pub words: Vec<WordsEntry>,
 }
 
 /// One entity.

@@ -10,5 +10,6 @@ pub mod facts;
 pub mod file;
 pub mod naming;
 pub mod vector;
+pub mod words;
 
 mod derived;
