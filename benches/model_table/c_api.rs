@@ -29,6 +29,7 @@ type Predict = unsafe extern "C" fn(
 type PredictMatrix =
     unsafe extern "C" fn(Handle, Handle, *const c_char, *mut *const u64, *mut u64, *mut *const f32) -> c_int;
 type CreateMatrix = unsafe extern "C" fn(*const c_char, *const c_char, *mut Handle) -> c_int;
+type CreateProxy = unsafe extern "C" fn(*mut Handle) -> c_int;
 type Free = unsafe extern "C" fn(Handle) -> c_int;
 type LastError = unsafe extern "C" fn() -> *const c_char;
 type Version = unsafe extern "C" fn(*mut c_int, *mut c_int, *mut c_int);
@@ -36,6 +37,8 @@ type Version = unsafe extern "C" fn(*mut c_int, *mut c_int, *mut c_int);
 /// The library with one model in it.
 pub(crate) struct Libxgboost {
     booster: Handle,
+    /// An empty matrix that prediction in place may keep things in.
+    proxy: Handle,
     version: String,
     predict_in_place: Predict,
     predict_matrix: PredictMatrix,
@@ -57,10 +60,12 @@ impl Libxgboost {
             let (mut major, mut minor, mut patch) = (0, 0, 0);
             library.get::<Version>(b"XGBoostVersion\0").map_err(said)?(&mut major, &mut minor, &mut patch);
             let create = *library.get::<Create>(b"XGBoosterCreate\0").map_err(said)?;
+            let create_proxy = *library.get::<CreateProxy>(b"XGProxyDMatrixCreate\0").map_err(said)?;
             let load = *library.get::<LoadModel>(b"XGBoosterLoadModelFromBuffer\0").map_err(said)?;
             let set = *library.get::<SetParam>(b"XGBoosterSetParam\0").map_err(said)?;
             let mut this = Self {
                 booster: null_mut(),
+                proxy: null_mut(),
                 version: format!("{major}.{minor}.{patch}"),
                 predict_in_place: *library.get(b"XGBoosterPredictFromDense\0").map_err(said)?,
                 predict_matrix: *library.get(b"XGBoosterPredictFromDMatrix\0").map_err(said)?,
@@ -71,6 +76,8 @@ impl Libxgboost {
                 _library: library,
             };
             let code = create(null(), 0, &mut this.booster);
+            this.done(code)?;
+            let code = create_proxy(&mut this.proxy);
             this.done(code)?;
             this.done(set(this.booster, c"nthread".as_ptr(), c"1".as_ptr()))?;
             this.done(load(this.booster, model.as_ptr().cast(), model.len() as u64))?;
@@ -103,7 +110,7 @@ impl Libxgboost {
                     this.booster,
                     places[row].as_ptr(),
                     config.as_ptr(),
-                    null_mut(),
+                    this.proxy,
                     &mut shape,
                     &mut dimensions,
                     &mut result,
@@ -156,7 +163,10 @@ impl Libxgboost {
 impl Drop for Libxgboost {
     fn drop(&mut self) {
         // SAFETY: it is not used any more.
-        unsafe { (self.free_booster)(self.booster) };
+        unsafe {
+            (self.free_matrix)(self.proxy);
+            (self.free_booster)(self.booster);
+        }
     }
 }
 

@@ -74,7 +74,7 @@ pub(crate) fn contestants<'a>(
         use tollgate::model::libxgboost::LibXgboost;
 
         let loaded = LibXgboost::load(&model).map_err(|error| error.to_string())?;
-        let name = format!("xgboost-rs (libxgboost {}), matrix", loaded.version());
+        let name = format!("xgboost-rs (libxgboost {}), {}", loaded.version(), by_matrix(task));
         let run = move |row: usize, output: &mut [f32]| {
             let numbers = match task {
                 Task::Margin => loaded.margins(&rows[row]),
@@ -91,14 +91,19 @@ pub(crate) fn contestants<'a>(
             let in_place = library.in_place(rows);
             add(format!("libxgboost {version}, in place"), Box::new(in_place));
         }
-        let what = match task {
-            Task::Margin => "matrix",
-            Task::Attributions => "pred_contribs",
-        };
-        let by_matrix = library.by_matrix(rows, task == Task::Attributions);
-        add(format!("libxgboost {version}, {what}"), Box::new(by_matrix));
+        let what = by_matrix(task);
+        let run = library.by_matrix(rows, task == Task::Attributions);
+        add(format!("libxgboost {version}, {what}"), Box::new(run));
     }
     Ok(all)
+}
+
+/// What libxgboost calls it.
+const fn by_matrix(task: Task) -> &'static str {
+    match task {
+        Task::Margin => "matrix",
+        Task::Attributions => "pred_contribs",
+    }
 }
 
 fn tollgate<'a>(task: Task, model: &Rc<Model>, rows: &'a [Vec<f32>], is_portable: bool) -> Run<'a> {

@@ -229,7 +229,7 @@ impl fmt::Display for Certificate {
         writeln!(f, "The margins {holds}: {} rows, {}", self.rows, self.rows_from)?;
         writeln!(f, "  model {}, {} trees, {} features", self.model_sha256, self.trees, self.features)?;
         writeln!(f, "  served by {} of tollgate {}, and compared with", self.served, self.tollgate)?;
-        writeln!(f, "  {:<44} {:>10} {:>12} {:>17}", "", "other rows", "margin ulps", "probability ulps")?;
+        writeln!(f, "  {:<46} {:>10} {:>12} {:>17}", "", "other rows", "margin ulps", "probability ulps")?;
         for Comparison { with, version, reading, differing_rows, margin_ulps_max, probability_ulps_max } in
             &self.compared
         {
@@ -239,12 +239,12 @@ impl fmt::Display for Certificate {
             };
             writeln!(
                 f,
-                "  {name:<44} {differing_rows:>10} {margin_ulps_max:>12} {probability_ulps_max:>17}"
+                "  {name:<46} {differing_rows:>10} {margin_ulps_max:>12} {probability_ulps_max:>17}"
             )?;
         }
         if !self.is_against_libxgboost() {
             let why = if HAS_LIBXGBOOST {
-                "which this version of it cannot score."
+                "whose version here would score such a model another way."
             } else {
                 "which this build lacks: `cargo build --release --features xgboost`."
             };
