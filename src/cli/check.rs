@@ -39,8 +39,12 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
                         )
                     },
                 );
+                let beside = match policy.challengers.len() {
+                    0 => String::new(),
+                    count => format!(", {count} beside it as challengers"),
+                };
                 say!(
-                    "sound: {} features, {model}, {} rules, {tests} tests passed, {} warnings",
+                    "sound: {} features, {model}{beside}, {} rules, {tests} tests passed, {} warnings",
                     policy.catalogue.features.len(),
                     rules.len(),
                     warnings.len()
