@@ -156,17 +156,13 @@ impl Policy {
             model: model.as_ref().map(|bound| bound.model.sha256.clone()),
             features: catalogue.sha256.clone(),
         };
-        let missing_text = format!("{missing:?}");
+        // All that a decision depends on; the risk levels are the manifest's, not the model file's.
+        let chosen = format!("{missing:?} {:?}", model.as_ref().map(|bound| bound.model.thresholds));
+        let backend = model.as_ref().map_or("", |bound| bound.scorer.backend().name());
         let parts =
-            [&*versions.rules, versions.model.as_deref().unwrap_or(""), &versions.features, &missing_text];
-        // A policy with one model and our own backend has the hash that it had before there were others.
-        let other_backend = model
-            .as_ref()
-            .map(|bound| bound.scorer.backend())
-            .filter(|backend| *backend != Backend::default());
+            [&*versions.rules, versions.model.as_deref().unwrap_or(""), &versions.features, &chosen, backend];
         let beside = challengers.iter().flat_map(|it| [&*it.name, &*it.bound.model.sha256]);
-        let parts = parts.into_iter().chain(other_backend.map(Backend::name)).chain(beside);
-        let hash = sha256_of_parts(parts.map(str::as_bytes));
+        let hash = sha256_of_parts(parts.into_iter().chain(beside).map(str::as_bytes));
         let metadata_keys = rules.metadata_keys().iter().map(|(key, _)| key.clone()).collect();
         Self { catalogue, model, challengers, rules, metadata_keys, missing, versions, hash }
     }
@@ -232,10 +228,14 @@ mod tests {
     type Named<'a> = &'a [(&'a str, &'a str)];
 
     fn load(challengers: Named<'_>) -> Result<Policy, Vec<String>> {
+        load_with(DEFAULT, challengers)
+    }
+
+    fn load_with(champion: &str, challengers: Named<'_>) -> Result<Policy, Vec<String>> {
         let root = Path::new(ROOT);
         let files = PolicyFiles {
             rules: root.join("rules"),
-            model: Some(root.join("models/default")),
+            model: Some(root.join(champion)),
             challengers: challengers
                 .iter()
                 .map(|(name, model)| ChallengerFiles { name: (*name).to_owned(), model: root.join(model) })
@@ -258,6 +258,21 @@ mod tests {
         assert_eq!(names, ["champion", "next", "last-1.0_b"]);
         assert_eq!(with.versions, alone.versions);
         assert!(with.hash != alone.hash && with.hash != renamed.hash);
+    }
+
+    #[test]
+    fn the_risk_levels_of_the_manifest_are_part_of_the_hash() {
+        let directory = tempfile::tempdir().unwrap();
+        let from = Path::new(ROOT).join(DEFAULT);
+        std::fs::copy(from.join("model.json"), directory.path().join("model.json")).unwrap();
+        let manifest = std::fs::read_to_string(from.join("manifest.json")).unwrap();
+        let changed = manifest.replacen("0.20000000298023224", "0.25", 1);
+        assert_ne!(changed, manifest);
+        std::fs::write(directory.path().join("manifest.json"), changed).unwrap();
+        let (before, after) =
+            (load(&[]).unwrap(), load_with(directory.path().to_str().unwrap(), &[]).unwrap());
+        assert_eq!(before.versions, after.versions);
+        assert_ne!(before.hash, after.hash);
     }
 
     #[test]
