@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::BufReader;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use crate::cli::args::{ModelCommand, ModelInspectArgs, ModelScoreArgs};
 use crate::cli::output::say;
@@ -36,6 +36,10 @@ fn score(args: &ModelScoreArgs) -> anyhow::Result<()> {
     let model = Model::load_either(&args.model)?;
     let input =
         File::open(&args.input).with_context(|| format!("{}: cannot be opened", args.input.display()))?;
+    // Creating it empties it.
+    if args.output.exists() && args.output.canonicalize().ok() == args.input.canonicalize().ok() {
+        bail!("{}: --output is the file of --input; name another one", args.output.display());
+    }
     let output = policy::create(&args.output)?;
     let rows = score_csv(&model, BufReader::new(input), output, args.contributions)
         .with_context(|| format!("{}", args.input.display()))?;

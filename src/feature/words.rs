@@ -51,8 +51,10 @@ pub fn sentence(words: &str, value_type: ValueType, value: f64) -> String {
     let text = match value_type {
         _ if value.is_nan() => "missing".to_owned(),
         ValueType::Bool => (if value == 0.0 { "no" } else { "yes" }).to_owned(),
-        _ if value == value.trunc() => format!("{value:.0}"),
+        _ if value == 0.0 => "0".to_owned(),
         // Enough digits to see the value, whatever its size.
+        _ if !(1e-3..1e15).contains(&value.abs()) => format!("{value:.2e}"),
+        _ if value == value.trunc() => format!("{value:.0}"),
         _ if value.abs() >= 1.0 => trimmed(&format!("{value:.2}")),
         _ => trimmed(&format!("{value:.4}")),
     };
@@ -91,6 +93,9 @@ mod tests {
         assert_eq!(say(ValueType::Double, 12.5), "it: 12.5");
         assert_eq!(say(ValueType::Double, 1_234.567), "it: 1234.57");
         assert_eq!(say(ValueType::Double, -0.062_51), "it: -0.0625");
+        assert_eq!(say(ValueType::Double, 0.000_031), "it: 3.10e-5");
+        assert_eq!(say(ValueType::Double, -1e300), "it: -1.00e300");
+        assert_eq!(say(ValueType::Double, -0.0), "it: 0");
         assert_eq!(say(ValueType::Double, f64::NAN), "it: missing");
         assert_eq!([0.0, 1.0].map(|value| say(ValueType::Bool, value)), ["it: no", "it: yes"]);
     }

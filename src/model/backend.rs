@@ -76,7 +76,7 @@ pub enum BackendError {
     /// libxgboost gives other margins than the forest.
     #[error(
         "{file}: libxgboost {version} gives {differing} of {rows} drawn rows another margin than Tollgate; `tollgate model verify` says how \
-         far they are apart. Set model.backend = \"tollgate\", whose margins are held to those of libxgboost 3.4.1"
+         far they are apart. Set model.backend = \"tollgate\", whose margins are held to those of libxgboost 3.2"
     )]
     Differs {
         /// The model's file.

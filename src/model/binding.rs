@@ -48,6 +48,10 @@ impl Binding {
                 Some((_, value_type)) => {
                     differences.push(format!("{name} is {value_type}, not {}", wanted(*feature_type)));
                 }
+                // Of those that are not shown it need not be known.
+                None if differences.len() >= DIFFERENCES_SHOWN_MAX => {
+                    differences.push(format!("{name} is lacking"));
+                }
                 None => differences.push(match nearest(name, catalogue) {
                     Some(near) => format!("{name} is lacking (is {near} meant?)"),
                     None => format!("{name} is lacking"),

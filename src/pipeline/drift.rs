@@ -134,9 +134,16 @@ impl ModelCounts {
         }
     }
 
-    /// Moves the window on to a slice that is newer; `false` for one that has left the window already.
+    /// Moves the window on to a slice that is newer; `false` for one that has left the window already. One that is older by two windows
+    /// and more says that the clock was ahead: then counting begins anew.
     fn is_within(&mut self, slice: i64) -> bool {
         let newest = *self.newest.get_or_insert(slice);
+        if slice < newest.saturating_sub(2 * SLICES as i64) {
+            self.slices.fill(0);
+            self.window.fill(0);
+            self.newest = Some(slice);
+            return true;
+        }
         for gone in newest.saturating_add(1)..=slice.min(newest.saturating_add(SLICES as i64)) {
             let start = self.place(gone);
             for (of_slice, of_window) in self.slices[start..].iter_mut().zip(&mut self.window) {

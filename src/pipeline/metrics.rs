@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::sync::atomic::AtomicU64;
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -57,6 +58,8 @@ struct ReloadLabels {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// Held by who writes all of it out.
+    scrape: Mutex<()>,
     requests: Family<RequestLabels, Counter>,
     decisions: Family<DecisionLabels, Counter>,
     labels: Family<LabelLabels, Counter>,
@@ -105,6 +108,7 @@ impl Default for Metrics {
         let stages =
             Family::<StageLabels, Histogram>::new_with_constructor(|| Histogram::new(STAGE_BUCKETS_S));
         let metrics = Self {
+            scrape: Mutex::default(),
             requests: Family::default(),
             decisions: Family::default(),
             labels: Family::default(),
@@ -338,6 +342,8 @@ impl Metrics {
 impl Service {
     /// Everything in Prometheus' text format (OpenMetrics 1.0).
     pub fn metrics_text(&self) -> String {
+        // One at a time: what another has set must not go while it is written out.
+        let _one = self.metrics.scrape.lock();
         self.take_gauges();
         self.metrics.shadow.show_drift(self.shadow.drift(self.clock.now()));
         let mut text = String::new();
