@@ -17,16 +17,21 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
         Ok(policy) => {
             let mut warnings: Vec<_> = policy.rules.warnings().to_vec();
             warnings.extend(lint(&policy.rules, SystemClock.now()));
+            let of_models = policy.catalogue_warnings();
             let rules = policy.rules.rules();
             let tests: usize = rules.iter().map(|rule| rule.tests).sum();
             if args.json {
                 let result = serde_json::json!({
                     "sound": true, "policy": policy.hash, "versions": policy.versions, "challengers": policy.challenger_versions(), "features": policy.catalogue.features.len(),
                     "rules": rules.len(), "tests": tests, "errors": [], "warnings": warnings,
+                    "model_warnings": of_models,
                 });
                 say!("{result:#}");
             } else {
                 for warning in &warnings {
+                    eprintln!("{warning}");
+                }
+                for warning in &of_models {
                     eprintln!("{warning}");
                 }
                 let model = policy.model.as_ref().map_or_else(
@@ -47,7 +52,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
                     "sound: {} features, {model}{beside}, {} rules, {tests} tests passed, {} warnings",
                     policy.catalogue.features.len(),
                     rules.len(),
-                    warnings.len()
+                    warnings.len() + of_models.len()
                 );
             }
             Ok(())

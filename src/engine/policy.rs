@@ -144,6 +144,22 @@ impl Policy {
         champion.chain(self.challengers.iter().map(|challenger| (&*challenger.name, &challenger.bound)))
     }
 
+    /// Of each model that was trained with another catalogue than this one, what that may mean. Names and types of its features fit,
+    /// but nobody can tell whether they are still computed in the same way.
+    pub fn catalogue_warnings(&self) -> Vec<String> {
+        let others = self.models().filter_map(|(name, bound)| {
+            let trained = bound.model.features_sha256.as_deref()?;
+            (trained != &*self.catalogue.sha256).then(|| {
+                format!(
+                    "{name}: model {} was trained with the catalogue {trained}, and this one is {}; where a feature of the same name \
+                     is defined otherwise now, it sees other values than in training: train it again",
+                    bound.model.name, self.catalogue.sha256
+                )
+            })
+        });
+        others.collect()
+    }
+
     fn new(
         catalogue: Arc<Catalogue>,
         model: Option<BoundModel>,
@@ -273,6 +289,26 @@ mod tests {
             (load(&[]).unwrap(), load_with(directory.path().to_str().unwrap(), &[]).unwrap());
         assert_eq!(before.versions, after.versions);
         assert_ne!(before.hash, after.hash);
+    }
+
+    #[test]
+    fn a_model_that_was_trained_with_another_catalogue_is_named() {
+        assert_eq!(load(&[]).unwrap().catalogue_warnings(), [""; 0]);
+        let directory = tempfile::tempdir().unwrap();
+        let features = directory.path().join("features.yaml");
+        let text = std::fs::read_to_string(Path::new(ROOT).join("models/features.yaml")).unwrap();
+        std::fs::write(&features, format!("{text}# another one\n")).unwrap();
+        let files = PolicyFiles {
+            rules: Path::new(ROOT).join("rules"),
+            model: Some(Path::new(ROOT).join(DEFAULT)),
+            challengers: Vec::new(),
+            backend: Backend::default(),
+            features,
+        };
+        let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Review };
+        let warnings = Policy::load(&files, missing).unwrap().catalogue_warnings();
+        assert_eq!(warnings.len(), 1);
+        assert!(warnings[0].starts_with("champion: model default was trained with the catalogue sha256:"));
     }
 
     #[test]

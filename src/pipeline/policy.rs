@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde::Serialize;
+use tracing::warn;
 
 use crate::domain::decision::{ChallengerVersion, Versions};
 use crate::domain::field::Field;
@@ -32,6 +33,9 @@ impl LivePolicy {
     /// Reads and checks everything that a policy is made of; every mistake is reported at once.
     pub fn load(files: &PolicyFiles, missing: MissingPolicy) -> Result<Self, Vec<String>> {
         let policy = Policy::load(files, missing)?;
+        for warning in policy.catalogue_warnings() {
+            warn!("{warning}");
+        }
         let mut plan = ProfilePlan::builder();
         for feature in &policy.catalogue.profile {
             let kind = match feature.value_type {
