@@ -115,6 +115,10 @@ fn add_rows_of(
     interrupt: &Interrupt,
 ) -> anyhow::Result<()> {
     let input = File::open(file).with_context(|| format!("{}: cannot be opened", file.display()))?;
+    // It is read a second time, for the hash in the certificate.
+    if !input.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        bail!("{}: is no file, and --input is read twice; write the rows into one", file.display());
+    }
     let of_file = || file.display().to_string();
     let mut reader = RowReader::new(model, BufReader::new(input)).with_context(of_file)?;
     let mut row = vec![0.0; model.feature_names.len()];

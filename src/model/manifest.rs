@@ -41,6 +41,14 @@ pub enum ModelError {
         /// Why.
         error: std::io::Error,
     },
+    /// A certificate of one model for the manifest of another.
+    #[error(
+        "{file}: is of another model than the one that was verified; it was replaced meanwhile: verify again"
+    )]
+    OtherModel {
+        /// The file.
+        file: PathBuf,
+    },
     /// The manifest is not what it should be.
     #[error("{file}: is not a model manifest: {error}")]
     Malformed {

@@ -11,6 +11,9 @@ use crate::model::verify::Certificate;
 /// Where the certificate goes.
 #[derive(Deserialize)]
 struct Place<'a> {
+    /// The model that the manifest is of.
+    #[serde(borrow, default)]
+    model_sha256: Option<&'a str>,
     /// Also when it is null; `None` when there is no such field.
     #[serde(borrow, default, deserialize_with = "whatever_stands_there")]
     parity: Option<&'a RawValue>,
@@ -28,6 +31,10 @@ pub fn write(manifest: &Path, certificate: &Certificate) -> Result<(), ModelErro
     let malformed = |error| ModelError::Malformed { file: manifest.to_owned(), error };
     let text = std::fs::read_to_string(manifest)
         .map_err(|error| ModelError::Unreadable { file: manifest.to_owned(), error })?;
+    let place: Place<'_> = serde_json::from_str(&text).map_err(malformed)?;
+    if place.model_sha256.is_some_and(|now| *now != *certificate.model_sha256) {
+        return Err(ModelError::OtherModel { file: manifest.to_owned() });
+    }
     let value = serde_json::to_string_pretty(certificate).map_err(malformed)?;
     let text = with_parity(&text, &value).map_err(malformed)?;
     let mut draft = manifest.as_os_str().to_owned();
@@ -53,6 +60,31 @@ fn with_parity(text: &str, value: &str) -> Result<String, serde_json::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_certificate_of_another_model_is_not_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let manifest = directory.path().join("manifest.json");
+        let certificate = Certificate {
+            schema: 1,
+            tollgate: "0.1.0",
+            model_sha256: "sha256:01".to_owned(),
+            features: 1,
+            trees: 1,
+            rows: 1,
+            rows_from: String::new(),
+            served: "walk",
+            compared: Vec::new(),
+            holds: true,
+        };
+        let of_another = "{\"model_sha256\": \"sha256:00\", \"parity\": null}";
+        std::fs::write(&manifest, of_another).unwrap();
+        assert!(matches!(write(&manifest, &certificate), Err(ModelError::OtherModel { .. })));
+        assert_eq!(std::fs::read_to_string(&manifest).unwrap(), of_another);
+        std::fs::write(&manifest, of_another.replace("00", "01")).unwrap();
+        write(&manifest, &certificate).unwrap();
+        assert!(std::fs::read_to_string(&manifest).unwrap().contains("\"holds\": true"));
+    }
 
     #[test]
     fn everything_else_stays_as_it_is() {

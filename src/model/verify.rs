@@ -35,7 +35,8 @@ pub struct Comparison {
     pub probability_ulps_max: u32,
 }
 
-/// What a comparison found: the manifest's `parity`. It holds no time, so that the same model and rows give the same certificate.
+/// What a comparison found: the manifest's `parity`. It holds no time, so that the same model and rows give the same
+/// certificate on the same kind of processor.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Certificate {
     /// Of its shape.
