@@ -11,6 +11,8 @@ mod redis_server;
 #[path = "support/tollgate.rs"]
 mod tollgate_process;
 
+#[path = "service/backtest.rs"]
+mod backtest;
 #[path = "service/challengers.rs"]
 mod challengers;
 #[path = "service/crash.rs"]

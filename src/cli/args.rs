@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::cli::args_backtest::{BacktestArgs, InputArgs, ReplayArgs};
 use crate::engine::policy::ChallengerFiles;
-use crate::offline::scored::Unlabelled;
+use crate::evaluation::truth::Unlabelled;
 
 /// Low-latency fraud decisions: windowed features, an XGBoost model, rules, and an audit log that can be proven.
 #[derive(Parser, Debug)]
@@ -29,8 +30,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Decide transactions from a file or standard input, explained, without a server.
     Decide(DecideArgs),
-    /// Decide a file of past transactions as if they came live, and report how well that went.
-    Backtest(BacktestArgs),
+    /// Decide past transactions again, of the audit log or of a file, and report how well that went and what would change.
+    Backtest(Box<BacktestArgs>),
     /// Write a point-in-time training set: for each transaction the features that serving would have seen.
     Features(FeaturesArgs),
     /// Make realistic transactions with known fraud.
@@ -107,26 +108,6 @@ pub struct CheckArgs {
     pub json: bool,
 }
 
-/// Which file of transactions, and how its columns are to be read.
-#[derive(Args, Debug, Clone)]
-pub struct InputArgs {
-    /// Transactions: CSV, NDJSON (both also .gz) or Parquet (with the cargo feature `parquet`).
-    #[arg(long, value_name = "FILE")]
-    pub input: PathBuf,
-    /// Labels: what turned out to be fraud.
-    #[arg(long, value_name = "FILE")]
-    pub labels: Option<PathBuf>,
-    /// Which column of a foreign file is which field; see models/mappings/.
-    #[arg(long, value_name = "FILE")]
-    pub map: Option<PathBuf>,
-    /// Stop after that many transactions.
-    #[arg(long, value_name = "N")]
-    pub limit: Option<u64>,
-    /// Leave out rows that are wrong, and count them, instead of stopping at the first.
-    #[arg(long)]
-    pub skip_bad_rows: bool,
-}
-
 /// `tollgate decide`
 #[derive(Args, Debug)]
 pub struct DecideArgs {
@@ -147,26 +128,6 @@ pub struct DecideArgs {
     pub json: bool,
 }
 
-/// `tollgate backtest`
-#[derive(Args, Debug)]
-pub struct BacktestArgs {
-    /// What to read.
-    #[command(flatten)]
-    pub input: InputArgs,
-    /// Where the policy is read from.
-    #[command(flatten)]
-    pub policy: PolicyArgs,
-    /// Write one line for each transaction: id, decision, reason, score.
-    #[arg(long, value_name = "FILE")]
-    pub decisions: Option<PathBuf>,
-    /// Measure on transactions from this moment on (RFC 3339); earlier ones only fill the windows.
-    #[arg(long, value_name = "TIME")]
-    pub from: Option<String>,
-    /// Print the report as JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
 /// `tollgate features`
 #[derive(Args, Debug)]
 pub struct FeaturesArgs {
@@ -179,9 +140,6 @@ pub struct FeaturesArgs {
     /// Where to write: .csv or .parquet.
     #[arg(long, value_name = "FILE")]
     pub output: PathBuf,
-    /// Write only rows from this moment on (RFC 3339); earlier ones only fill the windows.
-    #[arg(long, value_name = "TIME")]
-    pub from: Option<String>,
     /// Print what was written as JSON.
     #[arg(long)]
     pub json: bool,
@@ -342,21 +300,9 @@ pub struct ModelReportArgs {
     /// Rows that are scored already: columns score (0 to 1), label (1/0, fraud/legitimate), amount (major units), currency.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["labels", "map", "from", "limit", "rules", "model", "features", "config"])]
     pub scored: Option<PathBuf>,
-    /// Labels of the transactions: what turned out to be fraud.
-    #[arg(long, value_name = "FILE")]
-    pub labels: Option<PathBuf>,
-    /// Which column of a foreign file is which field; see models/mappings/.
-    #[arg(long, value_name = "FILE")]
-    pub map: Option<PathBuf>,
-    /// Stop after that many transactions.
-    #[arg(long, value_name = "N")]
-    pub limit: Option<u64>,
-    /// Leave out rows that are wrong, and count them, instead of stopping at the first.
-    #[arg(long)]
-    pub skip_bad_rows: bool,
-    /// Measure on transactions from this moment on (RFC 3339); earlier ones only fill the windows.
-    #[arg(long, value_name = "TIME")]
-    pub from: Option<String>,
+    /// How they are replayed.
+    #[command(flatten)]
+    pub replay: ReplayArgs,
     /// Where the policy is read from.
     #[command(flatten)]
     pub policy: PolicyArgs,
@@ -374,7 +320,8 @@ pub struct ModelReportArgs {
     pub json: bool,
 }
 
-fn unlabelled(text: &str) -> Result<Unlabelled, &'static str> {
+/// What a transaction without a label is.
+pub fn unlabelled(text: &str) -> Result<Unlabelled, &'static str> {
     match text {
         "legitimate" => Ok(Unlabelled::Legitimate),
         "left-out" => Ok(Unlabelled::LeftOut),

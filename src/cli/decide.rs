@@ -11,9 +11,9 @@ use crate::cli::policy;
 use crate::engine::judge::Judgement;
 use crate::engine::policy::{BoundModel, Policy};
 use crate::engine::shadow;
+use crate::evaluation::session::Session;
 use crate::offline::input::Format;
 use crate::offline::mapping::Mapping;
-use crate::offline::session::Session;
 use crate::offline::transactions::{ReadOptions, TransactionReader};
 use crate::wire::transaction::{DecisionRequest, parse_value};
 

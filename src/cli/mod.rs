@@ -1,6 +1,7 @@
 //! The command line: wiring only. Each command turns arguments and settings into calls of the rooms below.
 
 pub mod args;
+pub mod args_backtest;
 pub mod audit;
 pub mod backtest;
 pub mod check;

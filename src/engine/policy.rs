@@ -7,12 +7,14 @@ use crate::domain::decision::{ChallengerVersion, Versions};
 use crate::domain::hash::sha256_of_parts;
 use crate::domain::value::ValueType;
 use crate::engine::settings::{MissingPolicy, OnMissing};
+use crate::expr::schema::Schema;
 use crate::feature::catalogue::Catalogue;
 use crate::feature::facts::SCORE_SLOT;
 use crate::model::backend::{Backend, Scorer};
 use crate::model::binding::Binding;
 use crate::model::manifest::Model;
 use crate::rules::directory::SourceFile;
+use crate::rules::problem::Problem;
 use crate::rules::set::RuleSet;
 
 /// Most challengers beside a champion.
@@ -80,7 +82,7 @@ pub struct Policy {
     /// The features.
     pub catalogue: Arc<Catalogue>,
     /// The model, if there is one.
-    pub model: Option<BoundModel>,
+    pub model: Option<Arc<BoundModel>>,
     /// The models that score beside it, in the order of config.
     pub challengers: Box<[Challenger]>,
     /// The rules.
@@ -101,10 +103,14 @@ impl Policy {
     pub fn load(files: &PolicyFiles, missing: MissingPolicy) -> Result<Self, Vec<String>> {
         let catalogue = Catalogue::load(&files.features)
             .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        let model =
-            files.model.as_deref().map(|directory| bind(directory, files.backend, &catalogue)).transpose();
+        let model = files
+            .model
+            .as_deref()
+            .map(|directory| bind(directory, files.backend, &catalogue).map(Arc::new))
+            .transpose();
         let challengers = load_challengers(&files.challengers, &catalogue);
-        let rules = load_rules(&files.rules, &catalogue);
+        let rules = load_rules(&files.rules, &catalogue)
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect());
         match (model, challengers, rules) {
             (Ok(model), Ok(challengers), Ok(rules)) => {
                 Ok(Self::new(Arc::new(catalogue), model, challengers, rules, missing))
@@ -140,7 +146,7 @@ impl Policy {
 
     /// Every model with its name: the champion, then the challengers.
     pub fn models(&self) -> impl Iterator<Item = (&str, &BoundModel)> {
-        let champion = self.model.iter().map(|bound| (CHAMPION, bound));
+        let champion = self.model.iter().map(|bound| (CHAMPION, &**bound));
         champion.chain(self.challengers.iter().map(|challenger| (&*challenger.name, &challenger.bound)))
     }
 
@@ -160,9 +166,15 @@ impl Policy {
         others.collect()
     }
 
+    /// The same with other rules, and without challengers: what a candidate is.
+    #[must_use]
+    pub fn with_rules(&self, rules: RuleSet) -> Self {
+        Self::new(Arc::clone(&self.catalogue), self.model.clone(), Box::default(), rules, self.missing)
+    }
+
     fn new(
         catalogue: Arc<Catalogue>,
-        model: Option<BoundModel>,
+        model: Option<Arc<BoundModel>>,
         challengers: Box<[Challenger]>,
         rules: RuleSet,
         missing: MissingPolicy,
@@ -228,10 +240,23 @@ fn load_challengers(
     if errors.is_empty() { Ok(challengers.into()) } else { Err(errors) }
 }
 
-fn load_rules(directory: &Path, catalogue: &Catalogue) -> Result<RuleSet, Vec<String>> {
+/// Reads and checks the rules of a directory against a catalogue.
+pub fn load_rules(directory: &Path, catalogue: &Catalogue) -> Result<RuleSet, Vec<Problem>> {
+    RuleSet::load(directory, &rules_schema(catalogue)?)
+}
+
+/// The same for files in memory.
+pub fn rules_from_files(files: &[SourceFile], catalogue: &Catalogue) -> Result<RuleSet, Vec<Problem>> {
+    RuleSet::from_files(files, &rules_schema(catalogue)?)
+}
+
+/// What rules may name: all that the catalogue knows, and the score.
+fn rules_schema(catalogue: &Catalogue) -> Result<Schema, Vec<Problem>> {
     let mut schema = catalogue.schema.clone();
-    schema.add("score", ValueType::Double, SCORE_SLOT, true).map_err(|error| vec![error.to_string()])?;
-    RuleSet::load(directory, &schema).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    schema
+        .add("score", ValueType::Double, SCORE_SLOT, true)
+        .map_err(|error| vec![Problem::error("score", error.to_string())])?;
+    Ok(schema)
 }
 
 #[cfg(test)]
