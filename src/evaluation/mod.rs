@@ -27,4 +27,6 @@ pub mod truth;
 #[cfg(test)]
 mod metrics_tests;
 #[cfg(test)]
+mod recorded_tests;
+#[cfg(test)]
 mod report_tests;

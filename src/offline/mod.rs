@@ -38,6 +38,8 @@ pub mod tradeoff;
 pub mod transactions;
 
 #[cfg(test)]
+mod backtest_tests;
+#[cfg(test)]
 mod input_tests;
 #[cfg(test)]
 mod mapping_tests;
