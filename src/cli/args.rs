@@ -92,6 +92,10 @@ pub struct ServeArgs {
     /// Directory of the audit log and the embedded profiles [default: data].
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// Rules that decide every transaction beside the live ones, and change nothing: GET /v1/rules/candidate on the admin port
+    /// says what would be different.
+    #[arg(long, value_name = "DIR")]
+    pub candidate: Option<PathBuf>,
     /// Redis that holds the profiles, as redis://host:port; without it the embedded store.
     #[arg(long, value_name = "URL", env = "TOLLGATE_REDIS")]
     pub redis: Option<String>,

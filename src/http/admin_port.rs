@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::http::auth::PortName;
+use crate::http::backtest;
 use crate::http::body::ResponseBody;
 use crate::http::decision_port::not_found;
 use crate::http::metrics::Route;
@@ -60,6 +61,11 @@ impl<S: DecisionService> AdminPort<S> {
                 reloaded(&service.reload("api").await)
             }
             Route::Rules => to_json(StatusCode::OK, &service.rules_status()),
+            Route::RulesBacktest => {
+                tracing::info!(caller = caller.unwrap_or("anybody"), "backtest asked for");
+                backtest::run(&self.shared, request).await
+            }
+            Route::RulesCandidate => backtest::candidate(service, request.uri().query()).await,
             _ => Err(not_found()),
         }
     }
@@ -112,10 +118,12 @@ fn route(method: &Method, path: &str) -> (Route, Result<(), Problem>) {
         "/v1/policy" => Route::Policy,
         "/v1/policy/reload" => Route::Reload,
         "/v1/rules" => Route::Rules,
+        "/v1/rules/backtest" => Route::RulesBacktest,
+        "/v1/rules/candidate" => Route::RulesCandidate,
         _ => return (Route::Unknown, Err(not_found())),
     };
     let (allowed, allow) = match route {
-        Route::Reload => (*method == Method::POST, "POST"),
+        Route::Reload | Route::RulesBacktest => (*method == Method::POST, "POST"),
         _ => (matches!(*method, Method::GET | Method::HEAD), "GET, HEAD"),
     };
     (route, if allowed { Ok(()) } else { Err(Problem::method_not_allowed(allow)) })
@@ -140,7 +148,8 @@ fn reloaded(status: &PolicyStatus) -> Result<Response<ResponseBody>, Problem> {
     })
 }
 
-fn to_json(status: StatusCode, body: &impl Serialize) -> Result<Response<ResponseBody>, Problem> {
+/// An answer in JSON.
+pub fn to_json(status: StatusCode, body: &impl Serialize) -> Result<Response<ResponseBody>, Problem> {
     let body = serde_json::to_vec(body).map_err(|error| {
         tracing::error!(%error, "an answer cannot be written as JSON");
         Problem::new(ProblemKind::Internal, "the answer could not be written")

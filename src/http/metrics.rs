@@ -32,11 +32,15 @@ pub enum Route {
     Reload,
     /// `GET /v1/rules`.
     Rules,
+    /// `POST /v1/rules/backtest`.
+    RulesBacktest,
+    /// `GET /v1/rules/candidate`.
+    RulesCandidate,
     /// Anything else.
     Unknown,
 }
 
-const ROUTES: [(Route, &str); 12] = [
+const ROUTES: [(Route, &str); 14] = [
     (Route::Decide, "/v1/decisions"),
     (Route::Batch, "/v1/decisions/batch"),
     (Route::Label, "/v1/labels"),
@@ -48,6 +52,8 @@ const ROUTES: [(Route, &str); 12] = [
     (Route::Policy, "/v1/policy"),
     (Route::Reload, "/v1/policy/reload"),
     (Route::Rules, "/v1/rules"),
+    (Route::RulesBacktest, "/v1/rules/backtest"),
+    (Route::RulesCandidate, "/v1/rules/candidate"),
     (Route::Unknown, "unknown"),
 ];
 

@@ -6,8 +6,10 @@
 
 pub mod admin_port;
 pub mod auth;
+pub mod backtest;
 pub mod batch;
 pub mod body;
+pub mod candidate_body;
 pub mod decision_port;
 pub mod metrics;
 pub mod options;

@@ -24,6 +24,8 @@ pub const LOOKUPS_IN_FLIGHT_MAX: usize = 16;
 pub const DISCARD_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Most refused connections that are given the time to read their 503.
 pub const REFUSALS_IN_FLIGHT_MAX: usize = 64;
+/// Most mistakes that one problem document lists.
+pub const PROBLEM_ERRORS_MAX: usize = 64;
 /// Largest `X-Deadline-Ms`.
 pub const DEADLINE_MS_MAX: u64 = 10_000;
 /// Most API keys of one port.

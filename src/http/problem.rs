@@ -157,6 +157,9 @@ pub struct ProblemError {
     pub parameter: Option<&'static str>,
     /// What is wrong, and what would be right.
     pub detail: String,
+    /// In rules: file, line, column, rule, message and suggestion.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules: Option<crate::rules::problem::Problem>,
 }
 
 impl From<FieldError> for ProblemError {

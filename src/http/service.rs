@@ -7,6 +7,11 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::domain::decision::Outcome;
+use crate::evaluation::comparison::SAMPLES_DEFAULT;
+use crate::evaluation::report::BacktestReport;
+use crate::evaluation::truth::Unlabelled;
+use crate::pipeline::backtest::{BacktestError, CandidateRun};
+use crate::pipeline::candidate_shadow::CandidateStatus;
 use crate::pipeline::policy::PolicyStatus;
 use crate::pipeline::readiness::Readiness;
 use crate::pipeline::service::{DecideError, Service};
@@ -47,6 +52,15 @@ pub trait DecisionService: Send + Sync + 'static {
 
     /// The rules now live.
     fn rules_status(&self) -> RulesStatus;
+
+    /// Runs candidate rules over the recorded traffic.
+    fn backtest(
+        self: &Arc<Self>,
+        wanted: CandidateRun,
+    ) -> impl Future<Output = Result<BacktestReport, BacktestError>> + Send;
+
+    /// The candidate that decides beside the live rules; `None` when there is none to be. May take a moment.
+    fn candidate_status(&self, unlabelled: Unlabelled) -> Option<CandidateStatus>;
 
     /// Every metric as Prometheus or OpenMetrics text.
     fn metrics_text(&self) -> String;
@@ -136,6 +150,17 @@ impl DecisionService for Service {
             line: rule.place.line,
         });
         RulesStatus { version: live.policy.versions.rules.clone(), rules: rules.collect() }
+    }
+
+    fn backtest(
+        self: &Arc<Self>,
+        wanted: CandidateRun,
+    ) -> impl Future<Output = Result<BacktestReport, BacktestError>> + Send {
+        Self::backtest(self, wanted)
+    }
+
+    fn candidate_status(&self, unlabelled: Unlabelled) -> Option<CandidateStatus> {
+        Self::candidate_status(self, SAMPLES_DEFAULT, unlabelled)
     }
 
     fn metrics_text(&self) -> String {

@@ -31,7 +31,7 @@ pub struct DecisionConsequence {
     counted: Counted,
     outcome: Outcome,
     /// For what is looked at afterwards.
-    seen: Option<Seen>,
+    seen: Option<Box<Seen>>,
 }
 
 /// See `Consequence::Label`.
@@ -49,7 +49,7 @@ impl Consequence {
         transaction_claimed: Option<Claimed>,
         counted: Counted,
         outcome: Outcome,
-        seen: Option<Seen>,
+        seen: Option<Box<Seen>>,
     ) -> Self {
         Self::Decision(Box::new(DecisionConsequence { claimed, transaction_claimed, counted, outcome, seen }))
     }
@@ -93,7 +93,10 @@ pub(crate) fn apply(
                     shadow.hand_over(receipt.sequence, seen);
                 }
             }
-            Consequence::Label(label) => label.claimed.complete(receipt.position),
+            Consequence::Label(label) => {
+                label.claimed.complete(receipt.position);
+                shadow.hand_over_label(&label.label);
+            }
             Consequence::Policy | Consequence::ChallengerScores => {}
         }
     }

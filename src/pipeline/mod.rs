@@ -6,10 +6,13 @@
 //! - The consequences of a record (approved, declined, labels) reach the windows when the record is in the log, in its order,
 //!   and before its answer leaves. A restart folds the same records and gets the same windows, whether it begins with a snapshot
 //!   or with the first record.
-//! - What is looked at after a decision (challengers, drift) cannot delay, fail or change an answer.
+//! - What is looked at after a decision (challengers, drift, a candidate's rules) cannot delay, fail or change an answer.
 //! - A request has one deadline. What did not arrive by then is missing, by name, in the answer and in the record.
 
 pub mod answer;
+pub mod backtest;
+pub mod candidate;
+pub mod candidate_shadow;
 mod drift;
 pub mod fold;
 pub mod index;
@@ -21,6 +24,7 @@ pub mod policy;
 pub mod readiness;
 pub mod recover;
 pub mod reload;
+pub mod remembered;
 pub mod restore;
 pub mod secret;
 pub mod service;

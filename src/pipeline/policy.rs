@@ -1,6 +1,6 @@
 //! The live policy: loaded whole, checked whole, swapped whole. A candidate with a mistake changes nothing but the refusal.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -167,6 +167,11 @@ impl PolicyKeeper {
     /// What is live, and why the last candidate was refused.
     pub fn status(&self) -> PolicyStatus {
         self.status.lock().clone()
+    }
+
+    /// The directory of the live rules.
+    pub fn rules_directory(&self) -> &Path {
+        &self.files.rules
     }
 
     /// The files and directories that a policy is read from.

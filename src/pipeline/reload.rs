@@ -30,7 +30,13 @@ impl Service {
     pub async fn reload(self: &Arc<Self>, cause: &'static str) -> PolicyStatus {
         let service = Arc::clone(self);
         let now = self.clock.now();
-        let reloaded = tokio::task::spawn_blocking(move || service.policies.reload(cause, now)).await;
+        let reloaded = tokio::task::spawn_blocking(move || {
+            let reloaded = service.policies.reload(cause, now);
+            // Behind the live policy, whose catalogue and model it has; what is wrong with it is its own affair.
+            service.candidates.reload(|| service.policies.live(), cause, now);
+            reloaded
+        })
+        .await;
         let (reloaded, status) = match reloaded {
             Ok(done) => done,
             Err(error) => {
@@ -81,7 +87,9 @@ impl Service {
 /// Watches the policy's files until the service goes away; each change leads to one reload.
 pub fn watch(service: Arc<Service>) -> notify::Result<PolicyWatch> {
     let (changed, mut changes) = mpsc::channel::<()>(1);
-    let paths: Vec<PathBuf> = service.policies.watched().iter().map(|path| absolute(path)).collect();
+    let candidate = service.candidates.directory().map(Path::to_owned);
+    let paths: Vec<PathBuf> =
+        service.policies.watched().iter().chain(&candidate).map(|path| absolute(path)).collect();
     let concerned = paths.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| !event.kind.is_access() && concerns(&event, &concerned)) {

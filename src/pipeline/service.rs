@@ -1,5 +1,6 @@
 //! The service: what the decision port and the admin port call.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -27,6 +28,8 @@ use crate::engine::state::{Counted, State};
 use crate::enrich::profiles::Profiles;
 use crate::enrich::source::ProfileSource;
 use crate::pipeline::answer::answer_json;
+use crate::pipeline::candidate::CandidateKeeper;
+use crate::pipeline::candidate_shadow::CandidateSeen;
 use crate::pipeline::fold::Consequence;
 use crate::pipeline::index::{Claim, Claimed, DecisionIndex, Fingerprint, RequestKey};
 use crate::pipeline::lane::SharedLane;
@@ -93,6 +96,8 @@ pub struct Service {
     pub(crate) policies: PolicyKeeper,
     /// The windows and what has been counted.
     pub(crate) state: Arc<State>,
+    /// The rules that decide beside the live ones.
+    pub(crate) candidates: Arc<CandidateKeeper>,
     /// The order of `observe`.
     pub(crate) lane: SharedLane,
     /// The enrichment store.
@@ -101,6 +106,8 @@ pub struct Service {
     pub(crate) log: LogHandle<Consequence>,
     /// The log's name.
     pub(crate) log_id: LogId,
+    /// Where the log lies.
+    pub(crate) log_directory: PathBuf,
     /// Records by position.
     pub(crate) lookup: LogLookup,
     /// Answered requests.
@@ -109,6 +116,8 @@ pub struct Service {
     pub(crate) snapshots: Snapshots,
     /// What is looked at after a decision: challengers and drift.
     pub(crate) shadow: Shadow,
+    /// One place for a backtest.
+    pub(crate) backtests: Arc<Semaphore>,
     /// Admission.
     pub(crate) in_flight: Semaphore,
     /// Counters and histograms.
@@ -297,8 +306,16 @@ impl Service {
         walk.times.windows = walk.stopwatch.lap_us();
         let decided =
             self.conclude(policy, transaction, key, enrichment, observation, state_sequence, &mut walk);
-        let (answer, pending) =
-            self.commit(ticket, decided, claims, idempotency_key, fingerprint, canonical, &walk)?;
+        let (answer, pending) = self.commit(
+            ticket,
+            transaction,
+            decided,
+            claims,
+            idempotency_key,
+            fingerprint,
+            canonical,
+            &walk,
+        )?;
         let receipt = tokio::time::timeout(walk.remaining().max(RECORD_WAIT_MIN), pending).await;
         walk.times.audit = walk.stopwatch.lap_us();
         match receipt {
@@ -401,6 +418,7 @@ impl Service {
     fn commit(
         &self,
         ticket: Ticket<Consequence>,
+        transaction: &Transaction,
         decided: Decided,
         claims: Claims,
         idempotency_key: &str,
@@ -434,8 +452,18 @@ impl Service {
             latency_us,
         };
         let body = record::encode(&record).map_err(|error| DecideError::Internal(error.to_string()))?;
-        let answer = record.answer;
-        let seen = Seen::new(policy, judgement.features, judgement.score, key, walk.received_at);
+        let (answer, candidate) = match self.candidates.current() {
+            None => (record.answer, None),
+            Some(candidate) => {
+                let answer = record.answer.clone();
+                (
+                    answer,
+                    Some(Box::new(CandidateSeen { candidate, transaction: transaction.clone(), record })),
+                )
+            }
+        };
+        let (features, score) = (judgement.features, judgement.score);
+        let seen = Seen::new(policy, features, score, key, walk.received_at, candidate).map(Box::new);
         let consequence =
             Consequence::decision(claims.request, claims.transaction, counted, answer.decision, seen);
         let pending = ticket.commit(Kind::Decision, walk.received_at, body, consequence);

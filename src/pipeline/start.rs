@@ -18,6 +18,7 @@ use crate::domain::time::Clock;
 use crate::engine::policy::PolicyFiles;
 use crate::engine::settings::MissingPolicy;
 use crate::enrich::profiles::Profiles;
+use crate::pipeline::candidate::CandidateKeeper;
 use crate::pipeline::fold::{self, Consequence};
 use crate::pipeline::lane::Lane;
 use crate::pipeline::metrics::Metrics;
@@ -159,7 +160,8 @@ impl Service {
             clock: Arc::clone(&clock),
             ..WriterOptions::default()
         };
-        let (shadow_queue, seen) = ShadowQueue::new(parts.shadow.queue_max, &metrics);
+        let candidates = Arc::new(CandidateKeeper::new(parts.shadow.candidate_rules.clone()));
+        let (shadow_queue, seen) = ShadowQueue::new(parts.shadow.queue_max, &metrics, &candidates);
         let on_committed = {
             let (state, lane) = (Arc::clone(&state), Arc::clone(&lane));
             Box::new(move |committed: std::vec::Drain<'_, _>| {
@@ -185,16 +187,21 @@ impl Service {
         };
         let snapshots = Snapshots::start(source, parts.snapshot_interval, restored.as_ref())
             .map_err(StartError::Snapshots)?;
-        let shadow = Shadow::start(seen, parts.shadow, log.clone(), Arc::clone(&metrics), Arc::clone(&clock))
-            .map_err(StartError::Shadow)?;
+        let shadow =
+            Shadow::start(seen, &parts.shadow, log.clone(), Arc::clone(&metrics), Arc::clone(&clock))
+                .map_err(StartError::Shadow)?;
         let layout = Arc::clone(&catalogue.layout);
         let policies = PolicyKeeper::new(policy, parts.files, parts.missing, layout, now);
         shadow.follow(|| policies.live());
+        candidates.reload(|| policies.live(), "start", now);
         Ok(Arc::new(Self {
             policies,
             shadow,
             in_flight: Semaphore::new(parts.settings.in_flight_max),
             lookup: LogLookup::new(&directory),
+            log_directory: directory,
+            candidates,
+            backtests: Arc::new(Semaphore::new(1)),
             settings: parts.settings,
             draining: AtomicBool::new(false),
             clock,

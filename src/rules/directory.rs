@@ -61,6 +61,15 @@ pub(crate) fn read_directory(dir: &Path, shown: &str) -> Result<Vec<SourceFile>,
     if problems.is_empty() { Ok(files) } else { Err(problems) }
 }
 
+/// The files of a directory with others put into it, or in the place of those with their names: a candidate of which only what is
+/// changed is given.
+pub fn with_files(dir: &Path, others: Vec<SourceFile>) -> Result<Vec<SourceFile>, Vec<Problem>> {
+    let mut files = read_directory(dir, &dir.display().to_string())?;
+    files.retain(|file| others.iter().all(|other| other.name != file.name));
+    files.extend(others);
+    Ok(files)
+}
+
 fn entries(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut paths: Vec<PathBuf> =
         std::fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;

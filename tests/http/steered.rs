@@ -11,13 +11,20 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use tollgate::domain::decision::{ChallengerVersion, Outcome, Versions};
+use tollgate::evaluation::report::{BacktestReport, InputSummary, Origin, PolicyVersions, RuleState};
+use tollgate::evaluation::rule_tally::RuleInfo;
+use tollgate::evaluation::tally::{Against, Tally};
+use tollgate::evaluation::truth::Unlabelled;
 use tollgate::http::options::ServerOptions;
 use tollgate::http::server::{DrainReport, Server};
 use tollgate::http::service::{DecisionService, RuleStatus, RulesStatus};
+use tollgate::pipeline::backtest::{BacktestError, CandidateRun};
+use tollgate::pipeline::candidate_shadow::CandidateStatus;
 use tollgate::pipeline::policy::{PolicyStatus, Refusal};
 use tollgate::pipeline::readiness::{Check, Readiness};
 use tollgate::pipeline::service::DecideError;
 use tollgate::rules::file::State;
+use tollgate::rules::problem::Problem;
 use tollgate::wire::label;
 use tollgate::wire::rejection::Rejection;
 use tollgate::wire::transaction::parse_slice;
@@ -45,6 +52,19 @@ impl Steered {
             "audit": {"log": "l", "sequence": 88123, "hash": "blake3:00"},
         })
     }
+}
+
+/// The report on one rule that has matched nothing.
+fn report(origin: Origin) -> BacktestReport {
+    let rule = RuleInfo {
+        id: "card-velocity-5m".to_owned(),
+        state: RuleState::Live,
+        outcome: Outcome::Block,
+        priority: 0,
+    };
+    let tally = Tally::new(vec![rule], Outcome::Approve, Some(Against::recorded()));
+    let input = InputSummary { origin, file: "data/log".to_owned(), ..InputSummary::default() };
+    tally.report(input, PolicyVersions::default(), Duration::from_secs(1))
 }
 
 fn bytes(value: &Value) -> Bytes {
@@ -139,6 +159,29 @@ impl DecisionService for Steered {
             line: 12,
         };
         RulesStatus { version: "sha256:01".into(), rules: vec![rule] }
+    }
+
+    async fn backtest(self: &Arc<Self>, wanted: CandidateRun) -> Result<BacktestReport, BacktestError> {
+        match wanted.files.first().map(|file| file.name.as_str()) {
+            Some("busy.yaml") => Err(BacktestError::Busy),
+            Some("wrong.yaml") => Err(BacktestError::Refused(vec![
+                Problem::error("rules/wrong.yaml", "unknown name `amont`")
+                    .suggesting(Some("amount".to_owned())),
+            ])),
+            Some("broken.yaml") => Err(BacktestError::Failed("/secret/path".to_owned())),
+            _ => Ok(report(Origin::Log)),
+        }
+    }
+
+    fn candidate_status(&self, _unlabelled: Unlabelled) -> Option<CandidateStatus> {
+        self.is_ready.then(|| CandidateStatus {
+            directory: "rules-next".to_owned(),
+            rules: Some("sha256:05".into()),
+            since: Some("2026-10-20T12:00:00.000Z".to_owned()),
+            refused: None,
+            decisions_max: 50_000,
+            report: Some(report(Origin::Traffic)),
+        })
     }
 
     fn metrics_text(&self) -> String {
