@@ -19,6 +19,8 @@ async fn health_readiness_policy_rules_and_metrics() {
     assert!(text.contains("tollgate_http_answers_total{route=\"/healthz\",status=\"200\"} 1\n"), "{text}");
     for (request, status, allow) in [
         ("GET /v1/policy/reload", 405, Some("POST")),
+        ("GET /v1/rules/backtest", 405, Some("POST")),
+        ("POST /v1/rules/candidate", 405, Some("GET, HEAD")),
         ("POST /healthz", 405, Some("GET, HEAD")),
         ("GET /v1/decisions", 404, None),
         ("GET /", 404, None),
@@ -40,4 +42,20 @@ async fn what_is_not_well_is_said() {
     assert_eq!((refused.status, refused.problem().as_str()), (422, "policy-refused"));
     assert_eq!(refused.json()["errors"][0]["detail"], "rules/velocity.yaml:12: unknown field \"amont\"");
     assert_eq!(refused.json()["policy"]["policy"], "sha256:00");
+}
+
+#[tokio::test]
+async fn wrong_candidate_rules_are_pointed_at() {
+    let running = Running::start().await;
+    let body = r#"{"files": {"wrong.yaml": "rules: [{when: amont > 5}]"}}"#;
+    let refused = ask(running.admin, post("/v1/rules/backtest", "", body)).await;
+    assert_eq!((refused.status, refused.problem().as_str()), (422, "policy-refused"));
+    let error = &refused.json()["errors"][0];
+    assert_eq!(error["pointer"], "/files/wrong.yaml");
+    assert_eq!(error["rules"]["suggestion"], "amount");
+    let busy = ask(running.admin, post("/v1/rules/backtest", "", r#"{"files": {"busy.yaml": ""}}"#)).await;
+    assert_eq!((busy.status, busy.header("retry-after")), (409, Some("5")));
+    let failed =
+        ask(running.admin, post("/v1/rules/backtest", "", r#"{"files": {"broken.yaml": ""}}"#)).await;
+    assert!(failed.status == 500 && !failed.json().to_string().contains("secret"), "{failed:?}");
 }

@@ -91,6 +91,21 @@ async fn answers_are_as_described() {
         }
         let reload = ask(running.admin, post("/v1/policy/reload", "", "")).await;
         contract.check("post", "/v1/policy/reload", &reload);
+        contract.check("get", "/v1/rules/candidate", &get(running.admin, "/v1/rules/candidate").await);
+        let wrong = get(running.admin, "/v1/rules/candidate?unlabelled=maybe").await;
+        contract.check("get", "/v1/rules/candidate", &wrong);
+        for (body, status) in [
+            (json!({"files": {"mine.yaml": "rules: []"}, "last": 10}), 200),
+            (json!({"files": {"busy.yaml": ""}}), 409),
+            (json!({"files": {"wrong.yaml": ""}}), 422),
+            (json!({"files": {"x.txt": ""}}), 422),
+            (json!({"files": {"broken.yaml": ""}}), 500),
+        ] {
+            let path = "/v1/rules/backtest";
+            let answer = ask(running.admin, post(path, "", body.to_string())).await;
+            assert_eq!(answer.status, status, "{body}");
+            contract.check("post", path, &answer);
+        }
     }
 }
 
