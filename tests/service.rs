@@ -13,6 +13,8 @@ mod tollgate_process;
 
 #[path = "service/backtest.rs"]
 mod backtest;
+#[path = "service/candidates.rs"]
+mod candidates;
 #[path = "service/challengers.rs"]
 mod challengers;
 #[path = "service/crash.rs"]

@@ -38,7 +38,7 @@ pub fn rules_with(directory: &Path, name: &str, text: &str) -> PathBuf {
 }
 
 /// `backtest --json` with the installation's policy, whose rules may be others.
-fn backtest(with: &Installation, rules: Option<&Path>, arguments: &[&str]) -> Value {
+pub fn backtest(with: &Installation, rules: Option<&Path>, arguments: &[&str]) -> Value {
     let mut flags = with.policy();
     if let Some(rules) = rules {
         let at = flags.iter().position(|flag| flag == "--rules").unwrap() + 1;
@@ -94,7 +94,7 @@ fn recorded(with: &Installation, seed: u64, transactions: usize) {
     assert!(service.ended().success());
 }
 
-const NOTHING_DIFFERS: &str = r#"{"outcome": 0, "reason": 0, "reasons": 0, "score": 0, "hits": 0}"#;
+pub const NOTHING_DIFFERS: &str = r#"{"outcome": 0, "reason": 0, "reasons": 0, "score": 0, "hits": 0}"#;
 
 #[test]
 fn a_candidate_equal_to_the_live_policy_changes_nothing() {

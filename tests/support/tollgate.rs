@@ -40,6 +40,7 @@ pub struct Installation {
     challengers: Vec<(&'static str, PathBuf)>,
     features: &'static str,
     redis: Option<String>,
+    candidate: Option<PathBuf>,
 }
 
 impl Installation {
@@ -53,7 +54,15 @@ impl Installation {
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::write(directory.path().join("tollgate.toml"), settings).expect("the settings are written");
         let (rules, features) = (root().join("rules"), "models/features.yaml");
-        Self { directory, rules, model: model().to_owned(), challengers: Vec::new(), features, redis: None }
+        Self {
+            directory,
+            rules,
+            model: model().to_owned(),
+            challengers: Vec::new(),
+            features,
+            redis: None,
+            candidate: None,
+        }
     }
 
     /// With rules of its own, which a test may change.
@@ -77,6 +86,12 @@ impl Installation {
     /// With a model that scores beside the one that decides.
     pub fn challenger(mut self, name: &'static str, directory: &Path) -> Self {
         self.challengers.push((name, directory.to_owned()));
+        self
+    }
+
+    /// With rules that decide beside the live ones.
+    pub fn candidate(mut self, rules: &Path) -> Self {
+        self.candidate = Some(rules.to_owned());
         self
     }
 
@@ -136,6 +151,9 @@ impl Installation {
         command.arg(self.data());
         if let Some(redis) = &self.redis {
             command.args(["--redis", redis]);
+        }
+        if let Some(candidate) = &self.candidate {
+            command.arg("--candidate").arg(candidate);
         }
         Service::spawn(command)
     }
