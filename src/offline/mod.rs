@@ -19,6 +19,7 @@ pub mod input_csv;
 pub mod input_ndjson;
 #[cfg(feature = "parquet")]
 pub mod input_parquet;
+pub mod label_places;
 pub mod labels;
 pub mod mapping;
 pub mod mapping_check;

@@ -38,7 +38,7 @@ use crate::pipeline::policy::LivePolicy;
 use crate::pipeline::remembered::Snapshot;
 use crate::pipeline::shadow_metrics::Dropped;
 
-/// Decisions that wait for the thread, unless config says otherwise; about 2 KiB each.
+/// Decisions that wait for the thread, unless config says otherwise; about 2 KiB each, and 8 where there is a candidate.
 pub const QUEUE_MAX_DEFAULT: usize = 4_096;
 /// The window of drift, unless config says otherwise.
 pub const DRIFT_WINDOW_DEFAULT: Duration = Duration::from_secs(86_400);
@@ -103,7 +103,7 @@ pub(crate) enum Handed {
     /// A decision, with the sequence of its record.
     Decision(u64, Box<Seen>),
     /// A label, for the decisions that the candidate is measured by.
-    Label(Box<Told>),
+    Label(Told),
 }
 
 /// Where decisions are handed over.
@@ -133,7 +133,7 @@ impl ShadowQueue {
     /// Hands over a label that is in the log, if there is a candidate whose decisions it may be for.
     pub(crate) fn hand_over_label(&self, label: &Label) {
         if self.candidates.current().is_some() {
-            self.send(Handed::Label(Box::new(Told::new(label))));
+            self.send(Handed::Label(Told::new(label)));
         }
     }
 
@@ -282,7 +282,7 @@ impl Worker {
     }
 
     /// Takes what waits, at most one record's worth; says whether nothing can come any more.
-    fn take(&self, batch: &mut Vec<(u64, Box<Seen>)>, labels: &mut Vec<Box<Told>>) -> bool {
+    fn take(&self, batch: &mut Vec<(u64, Box<Seen>)>, labels: &mut Vec<Told>) -> bool {
         while batch.len() < DECISIONS_PER_RECORD_MAX && labels.len() < DECISIONS_PER_RECORD_MAX {
             match self.seen.try_recv() {
                 Ok(Handed::Decision(sequence, seen)) => batch.push((sequence, seen)),
