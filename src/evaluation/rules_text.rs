@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::domain::decision::Outcome;
 use crate::evaluation::report::{Effect, Part, RuleRow, RuleState, RuleValue, TruthCounts};
-use crate::evaluation::text_table::{NO_VALUE, Table, estimate, major, thousands, wrapped};
+use crate::evaluation::text_table::{NO_VALUE, Table, estimate, major, percent, thousands, wrapped};
 
 /// Writes all of it.
 pub fn write(f: &mut fmt::Formatter<'_>, rules: &[RuleRow]) -> fmt::Result {
@@ -25,18 +25,8 @@ pub fn write(f: &mut fmt::Formatter<'_>, rules: &[RuleRow]) -> fmt::Result {
 
 /// What each rule matches, the one that decides most first.
 fn write_hits(f: &mut fmt::Formatter<'_>, rules: &[RuleRow]) -> fmt::Result {
-    let columns = [
-        "",
-        "state",
-        "says",
-        "hits",
-        "decided",
-        "fraud",
-        "legit.",
-        "unknown",
-        "precision (95 %)",
-        "recall (95 %)",
-    ];
+    let columns =
+        ["", "state", "says", "hits", "decided", "fraud", "legit.", "unknown", "precision (95 %)", "recall"];
     let mut table = Table::new("Rules", &columns).left(3);
     let mut rows: Vec<&RuleRow> = rules.iter().filter(|row| row.hits > 0).collect();
     rows.sort_by_key(|row| (Reverse(row.decided), Reverse(row.hits)));
@@ -49,7 +39,7 @@ fn write_hits(f: &mut fmt::Formatter<'_>, rules: &[RuleRow]) -> fmt::Result {
             thousands(row.decided),
         ];
         cells.extend(truth_cells(&row.truth));
-        cells.extend([estimate(row.precision), estimate(row.recall)]);
+        cells.extend([estimate(row.precision), percent(row.recall.map(|it| it.value), 1)]);
         table.row(cells);
     }
     table.write(f)

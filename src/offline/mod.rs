@@ -52,3 +52,5 @@ mod output_tests;
 mod replay_tests;
 #[cfg(test)]
 mod shared_data_tests;
+#[cfg(test)]
+mod tradeoff_tests;

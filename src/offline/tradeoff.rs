@@ -1,12 +1,13 @@
 //! The picture of a backtest: what each rule catches and what it costs, where the decisions stand, and the line to beat: thresholds
 //! on the score alone.
 //!
-//! Recall is logarithmic, since most rules are for few frauds; precision is not. A rule that caught no fraud has no place there: such
-//! rules are counted below.
+//! Both axes are logarithmic: most rules are for few frauds, and where fraud is rare, a good rule is one in ten. A rule that caught no
+//! fraud has no place there: such rules are counted below.
 
+use plotters::coord::Shift;
 use plotters::prelude::{
-    ChartBuilder, Circle, IntoDrawingArea, IntoLogRange, LineSeries, PathElement, RGBColor, Rectangle,
-    SVGBackend, SeriesLabelPosition, ShapeStyle, Text, TextStyle, TriangleMarker, WHITE,
+    ChartBuilder, Circle, DrawingArea, IntoDrawingArea, IntoLogRange, LineSeries, PathElement, RGBColor,
+    Rectangle, SVGBackend, ShapeStyle, Text, TextStyle, TriangleMarker, WHITE,
 };
 use plotters::style::{Color, IntoFont};
 
@@ -24,8 +25,14 @@ const TEXT_PIXELS: u32 = 14;
 const NAME_PIXELS: u32 = 12;
 /// A letter of a name, in pixels: wide enough for what a viewer's font may be.
 const LETTER_PIXELS: f64 = 6.4;
-/// The lowest recall that is drawn.
-const RECALL_MIN: f64 = 1e-5;
+/// How much is left above the plot for title and legend.
+const HEAD_PIXELS: i32 = 72;
+/// Where these begin.
+const LEFT_PIXELS: i32 = 82;
+/// A letter of the legend.
+const LEGEND_LETTER_PIXELS: i32 = 8;
+/// The lowest recall and precision that are drawn.
+const SHARE_MIN: f64 = 1e-5;
 /// The smallest and the largest radius of a rule.
 const RADIUS_PIXELS: (f64, f64) = (3.0, 11.0);
 /// The side of an operating point's square, halved.
@@ -66,68 +73,46 @@ fn draw(report: &BacktestReport, svg: &mut String) -> Drawn {
     let dots = dots(report);
     let points = operating_points(report);
     let recalls = dots.iter().map(|dot| dot.at.0).chain(points.iter().map(|point| point.at.0));
-    // Half a decade of room below the smallest recall, and never less than two decades in all.
-    let floor = 10_f64.powf((recalls.fold(0.02_f64, f64::min) / 2.0).log10()).max(RECALL_MIN);
+    let precisions = dots.iter().map(|dot| dot.at.1).chain(points.iter().map(|point| point.at.1));
+    // Some room below the smallest share, and never less than a decade in all.
+    let floor = (recalls.fold(0.1_f64, f64::min) / 1.6).max(SHARE_MIN);
+    let bottom = (precisions.fold(0.1_f64, f64::min) / 1.6).max(SHARE_MIN);
+    let percent = |share: &f64| format!("{} %", (share * 1e7).round() / 1e5);
     let area = SVGBackend::with_string(svg, SIZE_PIXELS).into_drawing_area();
     area.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&area)
-        .caption("What rules catch and what they cost", (FONT, TITLE_PIXELS))
+    let (_, body) = area.split_vertically(HEAD_PIXELS);
+    let mut chart = ChartBuilder::on(&body)
         .margin(16)
+        .margin_top(4)
         .margin_right(40)
         .margin_bottom(40)
         .x_label_area_size(48)
         .y_label_area_size(66)
-        .build_cartesian_2d((floor..1.0).log_scale(), 0.0..1.0)?;
+        .build_cartesian_2d((floor..1.0).log_scale(), (bottom..1.0).log_scale())?;
     chart
         .configure_mesh()
-        .max_light_lines(1)
-        .light_line_style(GUIDE.mix(0.15))
+        .light_line_style(GUIDE.mix(0.12))
         .bold_line_style(GUIDE.mix(0.35))
         .x_desc("recall: share of all frauds (logarithmic)")
-        .y_desc("precision: share of fraud among what is matched or stopped")
-        .x_label_formatter(&|share| format!("{} %", (share * 1e7).round() / 1e5))
-        .y_label_formatter(&|share| format!("{:.0} %", share * 100.0))
+        .y_desc("precision: share of fraud among what is matched or stopped (logarithmic)")
+        .x_label_formatter(&percent)
+        .y_label_formatter(&percent)
         .label_style((FONT, TEXT_PIXELS))
         .draw()?;
-    let curve = steps(&report.score_curve, floor);
-    if !curve.is_empty() {
-        chart
-            .draw_series(LineSeries::new(curve, ShapeStyle::from(SCORE).stroke_width(2)))?
-            .label("the score alone, at every threshold")
-            .legend(|(x, y)| {
-                PathElement::new([(x, y), (x + 20, y)], ShapeStyle::from(SCORE).stroke_width(2))
-            });
+    let curve = steps(&report.score_curve, (floor, bottom));
+    let has_curve = !curve.is_empty();
+    if has_curve {
+        chart.draw_series(LineSeries::new(curve, ShapeStyle::from(SCORE).stroke_width(2)))?;
     }
     for outcome in Outcome::ALL.into_iter().rev() {
-        let of_outcome: Vec<&Dot<'_>> = dots.iter().filter(|dot| dot.row.outcome == outcome).collect();
-        if of_outcome.is_empty() {
-            continue;
-        }
-        let style = move |dot: &Dot<'_>| match dot.row.state {
+        let style = |dot: &Dot<'_>| match dot.row.state {
             RuleState::Live => color(outcome).mix(0.75).filled(),
             RuleState::Shadow => ShapeStyle::from(color(outcome)).stroke_width(2),
         };
         #[expect(clippy::cast_possible_truncation, reason = "a few pixels")]
-        let circles = of_outcome.iter().map(|dot| Circle::new(dot.at, dot.radius.round() as i32, style(dot)));
-        chart
-            .draw_series(circles)?
-            .label(format!("rules that say {outcome}"))
-            .legend(move |(x, y)| Circle::new((x + 10, y), 5, color(outcome).mix(0.75).filled()));
+        let circle = |dot: &Dot<'_>| Circle::new(dot.at, dot.radius.round() as i32, style(dot));
+        chart.draw_series(dots.iter().filter(|dot| dot.row.outcome == outcome).map(circle))?;
     }
-    if dots.iter().any(|dot| dot.row.state == RuleState::Shadow) {
-        chart
-            .draw_series(std::iter::empty::<Circle<(f64, f64), i32>>())?
-            .label("hollow: in shadow")
-            .legend(|(x, y)| Circle::new((x + 10, y), 5, ShapeStyle::from(GUIDE).stroke_width(2)));
-    }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .margin(14)
-        .label_font((FONT, TEXT_PIXELS))
-        .border_style(GUIDE)
-        .background_style(WHITE.mix(0.9))
-        .draw()?;
 
     // From here on in pixels: names have no size in shares.
     let pixel = |at: &(f64, f64)| {
@@ -141,7 +126,6 @@ fn draw(report: &BacktestReport, svg: &mut String) -> Drawn {
         right: f64::from(plot_x.end),
         bottom: f64::from(plot_y.end),
     };
-    let legend = Area { left: bounds.right - 310.0, bottom: bounds.top + 165.0, ..bounds };
     for (from, to) in points.iter().filter_map(|point| Some((point.from?, point.at))) {
         let line = [whole(pixel(&from)), whole(pixel(&to))];
         area.draw(&PathElement::new(line, ShapeStyle::from(AFTER.mix(0.5)).stroke_width(1)))?;
@@ -162,7 +146,7 @@ fn draw(report: &BacktestReport, svg: &mut String) -> Drawn {
         named.push((dot.row.rule.clone(), TEXT, name_of(&dot.row.rule, pixel(&dot.at), dot.radius)));
     }
     let wanted: Vec<Named> = named.iter().map(|(.., named)| *named).collect();
-    let found = places(&wanted, &bounds, vec![legend]);
+    let found = places(&wanted, &bounds, Vec::new());
     let mut unnamed = 0;
     for ((name, color, named), place) in named.iter().zip(found) {
         let Some(place) = place else {
@@ -177,10 +161,41 @@ fn draw(report: &BacktestReport, svg: &mut String) -> Drawn {
         let style = TextStyle::from((FONT, NAME_PIXELS).into_font()).color(color);
         area.draw(&Text::new(name.as_str(), whole((place.left, place.top)), style))?;
     }
+    head(&area, &dots, has_curve)?;
     let below = (f64::from(plot_x.start), f64::from(SIZE_PIXELS.1) - 34.0);
     let style = TextStyle::from((FONT, TEXT_PIXELS).into_font()).color(&TEXT);
     area.draw(&Text::new(note(report, &dots, unnamed), whole(below), style))?;
     area.present()?;
+    Ok(())
+}
+
+/// Title and legend, above the plot: inside, it would lie where the best rules are.
+fn head(area: &DrawingArea<SVGBackend<'_>, Shift>, dots: &[Dot<'_>], has_curve: bool) -> Drawn {
+    let style = |pixels: u32| TextStyle::from((FONT, pixels).into_font()).color(&TEXT);
+    area.draw(&Text::new("What rules catch and what they cost", (LEFT_PIXELS, 14), style(TITLE_PIXELS)))?;
+    let (y, mut x) = (HEAD_PIXELS - 18, LEFT_PIXELS);
+    let mut said =
+        |area: &DrawingArea<SVGBackend<'_>, Shift>, text: &str| -> Result<i32, Box<dyn std::error::Error>> {
+            let at = x;
+            area.draw(&Text::new(text.to_owned(), (at + 26, y - 8), style(TEXT_PIXELS)))?;
+            let letters = i32::try_from(text.chars().count()).unwrap_or(0);
+            x += 26 + letters * LEGEND_LETTER_PIXELS + 20;
+            Ok(at)
+        };
+    if has_curve {
+        let at = said(area, "the score alone, at every threshold")?;
+        area.draw(&PathElement::new([(at, y), (at + 20, y)], ShapeStyle::from(SCORE).stroke_width(2)))?;
+    }
+    for outcome in Outcome::ALL.into_iter().rev() {
+        if dots.iter().any(|dot| dot.row.outcome == outcome) {
+            let at = said(area, &format!("says {outcome}"))?;
+            area.draw(&Circle::new((at + 12, y), 6, color(outcome).mix(0.75).filled()))?;
+        }
+    }
+    if dots.iter().any(|dot| dot.row.state == RuleState::Shadow) {
+        let at = said(area, "hollow: in shadow")?;
+        area.draw(&Circle::new((at + 12, y), 6, ShapeStyle::from(GUIDE).stroke_width(2)))?;
+    }
     Ok(())
 }
 
@@ -204,7 +219,7 @@ fn dots(report: &BacktestReport) -> Vec<Dot<'_>> {
         .iter()
         .filter(|row| row.truth.fraud > 0)
         .filter_map(|row| {
-            let at = (row.recall?.value.max(RECALL_MIN), row.precision?.value);
+            let at = (row.recall?.value.max(SHARE_MIN), row.precision?.value.max(SHARE_MIN));
             let share = (1.0 + row.hits as f64).ln() / (1.0 + hits_max).ln();
             let (least, most) = RADIUS_PIXELS;
             Some(Dot { row, at, radius: least + (most - least) * share * share })
@@ -227,7 +242,7 @@ struct OperatingPoint {
 fn operating_points(report: &BacktestReport) -> Vec<OperatingPoint> {
     let place = |point: &Point| {
         let (recall, precision) = (point.recall?.value, point.precision?.value);
-        (recall > 0.0).then_some((recall.max(RECALL_MIN), precision))
+        (recall > 0.0).then_some((recall.max(SHARE_MIN), precision.max(SHARE_MIN)))
     };
     let before = report.comparison.as_ref().map(|comparison| &comparison.operation_before);
     let after = &report.operation;
@@ -254,14 +269,14 @@ fn operating_points(report: &BacktestReport) -> Vec<OperatingPoint> {
 }
 
 /// The score's precision over its recall, as a step: between two thresholds the lower one's recall is not reached.
-fn steps(curve: &[CurvePoint], floor: f64) -> Vec<(f64, f64)> {
+fn steps(curve: &[CurvePoint], (floor, bottom): (f64, f64)) -> Vec<(f64, f64)> {
     let first =
         curve.iter().take(1).flat_map(|point| [(floor, point.precision), (point.recall, point.precision)]);
     let steps = curve.windows(2).flat_map(|pair| match pair {
         [from, to] => vec![(from.recall, to.precision), (to.recall, to.precision)],
         _ => Vec::new(),
     });
-    first.chain(steps).filter(|(recall, _)| *recall >= floor).collect()
+    first.chain(steps).filter(|(recall, precision)| *recall >= floor && *precision >= bottom).collect()
 }
 
 fn note(report: &BacktestReport, dots: &[Dot<'_>], unnamed: usize) -> String {
