@@ -67,7 +67,7 @@ Examples:
   What would my rules have done with the traffic that this service recorded? The service may go on running:
     tollgate backtest --rules my-rules --data data
   Only the last week, with a picture of what each rule catches and costs:
-    tollgate backtest --rules my-rules --data data --from 2026-11-18T00:00:00Z --picture tradeoff.svg
+    tollgate backtest --rules my-rules --data data --from 2026-11-18T00:00:00Z --picture it.svg
   Mine against the live ones, on a file of transactions with labels:
     tollgate backtest --rules my-rules --against rules --input tx.ndjson --labels labels.ndjson
   A file that says itself what was decided, in a column that the mapping calls `decision`:
@@ -75,19 +75,20 @@ Examples:
   No comparison: how good are these rules?
     tollgate backtest --rules rules --input tx.ndjson --labels labels.ndjson
 
-Over the log (--data) each decision is made again from the values that were recorded with it: the same windows, the same profile. The
-labels of the log are the truth, all of them, to its end; more may come from --labels. When the feature catalogue is another one than then,
-or with --rebuild-windows, the windows are counted anew from all transactions and labels of the log, and the report says so.
-Over a file (--input) they are always counted anew. What fills the streams `approved` and `declined` is what was decided then: the recorded
-decisions, or those of the --against directory; the candidate's own only where there is nothing else.
+Over the log (--data) each decision is made again from the values that were recorded with it: the same windows, the same profile. \
+The labels of the log are the truth, all of them, to its end; more may come from --labels. When the feature catalogue is another one \
+than then, or with --rebuild-windows, the windows are counted anew from all transactions and labels of the log, and the report says so.
 
-Most systems hear of frauds alone: with --unlabelled legitimate, a transaction that nobody complained about counts as legitimate. End the
-time (--to) early enough for frauds to have been reported.
+Over a file (--input) they are always counted anew. What fills the streams `approved` and `declined` is what was decided then: the \
+recorded decisions, or those of the --against directory; the candidate's own only where there is nothing else.
+
+Most systems hear of frauds alone: with --unlabelled legitimate, a transaction that nobody complained about counts as legitimate. End \
+the time (--to) early enough for frauds to have been reported.
 
 In the report
-  alone          hits that no other live rule has which asks for more than APPROVE: what only this rule sees
-  without it     how many decisions would come out otherwise without this rule
-  (a-b)          the 95 % interval: how far the figure may be chance
+  alone        hits that no other live rule has which asks for more than APPROVE
+  without it   how many decisions would come out otherwise without this rule
+  (a-b)        the 95 % interval: how far the figure may be chance
 --json has all of it, every rule and every amount by currency, under names that stay.";
 
 /// `tollgate backtest`
