@@ -13,6 +13,7 @@
 pub mod check;
 pub mod error;
 pub mod function;
+pub mod index;
 pub mod node;
 pub mod operator;
 pub mod program;

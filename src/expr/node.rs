@@ -79,7 +79,7 @@ pub(crate) enum Rounding {
 }
 
 /// `condition ? then : otherwise`
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Choice<T> {
     pub(crate) condition: BoolNode,
     pub(crate) then: T,
@@ -92,7 +92,7 @@ impl<T> Choice<T> {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum BoolNode {
     Const(bool),
     Slot(Slot),
@@ -117,7 +117,7 @@ pub(crate) enum BoolNode {
     Matches(Box<(TextNode, Regex)>),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum IntNode {
     Const(i64),
     Slot(Slot),
@@ -133,7 +133,7 @@ pub(crate) enum IntNode {
     DurationPart(Part, Box<DurationNode>),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum DoubleNode {
     Const(f64),
     Slot(Slot),
@@ -148,7 +148,7 @@ pub(crate) enum DoubleNode {
     FromDynamic(Slot),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum TextNode {
     Const(Box<str>),
     Slot(Slot),
@@ -165,7 +165,7 @@ pub(crate) enum TextNode {
     FromDynamic(Slot),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum TimeNode {
     Const(Timestamp),
     Slot(Slot),
@@ -176,7 +176,7 @@ pub(crate) enum TimeNode {
     Minus(Box<(TimeNode, DurationNode)>),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum DurationNode {
     Const(SignedDuration),
     Choice(Box<Choice<DurationNode>>),

@@ -1,5 +1,6 @@
 //! All rules together: loaded as one, evaluated as one, named by one hash.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -11,6 +12,7 @@ use smallvec::SmallVec;
 use crate::domain::decision::{Outcome, Reason, ReasonSource};
 use crate::domain::time::EventTime;
 use crate::domain::value::Value;
+use crate::expr::index::matcher::{ConditionIndex, IndexScratch};
 use crate::expr::program::{Facts, Program};
 use crate::expr::schema::{Schema, Slot};
 use crate::rules::directory::{SourceFile, read_directory};
@@ -85,10 +87,9 @@ impl Rule {
         self.program.reads().iter().map(|read| (&*read.name, facts.value(read.slot)))
     }
 
-    fn hits<F: Facts + ?Sized>(&self, facts: &F, at: EventTime) -> bool {
-        self.is_on(at)
-            && self.program.matches(facts)
-            && self.rollout.as_ref().is_none_or(|rollout| rollout.includes(&self.id, facts))
+    /// Whether the rule is on for what `facts` hold, at that moment.
+    fn is_on_for<F: Facts + ?Sized>(&self, facts: &F, at: EventTime) -> bool {
+        self.is_on(at) && self.rollout.as_ref().is_none_or(|rollout| rollout.includes(&self.id, facts))
     }
 }
 
@@ -121,6 +122,8 @@ pub struct RuleSet {
     rules: Box<[Rule]>,
     /// The rules that are evaluated, with whether they are live.
     active: Box<[Hit]>,
+    /// Their conditions, in the same order.
+    conditions: ConditionIndex,
     default_outcome: Outcome,
     default_reason: Box<str>,
     lists: Lists,
@@ -183,13 +186,16 @@ impl RuleSet {
         else {
             return Err(capped(problems));
         };
+        let is_active = |rule: &Rule| matches!(rule.state, State::Live | State::Shadow);
         let active = (0_u32..)
             .zip(&rules)
-            .filter(|(_, rule)| matches!(rule.state, State::Live | State::Shadow))
+            .filter(|(_, rule)| is_active(rule))
             .map(|(index, rule)| Hit { rule: index, live: rule.state == State::Live })
             .collect();
+        let conditions = rules.iter().filter(|rule| is_active(rule)).map(|rule| &rule.program);
         Ok(Self {
             active,
+            conditions: ConditionIndex::new(conditions),
             rules: rules.into(),
             default_outcome: default.then,
             default_reason: default.reason,
@@ -242,8 +248,13 @@ impl RuleSet {
 
     /// Evaluates every live and every shadow rule that is on at the transaction's event time.
     pub fn evaluate<F: Facts + ?Sized>(&self, facts: &F, at: EventTime) -> Hits {
-        let matches = |hit: &&Hit| self.rule(**hit).is_some_and(|rule| rule.hits(facts, at));
-        self.active.iter().filter(matches).copied().collect()
+        SCRATCH.with_borrow_mut(|scratch| {
+            let matching = self.conditions.matching(facts, scratch).iter();
+            let hits = matching.filter_map(|number| self.active.get(*number as usize));
+            hits.filter(|hit| self.rule(**hit).is_some_and(|rule| rule.is_on_for(facts, at)))
+                .copied()
+                .collect()
+        })
     }
 
     /// What follows from the hits: the live rule with the highest priority; of those the most severe; of those the first.
@@ -281,6 +292,11 @@ impl RuleSet {
     fn rank(&self, hit: Hit) -> Option<(i32, Outcome, Reverse<u32>)> {
         self.rule(hit).map(|rule| (rule.priority, rule.then, Reverse(hit.rule)))
     }
+}
+
+thread_local! {
+    /// Filled anew by every evaluation: nothing passes from one to the next.
+    static SCRATCH: RefCell<IndexScratch> = RefCell::default();
 }
 
 struct Loading<'a> {
