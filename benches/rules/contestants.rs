@@ -1,0 +1,78 @@
+//! Who is measured: each has read all rules and all payments before the clock starts, and says which rules match a payment.
+
+use crate::workload::{CEL, Condition, NUMBERS, Payment, TEXTS, spell};
+use tollgate::domain::value::{Value, ValueType};
+use tollgate::expr::index::matcher::{ConditionIndex, IndexScratch};
+use tollgate::expr::program::{Facts, Program};
+use tollgate::expr::schema::{Schema, Slot};
+
+/// One contestant.
+pub(crate) struct Contestant<'a> {
+    pub(crate) name: &'static str,
+    /// Writes the numbers of the rules that match the payment of that number, in order.
+    pub(crate) run: Box<dyn FnMut(usize, &mut Vec<u32>) + 'a>,
+}
+
+/// A payment as Tollgate sees it: nothing is made ready for it but where its values are.
+struct TollgateFacts<'a>(&'a Payment);
+
+impl Facts for TollgateFacts<'_> {
+    fn value(&self, slot: Slot) -> Value<'_> {
+        let slot = slot.0 as usize;
+        match self.0.numbers.get(slot) {
+            Some(number) => Value::Int(i64::from(*number)),
+            None => self.0.texts.get(slot - NUMBERS).map_or(Value::Missing, |text| Value::Text(text)),
+        }
+    }
+
+    fn in_list(&self, _list: usize, _value: Value<'_>) -> bool {
+        false
+    }
+}
+
+fn programs(rules: &[Vec<Condition>]) -> Vec<Program> {
+    let mut schema = Schema::new(Slot(100_000));
+    for (slot, number) in (0..).zip(0..NUMBERS) {
+        schema.add(&format!("n{number}"), ValueType::Int, Slot(slot), true).unwrap();
+    }
+    for (slot, number) in (NUMBERS as u32..).zip(0..TEXTS) {
+        schema.add(&format!("t{number}"), ValueType::Text, Slot(slot), true).unwrap();
+    }
+    let compile = |rule: &Vec<Condition>| Program::compile_condition(&spell(rule, CEL), &mut schema).unwrap();
+    rules.iter().map(compile).collect()
+}
+
+/// Everybody that this build knows, Tollgate first.
+pub(crate) fn contestants<'a>(rules: &[Vec<Condition>], payments: &'a [Payment]) -> Vec<Contestant<'a>> {
+    let all = vec![
+        index(rules, payments),
+        one_by_one(rules, payments),
+        #[cfg(feature = "peers")]
+        crate::peers::wirefilter(rules, payments),
+        #[cfg(feature = "peers")]
+        crate::peers::zen(rules, payments),
+        #[cfg(feature = "peers")]
+        crate::peers::cel_rust(rules, payments),
+    ];
+    all
+}
+
+fn index<'a>(rules: &[Vec<Condition>], payments: &'a [Payment]) -> Contestant<'a> {
+    let index = ConditionIndex::new(&programs(rules));
+    let mut scratch = IndexScratch::default();
+    let run = move |payment: usize, matching: &mut Vec<u32>| {
+        matching.extend_from_slice(index.matching(&TollgateFacts(&payments[payment]), &mut scratch));
+    };
+    Contestant { name: "tollgate", run: Box::new(run) }
+}
+
+/// The same compiled conditions, asked one after the other.
+fn one_by_one<'a>(rules: &[Vec<Condition>], payments: &'a [Payment]) -> Contestant<'a> {
+    let programs = programs(rules);
+    let run = move |payment: usize, matching: &mut Vec<u32>| {
+        let facts = TollgateFacts(&payments[payment]);
+        matching
+            .extend((0..).zip(&programs).filter(|(_, rule)| rule.matches(&facts)).map(|(number, _)| number));
+    };
+    Contestant { name: "tollgate one by one", run: Box::new(run) }
+}
