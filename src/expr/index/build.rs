@@ -1,11 +1,12 @@
-//! Building an index: columns numbered, equal opaque conditions made one, each term filed under its rarest leaf.
+//! Building an index: columns numbered, equal opaque conditions made one, each term filed under the leaf that was chosen for it.
 
 use std::collections::HashMap;
 
-use crate::expr::index::column::{Column, Kind, MISSING, TextTable};
+use crate::expr::index::column::{Column, Columns, Kind, TextTable};
+use crate::expr::index::filing::{Filing, choose};
 use crate::expr::index::leaf::{Leaf, Range};
 use crate::expr::index::matcher::{
-    ConditionIndex, Entry, FILTERS, Filing, Group, Packed, Run, TermTests, Test,
+    ConditionIndex, Entry, FILTERS, Group, Packed, Run, SECOND_FILTERS, TermTests, Test,
 };
 use crate::expr::index::normal::{Term, terms};
 use crate::expr::index::selectivity::Survey;
@@ -13,30 +14,28 @@ use crate::expr::node::BoolNode;
 use crate::expr::program::Program;
 use crate::expr::schema::Slot;
 
-/// Most texts of one set under each of which a term is filed.
-const FILED_TEXTS_MAX: usize = 16;
-/// Leaves that are believed to hold more often than this are no place to file a term under.
-const FILED_SHARE_MAX: f64 = 0.75;
-
 impl ConditionIndex {
     /// An index of these conditions; the numbers that it answers with are their positions. A program that is no condition never
     /// matches.
     pub fn new<'n>(conditions: impl IntoIterator<Item = &'n Program>) -> Self {
         let mut survey = Survey::default();
         let mut found: Vec<(u32, Term<'n>)> = Vec::new();
-        for (number, program) in (0..).zip(conditions) {
+        let mut count = 0;
+        for program in conditions {
             let alternatives = program.condition().map_or_else(Vec::new, |node| terms(node, true));
             for term in alternatives.into_iter().filter_map(joined) {
                 term.iter().for_each(|leaf| survey.note(leaf));
-                found.push((number, term));
+                found.push((count, term));
             }
+            count += 1;
         }
         survey.finish();
+        let under = choose(&found, &survey);
         let mut building = Building::new(&survey);
-        for (condition, term) in found {
-            building.file(condition, term);
+        for ((condition, term), under) in found.into_iter().zip(under) {
+            building.file(condition, term, under);
         }
-        building.finish()
+        building.finish(count)
     }
 }
 
@@ -73,13 +72,34 @@ enum Place {
     Always,
     /// Looked at when an opaque condition comes to what is wanted.
     Gate { predicate: u32, wanted: bool },
-    /// Looked at for the keys of a column that the threshold says.
-    Column { column: u32, filing: Filing, threshold: i64 },
+    /// Looked at for the keys of a column that the threshold says. Thresholds of `Falling` are inverted bit by bit, so that those that
+    /// hold for a key come first, as those of `Rising` do.
+    Column { filing: Filing, column: u32, threshold: i64 },
+}
+
+impl Place {
+    /// Whether both are in one group.
+    fn is_beside(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Column { filing, column, .. },
+                Self::Column { filing: other_filing, column: other_column, .. },
+            ) => (filing, column) == (other_filing, other_column),
+            _ => self == other,
+        }
+    }
+
+    fn threshold(&self) -> i64 {
+        match self {
+            Self::Column { threshold, .. } => *threshold,
+            Self::Always | Self::Gate { .. } => 0,
+        }
+    }
 }
 
 struct Building<'s, 'n> {
     survey: &'s Survey<'n>,
-    columns: Vec<Column>,
+    columns: Columns,
     numbers: HashMap<(Slot, Kind), u32>,
     opaque: Vec<BoolNode>,
     opaque_numbers: HashMap<String, u32>,
@@ -91,11 +111,20 @@ struct Building<'s, 'n> {
 
 impl<'s, 'n> Building<'s, 'n> {
     fn new(survey: &'s Survey<'n>) -> Self {
-        let nothing = Column { slot: Slot(0), kind: Kind::Nothing, texts: TextTable::default() };
+        let column = |(slot, kind)| {
+            let texts = match kind {
+                Kind::Text => survey.texts(slot).iter().map(|text| Box::from(*text)).collect(),
+                _ => Vec::new(),
+            };
+            Column { slot, kind, texts: TextTable::new(texts) }
+        };
+        let nothing = (Slot(0), Kind::Nothing);
+        let columns = Columns::new([nothing].into_iter().chain(survey.columns()).map(column).collect());
+        let numbers = (0..).zip(columns.all()).map(|(number, column)| ((column.slot, column.kind), number));
         Self {
             survey,
-            columns: vec![nothing],
-            numbers: HashMap::new(),
+            numbers: numbers.collect(),
+            columns,
             opaque: Vec::new(),
             opaque_numbers: HashMap::new(),
             sets: Vec::new(),
@@ -105,63 +134,54 @@ impl<'s, 'n> Building<'s, 'n> {
         }
     }
 
-    fn file(&mut self, condition: u32, mut term: Term<'n>) {
-        let survey = self.survey;
-        term.sort_by(|a, b| survey.share(a).total_cmp(&survey.share(b)));
-        let filed_under = term
-            .iter()
-            .position(|leaf| survey.share(leaf) <= FILED_SHARE_MAX && self.can_be_filed_under(leaf));
-        let (places, is_whole) = filed_under.map_or((vec![Place::Always], true), |at| self.places(&term[at]));
-        if let Some(at) = filed_under
+    fn file(&mut self, condition: u32, mut term: Term<'n>, under: Option<usize>) {
+        let (places, is_whole) = under.map_or((vec![Place::Always], false), |at| self.places(&term[at]));
+        if let Some(at) = under
             && is_whole
         {
             term.remove(at);
         }
-        let mut filters = [Packed::HOLDS; FILTERS];
+        let survey = self.survey;
+        term.sort_by(|a, b| survey.share(a).total_cmp(&survey.share(b)));
+        let mut ranges: Vec<Packed> = Vec::new();
         let mut tests: Vec<Test> = Vec::new();
-        let mut packed = 0;
         for leaf in &term {
             match self.test(leaf) {
-                Test::Range(range) if packed < FILTERS => {
-                    filters[packed] = range;
-                    packed += 1;
-                }
+                Test::Range(range) if ranges.len() < FILTERS + SECOND_FILTERS => ranges.push(range),
                 test => tests.push(test),
             }
         }
-        tests.sort_by_key(|test| test.kind()); // what costs least comes first
+        tests.sort_by_key(Test::kind); // what costs least comes first
+        ranges.resize(FILTERS + SECOND_FILTERS, Packed::HOLDS);
         let number = u32::try_from(self.terms.len()).unwrap_or(u32::MAX);
-        self.terms.push(TermTests { condition, tests: Run::following(self.tests.len(), tests.len()) });
+        self.terms.push(TermTests {
+            filters: std::array::from_fn(|at| ranges[FILTERS + at]),
+            condition,
+            tests: Run::following(self.tests.len(), tests.len()),
+        });
         self.tests.extend(tests);
-        self.filed.extend(places.into_iter().map(|place| (place, Entry { filters, term: number })));
+        let entry = Entry { filters: std::array::from_fn(|at| ranges[at]), term: number };
+        self.filed.extend(places.into_iter().map(|place| (place, entry)));
     }
 
-    fn can_be_filed_under(&self, leaf: &Leaf<'n>) -> bool {
-        match leaf {
-            Leaf::Range { range, .. } => !range.inverted,
-            Leaf::Texts { texts, inverted, .. } => !inverted && texts.len() <= FILED_TEXTS_MAX,
-            Leaf::Opaque { .. } => true,
-        }
-    }
-
-    /// Under what a term with this leaf is filed, and whether that is all that the leaf asks.
+    /// Where a term is filed under this leaf, and whether being found there is all that the leaf asks.
     fn places(&mut self, leaf: &Leaf<'n>) -> (Vec<Place>, bool) {
         match leaf {
-            Leaf::Range { slot, kind, range: Range { lo, hi, .. } } => {
-                let column = self.column(*slot, *kind);
-                let place = |filing, threshold| vec![Place::Column { column, filing, threshold }];
-                match (*lo > MISSING + 1, *hi < i64::MAX) {
-                    _ if lo == hi => (place(Filing::Point, *lo), true),
-                    (true, has_end) => (place(Filing::Rising, *lo), !has_end),
-                    (false, _) => (place(Filing::Falling, *hi), true),
-                }
+            Leaf::Range { slot, kind, range } => {
+                let Some(filing) = Filing::of(*kind, *range) else { return (vec![Place::Always], false) };
+                let (threshold, is_whole) = match filing {
+                    Filing::Dense | Filing::Point => (range.lo, range.lo == range.hi),
+                    Filing::Rising => (range.lo, range.hi == i64::MAX),
+                    Filing::Falling => (!range.hi, true),
+                };
+                (vec![Place::Column { filing, column: self.column(*slot, *kind), threshold }], is_whole)
             }
             Leaf::Texts { slot, texts, .. } => {
                 let column = self.column(*slot, Kind::Text);
                 let mut keys: Vec<i64> = texts.iter().map(|text| self.text_key(column, text)).collect();
                 keys.sort_unstable();
                 keys.dedup();
-                let place = |threshold| Place::Column { column, filing: Filing::Point, threshold };
+                let place = |threshold| Place::Column { filing: Filing::Dense, column, threshold };
                 (keys.into_iter().map(place).collect(), true)
             }
             Leaf::Opaque { node, wanted } => {
@@ -180,7 +200,7 @@ impl<'s, 'n> Building<'s, 'n> {
                     let range = Range { inverted: *inverted, ..Range::of(key, key) };
                     return Test::Range(Packed::new(column, range));
                 }
-                let words = self.columns[column as usize].texts.len().div_ceil(64);
+                let words = self.texts_len(column).div_ceil(64);
                 let set = Run::following(self.sets.len(), words);
                 self.sets.resize(self.sets.len() + words, 0);
                 for text in texts {
@@ -195,22 +215,18 @@ impl<'s, 'n> Building<'s, 'n> {
         }
     }
 
-    fn column(&mut self, slot: Slot, kind: Kind) -> u32 {
-        let next = u32::try_from(self.columns.len()).unwrap_or(u32::MAX);
-        let number = *self.numbers.entry((slot, kind)).or_insert(next);
-        if number == next {
-            let texts = match kind {
-                Kind::Text => self.survey.texts(slot).iter().map(|text| Box::from(*text)).collect(),
-                _ => Vec::new(),
-            };
-            self.columns.push(Column { slot, kind, texts: TextTable::new(texts) });
-        }
-        number
+    /// The number of a column that the survey has seen.
+    fn column(&self, slot: Slot, kind: Kind) -> u32 {
+        self.numbers.get(&(slot, kind)).copied().unwrap_or(0)
     }
 
     /// The key of a text that the survey has seen.
     fn text_key(&self, column: u32, text: &str) -> i64 {
-        self.columns[column as usize].texts.position(text).unwrap_or(i64::MAX)
+        self.columns.all()[column as usize].texts.position(text).unwrap_or(i64::MAX)
+    }
+
+    fn texts_len(&self, column: u32) -> usize {
+        self.columns.all()[column as usize].texts.len()
     }
 
     /// The number of an opaque condition: the same for conditions that are written the same.
@@ -223,49 +239,46 @@ impl<'s, 'n> Building<'s, 'n> {
         number
     }
 
-    fn finish(mut self) -> ConditionIndex {
-        // Falling thresholds are filed highest first, so that those that hold for a key come first, as rising ones do.
-        self.filed.sort_by_key(|(place, _)| match *place {
-            Place::Column { column, filing: Filing::Falling, threshold } => {
-                (Place::Column { column, filing: Filing::Falling, threshold: !threshold }, 0)
-            }
-            place => (place, 0),
-        });
-        let mut index = ConditionIndex {
-            columns: self.columns.into(),
-            opaque: self.opaque.into(),
-            sets: self.sets.into(),
-            tests: self.tests.into(),
-            terms: self.terms.into(),
-            thresholds: self
-                .filed
-                .iter()
-                .map(|(place, _)| match place {
-                    Place::Column { threshold, .. } => *threshold,
-                    _ => 0,
-                })
-                .collect(),
-            entries: self.filed.iter().map(|(_, entry)| *entry).collect(),
-            ..ConditionIndex::default()
-        };
-        let mut groups: Vec<Group> = Vec::new();
+    fn finish(mut self, conditions: u32) -> ConditionIndex {
+        self.filed.sort_by_key(|(place, _)| *place);
+        let mut index = ConditionIndex { conditions: conditions as usize, ..ConditionIndex::default() };
         let mut start = 0;
-        let same = |a: &Place, b: &Place| match (a, b) {
-            (Place::Column { column: a, filing: x, .. }, Place::Column { column: b, filing: y, .. }) => {
-                (a, x) == (b, y)
-            }
-            _ => a == b,
-        };
-        for run in self.filed.chunk_by(|(a, _), (b, _)| same(a, b)) {
+        for run in self.filed.chunk_by(|(a, _), (b, _)| a.is_beside(b)) {
             let entries = Run::following(start, run.len());
             start += run.len();
             match run[0].0 {
                 Place::Always => index.always = entries,
                 Place::Gate { predicate, wanted } => index.gates.push((predicate, wanted, entries)),
-                Place::Column { column, filing, .. } => groups.push(Group { column, filing, entries }),
+                Place::Column { filing, column, threshold } => {
+                    let group = Group { column, entries, first: threshold };
+                    match filing {
+                        Filing::Rising => index.rising.push(group),
+                        Filing::Falling => index.falling.push(group),
+                        Filing::Point => index.points.push(group),
+                        Filing::Dense => {
+                            let keys = i64::try_from(self.texts_len(column).max(2)).unwrap_or(i64::MAX);
+                            let starts = index.dense_starts.len();
+                            index.dense_starts.extend((0..=keys).map(|key| {
+                                let before = run.partition_point(|(place, _)| place.threshold() < key);
+                                u32::try_from(entries.range().start + before).unwrap_or(u32::MAX)
+                            }));
+                            index
+                                .dense
+                                .push((column, Run::following(starts, index.dense_starts.len() - starts)));
+                        }
+                    }
+                }
             }
         }
-        index.groups = groups.into();
-        index
+        ConditionIndex {
+            columns: self.columns,
+            opaque: self.opaque.into(),
+            sets: self.sets.into(),
+            tests: self.tests.into(),
+            terms: self.terms.into(),
+            thresholds: self.filed.iter().map(|(place, _)| place.threshold()).collect(),
+            entries: self.filed.iter().map(|(_, entry)| *entry).collect(),
+            ..index
+        }
     }
 }

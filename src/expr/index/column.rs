@@ -2,6 +2,7 @@
 
 use crate::domain::value::Value;
 use crate::expr::node::double;
+use crate::expr::program::Facts;
 use crate::expr::schema::Slot;
 
 /// The key of what is missing: below every other one.
@@ -37,19 +38,63 @@ pub(super) struct Column {
     pub(super) texts: TextTable,
 }
 
-impl Column {
-    /// The key of a value.
-    pub(super) fn key(&self, value: Value<'_>) -> i64 {
-        match (self.kind, value) {
-            (Kind::Nothing, _) => 0,
-            (Kind::Presence, value) => i64::from(value.is_present()),
-            (Kind::Int, Value::Int(number)) => int_key(number),
-            (Kind::Double, Value::Double(number)) => double_key(number),
-            (Kind::Double, Value::Int(number)) => double_key(double(number)),
-            (Kind::Bool, Value::Bool(flag)) => i64::from(flag),
-            (Kind::Time, Value::Time(time)) => time.unix_millis(),
-            (Kind::Text, Value::Text(text)) => self.texts.position(text).unwrap_or(OTHER_TEXT),
-            _ => MISSING,
+/// All columns, those of one kind beside each other: a loop over one kind does not ask for the kind.
+#[derive(Debug, Default)]
+pub(super) struct Columns {
+    all: Box<[Column]>,
+    /// The columns of each kind, in the order of the kinds.
+    of_kind: Vec<(Kind, std::ops::Range<usize>)>,
+}
+
+impl Columns {
+    /// These columns, in the order of their kinds.
+    pub(super) fn new(mut all: Vec<Column>) -> Self {
+        all.sort_by_key(|column| (column.kind, column.slot));
+        let mut of_kind = Vec::new();
+        let mut start = 0;
+        for columns in all.chunk_by(|a, b| a.kind == b.kind) {
+            of_kind.push((columns[0].kind, start..start + columns.len()));
+            start += columns.len();
+        }
+        Self { all: all.into(), of_kind }
+    }
+
+    /// The columns, by number.
+    pub(super) fn all(&self) -> &[Column] {
+        &self.all
+    }
+
+    /// The keys of all columns, by number.
+    pub(super) fn keys<F: Facts + ?Sized>(&self, facts: &F, keys: &mut Vec<i64>) {
+        keys.clear();
+        for (kind, columns) in &self.of_kind {
+            let columns = self.all[columns.clone()].iter();
+            let values = columns.map(|column| (column, facts.value(column.slot)));
+            match kind {
+                Kind::Nothing => keys.extend(values.map(|_| 0)),
+                Kind::Presence => keys.extend(values.map(|(_, value)| i64::from(value.is_present()))),
+                Kind::Int => keys.extend(values.map(|(_, value)| match value {
+                    Value::Int(number) => int_key(number),
+                    _ => MISSING,
+                })),
+                Kind::Double => keys.extend(values.map(|(_, value)| match value {
+                    Value::Double(number) => double_key(number),
+                    Value::Int(number) => double_key(double(number)),
+                    _ => MISSING,
+                })),
+                Kind::Bool => keys.extend(values.map(|(_, value)| match value {
+                    Value::Bool(flag) => i64::from(flag),
+                    _ => MISSING,
+                })),
+                Kind::Time => keys.extend(values.map(|(_, value)| match value {
+                    Value::Time(time) => time.unix_millis(),
+                    _ => MISSING,
+                })),
+                Kind::Text => keys.extend(values.map(|(column, value)| match value {
+                    Value::Text(text) => column.texts.position(text).unwrap_or(OTHER_TEXT),
+                    _ => MISSING,
+                })),
+            }
         }
     }
 }
@@ -72,9 +117,12 @@ pub(super) fn double_key(number: f64) -> i64 {
 /// Texts in order, found without hashing: by their first eight bytes as a number.
 #[derive(Debug, Default)]
 pub(super) struct TextTable {
-    heads: Box<[u64]>,
+    heads: Box<[i64]>,
     texts: Box<[Box<str>]>,
 }
+
+/// So many heads are counted through rather than searched: a loop without branches is over before the first wrong guess.
+const COUNTED_HEADS_MAX: usize = 32;
 
 impl TextTable {
     /// Of these texts.
@@ -87,10 +135,19 @@ impl TextTable {
     /// Where a text stands, if it does.
     pub(super) fn position(&self, text: &str) -> Option<i64> {
         let head = head(text);
-        let first = self.heads.partition_point(|known| *known < head);
-        let same = self.heads[first..].iter().take_while(|known| **known == head).count();
-        let within = self.texts[first..first + same].binary_search_by(|known| (**known).cmp(text)).ok()?;
-        i64::try_from(first + within).ok()
+        let mut at = if self.heads.len() <= COUNTED_HEADS_MAX {
+            self.heads.iter().filter(|known| **known < head).count()
+        } else {
+            self.heads.partition_point(|known| *known < head)
+        };
+        // Few texts begin alike.
+        while self.heads.get(at) == Some(&head) {
+            if *self.texts[at] == *text {
+                return i64::try_from(at).ok();
+            }
+            at += 1;
+        }
+        None
     }
 
     pub(super) fn len(&self) -> usize {
@@ -99,12 +156,12 @@ impl TextTable {
 }
 
 /// The first eight bytes, in their order; what is missing to eight counts as zeros.
-fn head(text: &str) -> u64 {
+fn head(text: &str) -> i64 {
     let bytes = text.as_bytes();
     let mut head = [0; 8];
     let length = bytes.len().min(8);
     head[..length].copy_from_slice(&bytes[..length]);
-    u64::from_be_bytes(head)
+    (u64::from_be_bytes(head) ^ (1 << 63)).cast_signed() // as signed numbers in the same order
 }
 
 #[cfg(test)]

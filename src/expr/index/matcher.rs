@@ -1,17 +1,21 @@
 //! Asking an index.
 
-use crate::expr::index::column::{Column, MISSING};
+use crate::expr::index::column::{Columns, MISSING};
 use crate::expr::index::leaf::Range;
 use crate::expr::node::BoolNode;
 use crate::expr::program::Facts;
 
-/// Leaves that are packed beside a filed term.
+/// Leaves that are packed beside a filed term, and held against it first.
 pub(super) const FILTERS: usize = 2;
+/// Leaves that are held against it next.
+pub(super) const SECOND_FILTERS: usize = 2;
 
 /// Many conditions, to be asked at once.
 #[derive(Debug, Default)]
 pub struct ConditionIndex {
-    pub(super) columns: Box<[Column]>,
+    /// How many.
+    pub(super) conditions: usize,
+    pub(super) columns: Columns,
     pub(super) opaque: Box<[BoolNode]>,
     /// Sets of texts: one bit for each key of their column.
     pub(super) sets: Box<[u64]>,
@@ -20,8 +24,18 @@ pub struct ConditionIndex {
     /// What the key of a group's column is held against, of each entry.
     pub(super) thresholds: Box<[i64]>,
     pub(super) entries: Box<[Entry]>,
-    pub(super) groups: Box<[Group]>,
+    /// Entries whose threshold is the key or below, lowest first.
+    pub(super) rising: Vec<Group>,
+    /// Entries whose threshold is the key or above, highest first; thresholds and key inverted bit by bit.
+    pub(super) falling: Vec<Group>,
+    /// Entries whose threshold is the key.
+    pub(super) points: Vec<Group>,
+    /// Entries by key, of columns whose keys count from 0: the column, and where in `dense_starts` the entries of each key begin and end.
+    pub(super) dense: Vec<(u32, Run)>,
+    pub(super) dense_starts: Vec<u32>,
+    /// Entries that an opaque condition stands before.
     pub(super) gates: Vec<(u32, bool, Run)>,
+    /// Entries that nothing stands before.
     pub(super) always: Run,
 }
 
@@ -44,23 +58,13 @@ impl Run {
     }
 }
 
-/// Which entries of a group a key selects.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Filing {
-    /// Those whose threshold is the key.
-    Point,
-    /// Those whose threshold is the key or below.
-    Rising,
-    /// Those whose threshold is the key or above.
-    Falling,
-}
-
-/// The entries under one column, in the order in which keys select them.
+/// The entries under one column, in the order of their thresholds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Group {
     pub(super) column: u32,
-    pub(super) filing: Filing,
     pub(super) entries: Run,
+    /// The first threshold.
+    pub(super) first: i64,
 }
 
 /// A filed term, with the leaves that are held against it first.
@@ -99,9 +103,10 @@ impl Packed {
     }
 }
 
-/// What else a term asks, once its filters hold.
+/// What else a term asks, once its first filters hold.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TermTests {
+    pub(super) filters: [Packed; SECOND_FILTERS],
     pub(super) condition: u32,
     pub(super) tests: Run,
 }
@@ -131,7 +136,10 @@ pub struct IndexScratch {
     keys: Vec<i64>,
     /// What the opaque conditions came to, as far as they were asked.
     opaque: Vec<Asked>,
+    /// Terms whose filters hold, in the order in which they were found.
     candidates: Vec<u32>,
+    /// One bit for each condition that is true.
+    is_true: Vec<u64>,
     matching: Vec<u32>,
 }
 
@@ -144,60 +152,88 @@ enum Asked {
 impl ConditionIndex {
     /// The numbers of the conditions that are exactly `true`, in order.
     pub fn matching<'s, F: Facts + ?Sized>(&self, facts: &F, scratch: &'s mut IndexScratch) -> &'s [u32] {
-        let IndexScratch { keys, opaque, candidates, matching } = scratch;
-        keys.clear();
-        keys.extend(self.columns.iter().map(|column| column.key(facts.value(column.slot))));
+        let IndexScratch { keys, opaque, candidates, is_true, matching } = scratch;
+        self.columns.keys(facts, keys);
         opaque.clear();
         opaque.resize(self.opaque.len(), Asked::NotYet);
         candidates.resize(self.entries.len() + 1, 0);
+        is_true.clear();
+        is_true.resize(self.conditions.div_ceil(64), 0);
         matching.clear();
 
-        let mut found = 0;
-        for group in &self.groups {
-            let selected = self.selected(group, keys[group.column as usize]);
-            found = filter(&self.entries[selected], keys, candidates, found);
-        }
+        let mut found = self.filed(keys, candidates);
         for (predicate, wanted, entries) in &self.gates {
             if self.ask(*predicate, facts, opaque) == Some(*wanted) {
                 found = filter(&self.entries[entries.range()], keys, candidates, found);
             }
         }
         found = filter(&self.entries[self.always.range()], keys, candidates, found);
+        found = self.filter_again(keys, candidates, found);
         for term in &candidates[..found] {
             let term = &self.terms[*term as usize];
             if self.tests[term.tests.range()].iter().all(|test| self.holds(test, keys, facts, opaque)) {
-                matching.push(term.condition);
+                is_true[term.condition as usize / 64] |= 1 << (term.condition % 64); // it may have several terms
             }
         }
-        matching.sort_unstable();
-        matching.dedup(); // a condition may have several terms
+        for (word, first) in is_true.iter().zip((0..).step_by(64)) {
+            let mut word = *word;
+            while word != 0 {
+                matching.push(first + word.trailing_zeros());
+                word &= word - 1;
+            }
+        }
         matching
     }
 
-    /// The entries of a group that a key selects.
-    fn selected(&self, group: &Group, key: i64) -> std::ops::Range<usize> {
-        let all = group.entries.range();
-        let thresholds = &self.thresholds[all.clone()];
-        match group.filing {
-            Filing::Rising => {
-                // Most keys select nothing, as terms are filed under what is rare.
-                if thresholds.first().is_none_or(|lowest| *lowest > key) {
-                    return all.start..all.start;
-                }
-                all.start..all.start + thresholds.partition_point(|threshold| *threshold <= key)
-            }
-            Filing::Falling => {
-                if key == MISSING || thresholds.first().is_none_or(|highest| *highest < key) {
-                    return all.start..all.start;
-                }
-                all.start..all.start + thresholds.partition_point(|threshold| *threshold >= key)
-            }
-            Filing::Point => {
-                let first = thresholds.partition_point(|threshold| *threshold < key);
-                let same = thresholds[first..].partition_point(|threshold| *threshold == key);
-                all.start + first..all.start + first + same
+    /// Looks where keys select entries.
+    fn filed(&self, keys: &[i64], candidates: &mut [u32]) -> usize {
+        let mut found = 0;
+        let mut select = |group: &Group, selected: std::ops::Range<usize>| {
+            let entries = &self.entries[group.entries.range()][selected];
+            found = filter(entries, keys, candidates, found);
+        };
+        // Most keys select nothing of these, as terms are filed under what is rare: the first threshold says so.
+        for group in &self.rising {
+            let key = keys[group.column as usize];
+            if group.first <= key {
+                select(group, 0..self.of(group).partition_point(|threshold| *threshold <= key));
             }
         }
+        for group in &self.falling {
+            let key = !keys[group.column as usize];
+            if (group.first <= key) & (key != !MISSING) {
+                select(group, 0..self.of(group).partition_point(|threshold| *threshold <= key));
+            }
+        }
+        for group in &self.points {
+            let key = keys[group.column as usize];
+            let first = self.of(group).partition_point(|threshold| *threshold < key);
+            let same = self.of(group)[first..].partition_point(|threshold| *threshold == key);
+            select(group, first..first + same);
+        }
+        for (column, starts) in &self.dense {
+            if let Ok(key) = usize::try_from(keys[*column as usize])
+                && let Some([start, end]) = self.dense_starts[starts.range()].get(key..key + 2)
+            {
+                found = filter(&self.entries[*start as usize..*end as usize], keys, candidates, found);
+            }
+        }
+        found
+    }
+
+    fn of(&self, group: &Group) -> &[i64] {
+        &self.thresholds[group.entries.range()]
+    }
+
+    /// Keeps the candidates whose second filters hold too.
+    fn filter_again(&self, keys: &[i64], candidates: &mut [u32], found: usize) -> usize {
+        let mut kept = 0;
+        for at in 0..found {
+            let term = candidates[at];
+            candidates[kept] = term;
+            kept += usize::from(all_hold(&self.terms[term as usize].filters, keys));
+        }
+        kept
     }
 
     fn holds<F: Facts + ?Sized>(&self, test: &Test, keys: &[i64], facts: &F, opaque: &mut [Asked]) -> bool {
@@ -232,7 +268,11 @@ impl ConditionIndex {
 fn filter(entries: &[Entry], keys: &[i64], candidates: &mut [u32], mut found: usize) -> usize {
     for entry in entries {
         candidates[found] = entry.term;
-        found += usize::from(entry.filters[0].holds(keys) & entry.filters[1].holds(keys));
+        found += usize::from(all_hold(&entry.filters, keys));
     }
     found
+}
+
+fn all_hold(filters: &[Packed; 2], keys: &[i64]) -> bool {
+    filters[0].holds(keys) & filters[1].holds(keys)
 }

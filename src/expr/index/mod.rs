@@ -1,9 +1,9 @@
 //! Many conditions asked at once: which of them are exactly `true` for one transaction.
 //!
 //! [`normal`] brings each condition into a few *terms*, conjunctions of [`leaf`]s that must all hold; a leaf asks whether the
-//! key of one [`column`] lies in a range or a set, or is an opaque condition. [`build`] files each term under the leaf that
-//! holds most rarely, as far as the texts tell ([`selectivity`]), and packs the next two beside it. [`matcher`] then looks at few terms: those whose leaf
-//! holds, two comparisons each, and only for what is left the rest. What must hold:
+//! key of one [`column`] lies in a range or a set, or is an opaque condition. [`build`] files each term under a leaf that holds
+//! rarely, as far as the texts tell ([`filing`], [`selectivity`]). [`matcher`] then looks at the few terms whose leaf holds: two
+//! comparisons each, two more for what is left, and only then the rest. What must hold:
 //!
 //! - the index says of every condition what [`super::program::Program::matches`] says, for all facts;
 //! - asking it allocates nothing once its scratch has grown, hashes nothing, and asks for each slot once; opaque conditions
@@ -11,6 +11,7 @@
 
 mod build;
 mod column;
+mod filing;
 mod leaf;
 pub mod matcher;
 mod normal;

@@ -1,7 +1,7 @@
 //! How rarely a leaf holds, as far as the texts of the conditions tell: they know no traffic. A guess changes how fast an index
 //! answers, never what.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::expr::index::column::{Kind, MISSING};
 use crate::expr::index::leaf::{Leaf, Range};
@@ -14,6 +14,7 @@ pub(super) struct Survey<'n> {
     /// Of each column the lower bounds, and the upper bounds, in order.
     lower: HashMap<(Slot, Kind), Vec<i64>>,
     upper: HashMap<(Slot, Kind), Vec<i64>>,
+    columns: HashSet<(Slot, Kind)>,
     /// Of each slot the texts that conditions name, in order.
     texts: HashMap<Slot, Vec<&'n str>>,
 }
@@ -22,6 +23,7 @@ impl<'n> Survey<'n> {
     pub(super) fn note(&mut self, leaf: &Leaf<'n>) {
         match leaf {
             Leaf::Range { slot, kind, range } => {
+                self.columns.insert((*slot, *kind));
                 if range.lo > MISSING + 1 {
                     self.lower.entry((*slot, *kind)).or_default().push(range.lo);
                 }
@@ -29,7 +31,10 @@ impl<'n> Survey<'n> {
                     self.upper.entry((*slot, *kind)).or_default().push(range.hi);
                 }
             }
-            Leaf::Texts { slot, texts, .. } => self.texts.entry(*slot).or_default().extend(texts),
+            Leaf::Texts { slot, texts, .. } => {
+                self.columns.insert((*slot, Kind::Text));
+                self.texts.entry(*slot).or_default().extend(texts);
+            }
             Leaf::Opaque { .. } => {}
         }
     }
@@ -42,6 +47,11 @@ impl<'n> Survey<'n> {
             texts.sort_unstable();
             texts.dedup();
         }
+    }
+
+    /// Every column that leaves ask, in no order.
+    pub(super) fn columns(&self) -> impl Iterator<Item = (Slot, Kind)> {
+        self.columns.iter().copied()
     }
 
     /// The texts of each slot that conditions name, in order and each once.
