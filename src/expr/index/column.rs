@@ -100,12 +100,14 @@ impl Columns {
 }
 
 /// An `int` as a key.
+#[inline]
 pub(super) fn int_key(number: i64) -> i64 {
     number.max(MISSING + 1)
 }
 
 /// A number as a key: in the order of the numbers, both zeros alike, and between the keys of two neighbours no other number's.
 /// NaN is missing.
+#[inline]
 pub(super) fn double_key(number: f64) -> i64 {
     if number.is_nan() {
         return MISSING;
@@ -118,6 +120,7 @@ pub(super) fn double_key(number: f64) -> i64 {
 #[derive(Debug, Default)]
 pub(super) struct TextTable {
     heads: Box<[i64]>,
+    lengths: Box<[usize]>,
     texts: Box<[Box<str>]>,
 }
 
@@ -129,10 +132,15 @@ impl TextTable {
     pub(super) fn new(mut texts: Vec<Box<str>>) -> Self {
         texts.sort();
         texts.dedup();
-        Self { heads: texts.iter().map(|text| head(text)).collect(), texts: texts.into() }
+        Self {
+            heads: texts.iter().map(|text| head(text)).collect(),
+            lengths: texts.iter().map(|text| text.len()).collect(),
+            texts: texts.into(),
+        }
     }
 
     /// Where a text stands, if it does.
+    #[inline]
     pub(super) fn position(&self, text: &str) -> Option<i64> {
         let head = head(text);
         let mut at = if self.heads.len() <= COUNTED_HEADS_MAX {
@@ -140,9 +148,9 @@ impl TextTable {
         } else {
             self.heads.partition_point(|known| *known < head)
         };
-        // Few texts begin alike.
+        // Few texts begin alike, and a short one is its head and its length.
         while self.heads.get(at) == Some(&head) {
-            if *self.texts[at] == *text {
+            if self.lengths[at] == text.len() && (text.len() <= HEAD_BYTES || *self.texts[at] == *text) {
                 return i64::try_from(at).ok();
             }
             at += 1;
@@ -155,13 +163,21 @@ impl TextTable {
     }
 }
 
+/// How much of a text is its head.
+const HEAD_BYTES: usize = 8;
+
 /// The first eight bytes, in their order; what is missing to eight counts as zeros.
+#[inline]
 fn head(text: &str) -> i64 {
     let bytes = text.as_bytes();
-    let mut head = [0; 8];
-    let length = bytes.len().min(8);
-    head[..length].copy_from_slice(&bytes[..length]);
-    (u64::from_be_bytes(head) ^ (1 << 63)).cast_signed() // as signed numbers in the same order
+    let head = match bytes.first_chunk::<HEAD_BYTES>() {
+        Some(first) => u64::from_be_bytes(*first),
+        None => {
+            let read = bytes.iter().fold(0, |head, byte| head << 8 | u64::from(*byte));
+            read.checked_shl(8 * (8 - u32::try_from(bytes.len()).unwrap_or(8))).unwrap_or(0)
+        }
+    };
+    (head ^ 1 << 63).cast_signed() // as signed numbers in the same order
 }
 
 #[cfg(test)]

@@ -96,6 +96,7 @@ impl Packed {
         }
     }
 
+    #[inline]
     fn holds(&self, keys: &[i64]) -> bool {
         let key = keys[self.column as usize];
         let is_within = key.wrapping_sub(self.lo).cast_unsigned() <= self.width;
@@ -265,6 +266,7 @@ impl ConditionIndex {
 
 /// Adds the terms of the entries whose filters hold, and says how many there are now. Adding is no branch: which entries pass
 /// is not to be foreseen.
+#[inline]
 fn filter(entries: &[Entry], keys: &[i64], candidates: &mut [u32], mut found: usize) -> usize {
     for entry in entries {
         candidates[found] = entry.term;
@@ -273,6 +275,7 @@ fn filter(entries: &[Entry], keys: &[i64], candidates: &mut [u32], mut found: us
     found
 }
 
+#[inline]
 fn all_hold(filters: &[Packed; 2], keys: &[i64]) -> bool {
     filters[0].holds(keys) & filters[1].holds(keys)
 }
