@@ -12,11 +12,14 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use crate::contestants::contestants;
 use crate::workload::{Kind, payments, rules};
 
+#[allow(dead_code, reason = "the table uses the rest")]
 #[path = "rules/contestants.rs"]
 mod contestants;
 #[cfg(feature = "peers")]
+#[allow(dead_code, reason = "the table uses the rest")]
 #[path = "rules/peers.rs"]
 mod peers;
+#[allow(dead_code, reason = "the table uses the rest")]
 #[path = "rules/workload.rs"]
 mod workload;
 

@@ -1,17 +1,18 @@
 //! 100, 1,000 and 10,000 rules of five conditions over 160 features, beside wirefilter, zen-expression and cel-rust, in one table.
 //!
 //! `cargo bench --bench rules_table --features peers` (`--help` says more). Before anything is measured, all must say the same of every
-//! payment. `tollgate one by one` asks the same compiled conditions one after the other: what the index is worth. The sections `cold` ask
-//! each time after other data has been through the caches, as in a service that has more to do than to ask rules.
+//! payment. `tollgate one by one` asks the same compiled conditions one after the other: what the index is worth. The section `cold` asks
+//! each time after other data has been through the caches, as in a service that has more to do than to ask rules, and `load` is what an
+//! analyst waits for.
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
 use std::hint::black_box;
 use std::process::ExitCode;
 
-use crate::contestants::{Contestant, contestants};
+use crate::contestants::{Contestant, contestants, loaders};
 use crate::table::options::Options;
 use crate::table::report::Section;
-use crate::table::turns::{Turn, print};
+use crate::table::turns::{Turn, Turns, print};
 use crate::workload::{Kind, PAYMENTS, Payment, payments, rules};
 
 #[path = "rules/contestants.rs"]
@@ -53,9 +54,17 @@ fn main() -> ExitCode {
             let rules = rules(kind, *count);
             let mut all = contestants(&rules, &payments);
             let hits = check(&mut all, &payments);
-            sections.push(section(&options, kind, *count, hits, all));
+            let title = format!("microseconds a payment, {count} rules, of which {hits:.1} match");
+            sections.push(section(options.turns, kind.name(), title, all));
         }
     }
+    let count = if options.is_bench { 1_000 } else { 100 };
+    let rules = rules(Kind::Typical, count);
+    let title = format!("microseconds a payment, {count} typical rules, other data in the caches");
+    let cold = Turns { is_cold: true, ..options.turns };
+    sections.push(section(cold, "cold", title, contestants(&rules, &payments)));
+    let title = format!("microseconds to read, check and compile {count} typical rules");
+    sections.push(section(options.turns, "load", title, loaders(&rules)));
     print(&sections, options.json);
     ExitCode::SUCCESS
 }
@@ -77,9 +86,8 @@ fn check(all: &mut [Contestant<'_>], payments: &[Payment]) -> f64 {
     hits as f64 / payments.len() as f64
 }
 
-fn section(options: &Options, kind: Kind, count: usize, hits: f64, all: Vec<Contestant<'_>>) -> Section {
-    let title = format!("microseconds a payment, {count} rules, of which {hits:.1} match");
-    options.turns.section(kind.name(), title, all.into_iter().map(turn).collect(), PAYMENTS)
+fn section(turns: Turns, name: &'static str, title: String, all: Vec<Contestant<'_>>) -> Section {
+    turns.section(name, title, all.into_iter().map(turn).collect(), PAYMENTS)
 }
 
 fn turn(contestant: Contestant<'_>) -> Turn<'_> {

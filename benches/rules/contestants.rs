@@ -1,10 +1,14 @@
 //! Who is measured: each has read all rules and all payments before the clock starts, and says which rules match a payment.
 
-use crate::workload::{CEL, Condition, NUMBERS, Payment, TEXTS, spell};
+use std::hint::black_box;
+
+use crate::workload::{self, CEL, Condition, NUMBERS, Payment, TEXTS, spell};
 use tollgate::domain::value::{Value, ValueType};
 use tollgate::expr::index::matcher::{ConditionIndex, IndexScratch};
 use tollgate::expr::program::{Facts, Program};
 use tollgate::expr::schema::{Schema, Slot};
+use tollgate::rules::directory::SourceFile;
+use tollgate::rules::set::RuleSet;
 
 /// One contestant.
 pub(crate) struct Contestant<'a> {
@@ -30,7 +34,8 @@ impl Facts for TollgateFacts<'_> {
     }
 }
 
-fn programs(rules: &[Vec<Condition>]) -> Vec<Program> {
+/// The names that the rules read.
+fn schema() -> Schema {
     let mut schema = Schema::new(Slot(100_000));
     for (slot, number) in (0..).zip(0..NUMBERS) {
         schema.add(&format!("n{number}"), ValueType::Int, Slot(slot), true).unwrap();
@@ -38,8 +43,39 @@ fn programs(rules: &[Vec<Condition>]) -> Vec<Program> {
     for (slot, number) in (NUMBERS as u32..).zip(0..TEXTS) {
         schema.add(&format!("t{number}"), ValueType::Text, Slot(slot), true).unwrap();
     }
+    schema
+}
+
+fn programs(rules: &[Vec<Condition>]) -> Vec<Program> {
+    let mut schema = schema();
     let compile = |rule: &Vec<Condition>| Program::compile_condition(&spell(rule, CEL), &mut schema).unwrap();
     rules.iter().map(compile).collect()
+}
+
+/// What an analyst waits for: who reads, checks and compiles the rules, whatever the item. Tollgate reads YAML, runs a test of each rule and
+/// builds the index.
+pub(crate) fn loaders<'a>(rules: &'a [Vec<Condition>]) -> Vec<Contestant<'a>> {
+    let all = vec![
+        tollgate_loader(rules),
+        #[cfg(feature = "peers")]
+        crate::peers::wirefilter_loader(rules),
+        #[cfg(feature = "peers")]
+        crate::peers::zen_loader(rules),
+        #[cfg(feature = "peers")]
+        crate::peers::cel_rust_loader(rules),
+    ];
+    all
+}
+
+fn tollgate_loader(rules: &[Vec<Condition>]) -> Contestant<'static> {
+    let schema = schema();
+    let file = |name: &str, text: String| SourceFile { name: name.to_owned(), text };
+    let default = "default: {then: APPROVE, reason: no_rule_matched}\n".to_owned();
+    let files = [file("rules.yaml", workload::file(rules)), file("default.yaml", default)];
+    let load = move |_: usize, _: &mut Vec<u32>| {
+        black_box(RuleSet::from_files(&files, &schema).unwrap());
+    };
+    Contestant { name: "tollgate", run: Box::new(load) }
 }
 
 /// Everybody that this build knows, Tollgate first.

@@ -1,5 +1,7 @@
 //! Other engines. Their contexts are made before the clock starts, their filters asked one after the other, as their users do.
 
+use std::hint::black_box;
+
 use cel::{Context, Value as CelValue};
 use wirefilter::{ExecutionContext, Scheme, Type};
 use zen_expression::variable::Variable;
@@ -14,8 +16,8 @@ const WIREFILTER: Dialect = Dialect { and: " && ", list: ("{", " ", "}") };
 /// As the GoRules engine spells them.
 const ZEN: Dialect = Dialect { and: " and ", list: ("[", ", ", "]") };
 
-/// Cloudflare's wirefilter, as it is published: 0.6.1. Filters are compiled to closures.
-pub(crate) fn wirefilter<'a>(rules: &[Vec<Condition>], payments: &'a [Payment]) -> Contestant<'a> {
+/// The fields of the payments.
+fn wirefilter_scheme() -> Scheme {
     let mut scheme = Scheme::new();
     for number in 0..NUMBERS {
         scheme.add_field(format!("n{number}"), Type::Int).unwrap();
@@ -23,8 +25,13 @@ pub(crate) fn wirefilter<'a>(rules: &[Vec<Condition>], payments: &'a [Payment]) 
     for number in 0..TEXTS {
         scheme.add_field(format!("t{number}"), Type::Bytes).unwrap();
     }
+    scheme
+}
+
+/// Cloudflare's wirefilter, as it is published: 0.6.1. Filters are compiled to closures.
+pub(crate) fn wirefilter<'a>(rules: &[Vec<Condition>], payments: &'a [Payment]) -> Contestant<'a> {
     // The filters borrow it; a bench ends with its process.
-    let scheme: &'static Scheme = Box::leak(Box::new(scheme));
+    let scheme: &'static Scheme = Box::leak(Box::new(wirefilter_scheme()));
     let parse = |rule: &Vec<Condition>| {
         let text = spell(rule, WIREFILTER);
         scheme.parse(&text).unwrap_or_else(|error| panic!("{error}")).compile()
@@ -107,4 +114,34 @@ pub(crate) fn cel_rust<'a>(rules: &[Vec<Condition>], payments: &'a [Payment]) ->
         }
     };
     Contestant { name: "cel-rust", run: Box::new(run) }
+}
+
+pub(crate) fn wirefilter_loader(rules: &[Vec<Condition>]) -> Contestant<'_> {
+    let scheme = wirefilter_scheme();
+    let load = move |_: usize, _: &mut Vec<u32>| {
+        for rule in rules {
+            let text = spell(rule, WIREFILTER);
+            black_box(scheme.parse(&text).unwrap_or_else(|error| panic!("{error}")).compile());
+        }
+    };
+    Contestant { name: "wirefilter", run: Box::new(load) }
+}
+
+pub(crate) fn zen_loader(rules: &[Vec<Condition>]) -> Contestant<'_> {
+    let mut isolate = Isolate::new();
+    let load = move |_: usize, _: &mut Vec<u32>| {
+        for rule in rules {
+            black_box(isolate.compile_standard(&spell(rule, ZEN)).unwrap());
+        }
+    };
+    Contestant { name: "zen-expression", run: Box::new(load) }
+}
+
+pub(crate) fn cel_rust_loader(rules: &[Vec<Condition>]) -> Contestant<'_> {
+    let load = move |_: usize, _: &mut Vec<u32>| {
+        for rule in rules {
+            black_box(cel::Program::compile(&spell(rule, CEL)).unwrap());
+        }
+    };
+    Contestant { name: "cel-rust", run: Box::new(load) }
 }

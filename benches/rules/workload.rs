@@ -144,3 +144,18 @@ pub(crate) fn payments() -> Vec<Payment> {
         })
         .collect()
 }
+
+/// The rules as a file, each with one test.
+pub(crate) fn file(rules: &[Vec<Condition>]) -> String {
+    let mut text = String::from("rules:\n");
+    for (number, rule) in rules.iter().enumerate() {
+        let when = spell(rule, CEL);
+        // Writing to a text cannot fail.
+        let _ = write!(
+            text,
+            "  - id: rule-{number}\n    description: One of many.\n    when: |\n      {when}\n    then: REVIEW\n    reason: one_of_many\n    \
+             owner: risk\n    tests: [{{given: {{}}, expect: no_match}}]\n"
+        );
+    }
+    text
+}

@@ -47,7 +47,7 @@ impl Options {
             return Err(format!("--rounds is {rounds}; a median needs at least {ROUNDS_MIN}"));
         }
         let pass_ms = pass_ms.unwrap_or(if is_bench { PASS_MS.0 } else { PASS_MS.1 });
-        let turns = Turns { rounds, pass_time: Duration::from_millis(pass_ms) };
+        let turns = Turns { rounds, pass_time: Duration::from_millis(pass_ms), is_cold: false };
         Ok(Self { turns, json, is_bench, own: found })
     }
 }

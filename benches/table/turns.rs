@@ -19,7 +19,14 @@ const COLUMNS: &[&str] = &["contestant", "median", "least", "most", "x tollgate"
 pub(crate) struct Turns {
     pub(crate) rounds: usize,
     pub(crate) pass_time: Duration,
+    /// Whether other data goes through the caches before each item.
+    pub(crate) is_cold: bool,
 }
+
+/// What goes through the caches before a cold item: more than they hold.
+const COLD_BYTES: usize = 64 << 20;
+/// Bytes of a line of the caches.
+const LINE_BYTES: usize = 64;
 
 /// One contestant: its name, and what it does with the item of a number.
 pub(crate) type Turn<'a> = (String, Box<dyn FnMut(usize) + 'a>);
@@ -68,14 +75,18 @@ impl Turns {
     fn pass(&self, run: &mut dyn FnMut(usize), items: usize) -> f64 {
         let mut next = (0..items).cycle();
         next.by_ref().take(WARM_ITEMS).for_each(&mut *run);
+        let mut other_data = vec![0_u8; if self.is_cold { COLD_BYTES } else { 0 }];
+        let items_per_look = if self.is_cold { 1 } else { ITEMS_PER_LOOK };
         let mut looks = Vec::new();
         let begin = Instant::now();
-        while begin.elapsed() < self.pass_time {
+        while looks.is_empty() || begin.elapsed() < self.pass_time {
+            other_data.iter_mut().step_by(LINE_BYTES).for_each(|byte| *byte = byte.wrapping_add(1));
+            black_box(&other_data);
             let look = Instant::now();
-            for item in next.by_ref().take(ITEMS_PER_LOOK) {
+            for item in next.by_ref().take(items_per_look) {
                 run(black_box(item));
             }
-            looks.push(look.elapsed().as_secs_f64() * 1e6 / ITEMS_PER_LOOK as f64);
+            looks.push(look.elapsed().as_secs_f64() * 1e6 / items_per_look as f64);
         }
         spread(looks)[1]
     }
