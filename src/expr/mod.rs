@@ -15,12 +15,14 @@ pub mod error;
 pub mod function;
 pub mod index;
 pub mod node;
+pub mod number;
 pub mod operator;
 pub mod program;
 pub mod schema;
 pub mod suggest;
 pub mod syntax;
 pub mod temporal;
+pub mod text;
 
 #[cfg(test)]
 mod conformance_tests;
