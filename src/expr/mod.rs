@@ -27,4 +27,6 @@ pub mod text;
 #[cfg(test)]
 mod conformance_tests;
 #[cfg(test)]
+mod oracle_tests;
+#[cfg(test)]
 mod program_tests;
