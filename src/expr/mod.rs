@@ -12,6 +12,7 @@
 
 pub mod check;
 pub mod error;
+pub mod explain;
 pub mod function;
 pub mod index;
 pub mod node;

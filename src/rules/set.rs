@@ -128,6 +128,7 @@ pub struct RuleSet {
     default_reason: Box<str>,
     lists: Lists,
     metadata_keys: Box<[(Box<str>, Slot)]>,
+    schema: Schema,
     hash: Box<str>,
     warnings: Vec<Problem>,
 }
@@ -201,6 +202,7 @@ impl RuleSet {
             default_reason: default.reason,
             lists,
             metadata_keys: schema.metadata_keys().map(|(key, slot)| (key.into(), slot)).collect(),
+            schema,
             hash: content_hash(&files).into(),
             warnings: problems,
         })
@@ -224,6 +226,16 @@ impl RuleSet {
     /// The metadata keys that the rules read, each with the slot under which `Facts::value` is asked for it.
     pub fn metadata_keys(&self) -> &[(Box<str>, Slot)] {
         &self.metadata_keys
+    }
+
+    /// The names that the rules were checked against, with the lists and the metadata keys that they read.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// The rules that are evaluated: live and shadow ones, in file order.
+    pub fn active(&self) -> &[Hit] {
+        &self.active
     }
 
     /// `sha256:` and 64 hex digits, over the names and bytes of all files.
