@@ -139,7 +139,8 @@ pub struct DecideArgs {
     /// Where the policy is read from.
     #[command(flatten)]
     pub policy: PolicyArgs,
-    /// Print each rule that matched with the values that it read, and the features that moved the score most.
+    /// Print which parts of each matching rule held with which values, which rules nearly matched and by how much, and the features
+    /// that moved the score most.
     #[arg(long)]
     pub explain: bool,
     /// Print one JSON answer a line.

@@ -41,8 +41,8 @@ pub struct Explanation {
     pub held: Option<bool>,
     /// The parts, in the order of the text; of a term none.
     pub parts: Vec<Explanation>,
-    /// Of a term, the names that it reads with their values as text; `None` is missing.
-    pub values: Vec<(Box<str>, Option<Box<str>>)>,
+    /// Of a term, the names that it reads with their values.
+    pub values: Vec<(Box<str>, Scalar<'static>)>,
     /// Of a term that compares two numbers by their size: what they were.
     pub threshold: Option<Threshold>,
 }
@@ -236,11 +236,8 @@ impl<F: Facts + ?Sized> Explaining<'_, F> {
         };
         let (join, parts) = if depth == 0 { (Join::Term, Vec::new()) } else { taken_apart(tokens) };
         if join == Join::Term {
-            let values = program.reads().iter().map(|read| {
-                let value = self.facts.value(read.slot);
-                (read.name.clone(), value.is_present().then(|| shown(value)))
-            });
-            let values = values.collect();
+            let reads = program.reads().iter();
+            let values = reads.map(|read| (read.name.clone(), shown(self.facts.value(read.slot)))).collect();
             let threshold = self.threshold(tokens);
             return Ok(Explanation { text, join, held, parts: Vec::new(), values, threshold });
         }
@@ -295,8 +292,15 @@ fn taken_apart(tokens: &[Token]) -> (Join, Vec<&[Token]>) {
 /// Longest text value that is shown, in characters.
 const VALUE_CHARS_MAX: usize = 128;
 
-fn shown(value: Value<'_>) -> Box<str> {
-    value.to_string().chars().take(VALUE_CHARS_MAX).collect::<String>().into()
+fn shown(value: Value<'_>) -> Scalar<'static> {
+    match value {
+        Value::Missing => Scalar::Missing,
+        Value::Bool(flag) => Scalar::Bool(flag),
+        Value::Int(number) => Scalar::Int(number),
+        Value::Double(number) => Scalar::Double(number),
+        Value::Text(text) => Scalar::Text(text.chars().take(VALUE_CHARS_MAX).collect::<String>().into()),
+        Value::Time(time) => Scalar::Time(time.timestamp()),
+    }
 }
 
 #[cfg(test)]
@@ -393,37 +397,45 @@ mod tests {
     fn terms_show_values_and_thresholds() {
         type Case = (
             &'static str,
-            &'static [(&'static str, Option<&'static str>)],
+            &'static [(&'static str, Value<'static>)],
             Option<(&'static str, f64, &'static str, f64)>,
         );
         let cases: [Case; 10] = [
-            ("card.count_5m >= 6", &[("card.count_5m", Some("5"))], Some(("card.count_5m", 5.0, ">=", 6.0))),
-            ("6 <= card.count_5m", &[("card.count_5m", Some("5"))], Some(("card.count_5m", 5.0, ">=", 6.0))),
+            (
+                "card.count_5m >= 6",
+                &[("card.count_5m", Value::Int(5))],
+                Some(("card.count_5m", 5.0, ">=", 6.0)),
+            ),
+            (
+                "6 <= card.count_5m",
+                &[("card.count_5m", Value::Int(5))],
+                Some(("card.count_5m", 5.0, ">=", 6.0)),
+            ),
             (
                 "amount > 3.0 * card.mean",
-                &[("amount", Some("120.5")), ("card.mean", Some("40"))],
+                &[("amount", Value::Double(120.5)), ("card.mean", Value::Double(40.0))],
                 Some(("amount", 120.5, ">", 120.0)),
             ),
             (
                 "amount / card.mean < 2.0",
-                &[("amount", Some("120.5")), ("card.mean", Some("40"))],
+                &[("amount", Value::Double(120.5)), ("card.mean", Value::Double(40.0))],
                 Some(("amount / card.mean", 3.0125, "<", 2.0)),
             ),
             (
                 "metadata.points > 9",
-                &[("metadata.points", Some("7"))],
+                &[("metadata.points", Value::Double(7.0))],
                 Some(("metadata.points", 7.0, ">", 9.0)),
             ),
-            ("score > 0.5", &[("score", None)], None),
-            ("customer.id == 'c_8'", &[("customer.id", Some("c_7"))], None),
-            ("customer.id > 'c'", &[("customer.id", Some("c_7"))], None),
-            ("amount == 3", &[("amount", Some("120.5"))], None),
-            ("has(score)", &[("score", None)], None),
+            ("score > 0.5", &[("score", Value::Missing)], None),
+            ("customer.id == 'c_8'", &[("customer.id", Value::Text("c_7"))], None),
+            ("customer.id > 'c'", &[("customer.id", Value::Text("c_7"))], None),
+            ("amount == 3", &[("amount", Value::Double(120.5))], None),
+            ("has(score)", &[("score", Value::Missing)], None),
         ];
         for (source, values, threshold) in cases {
             let found = of(source);
             let found_values: Vec<_> =
-                found.values.iter().map(|(name, value)| (&**name, value.as_deref())).collect();
+                found.values.iter().map(|(name, value)| (&**name, value.as_value())).collect();
             assert_eq!(found_values, values, "{source}");
             let found =
                 found.threshold.as_ref().map(|found| (&*found.text, found.value, found.needs, found.bound));
