@@ -7,7 +7,7 @@ use crate::cli::output::say;
 use crate::cli::policy::{files, settings};
 use crate::domain::time::{Clock, SystemClock};
 use crate::engine::policy::Policy;
-use crate::rules::lint::lint;
+use crate::rules::lint::run::lint;
 
 /// Runs it.
 pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
