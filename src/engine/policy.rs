@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::domain::decision::{ChallengerVersion, Versions};
 use crate::domain::hash::sha256_of_parts;
 use crate::domain::value::ValueType;
+use crate::engine::mistake::Mistake;
 use crate::engine::settings::{MissingPolicy, OnMissing};
 use crate::feature::catalogue::Catalogue;
 use crate::feature::facts::SCORE_SLOT;
@@ -13,6 +14,7 @@ use crate::model::backend::{Backend, Scorer};
 use crate::model::binding::Binding;
 use crate::model::manifest::Model;
 use crate::rules::directory::SourceFile;
+use crate::rules::problem::Problem;
 use crate::rules::set::RuleSet;
 
 /// Most challengers beside a champion.
@@ -96,16 +98,21 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Reads and checks all files. Each mistake is a text with its file and line; all are reported at once, except that rules
-    /// and model are not looked at when the catalogue that they refer to is wrong.
-    pub fn load(files: &PolicyFiles, missing: MissingPolicy) -> Result<Self, Vec<String>> {
+    /// As `load`, with each mistake as data.
+    pub fn check(files: &PolicyFiles, missing: MissingPolicy) -> Result<Self, Vec<Mistake>> {
         let catalogue = Catalogue::load(&files.features)
-            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        let model =
-            files.model.as_deref().map(|directory| bind(directory, files.backend, &catalogue)).transpose();
-        let challengers = load_challengers(&files.challengers, &catalogue);
+            .map_err(|errors| errors.into_iter().map(Mistake::Catalogue).collect::<Vec<_>>())?;
+        let of_models = |directory: &Path, errors: Vec<String>| {
+            let mistake = |message| Mistake::Model { directory: directory.to_owned(), message };
+            errors.into_iter().map(mistake).collect::<Vec<_>>()
+        };
+        let model = files.model.as_deref().map(|directory| {
+            bind(directory, files.backend, &catalogue).map_err(|errors| of_models(directory, errors))
+        });
+        let challengers = load_challengers(&files.challengers, &catalogue)
+            .map_err(|errors| of_models(Path::new("challengers"), errors));
         let rules = load_rules(&files.rules, &catalogue);
-        match (model, challengers, rules) {
+        match (model.transpose(), challengers, rules) {
             (Ok(model), Ok(challengers), Ok(rules)) => {
                 Ok(Self::new(Arc::new(catalogue), model, challengers, rules, missing))
             }
@@ -113,6 +120,12 @@ impl Policy {
                 Err([model.err(), challengers.err(), rules.err()].into_iter().flatten().flatten().collect())
             }
         }
+    }
+
+    /// Reads and checks all files. Each mistake is a text with its file and line; all are reported at once, except that rules
+    /// and model are not looked at when the catalogue that they refer to is wrong.
+    pub fn load(files: &PolicyFiles, missing: MissingPolicy) -> Result<Self, Vec<String>> {
+        Self::check(files, missing).map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
     }
 
     /// A catalogue alone: no model, and rules that approve everything. For training sets of a catalogue that nothing else fits.
@@ -228,10 +241,12 @@ fn load_challengers(
     if errors.is_empty() { Ok(challengers.into()) } else { Err(errors) }
 }
 
-fn load_rules(directory: &Path, catalogue: &Catalogue) -> Result<RuleSet, Vec<String>> {
+fn load_rules(directory: &Path, catalogue: &Catalogue) -> Result<RuleSet, Vec<Mistake>> {
     let mut schema = catalogue.schema.clone();
-    schema.add("score", ValueType::Double, SCORE_SLOT, true).map_err(|error| vec![error.to_string()])?;
-    RuleSet::load(directory, &schema).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    schema
+        .add("score", ValueType::Double, SCORE_SLOT, true)
+        .map_err(|error| vec![Mistake::Rules(Problem::error("rules", error.to_string()))])?;
+    RuleSet::load(directory, &schema).map_err(|problems| problems.into_iter().map(Mistake::Rules).collect())
 }
 
 #[cfg(test)]

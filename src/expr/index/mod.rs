@@ -10,7 +10,7 @@
 //!   are those of their own nodes, each evaluated at most once a transaction, however many rules share it.
 
 mod build;
-mod column;
+pub(crate) mod column;
 mod filing;
 mod leaf;
 pub mod matcher;
