@@ -17,6 +17,8 @@ mod backtest;
 mod candidates;
 #[path = "service/challengers.rs"]
 mod challengers;
+#[path = "service/check.rs"]
+mod check;
 #[path = "service/crash.rs"]
 mod crash;
 #[path = "service/drift.rs"]

@@ -81,11 +81,32 @@ struct Scored {
 }
 
 /// What rules see: the transaction, its features, the score and the lists.
-struct JudgeFacts<'a> {
+pub(super) struct JudgeFacts<'a> {
     transaction: TransactionFacts<'a>,
     score: Option<f32>,
     lists: &'a Lists,
     at: EventTime,
+}
+
+impl<'a> JudgeFacts<'a> {
+    pub(super) fn new(
+        policy: &'a Policy,
+        transaction: &'a Transaction,
+        features: &'a FeatureVector,
+        score: Option<f32>,
+    ) -> Self {
+        Self {
+            transaction: TransactionFacts {
+                transaction,
+                features,
+                feature_types: &policy.catalogue.types,
+                metadata_keys: &policy.metadata_keys,
+            },
+            score,
+            lists: policy.rules.lists(),
+            at: transaction.occurred_at,
+        }
+    }
 }
 
 impl Facts for JudgeFacts<'_> {
@@ -122,17 +143,7 @@ pub fn judge(
         missing.push(Part::Model);
     }
 
-    let facts = JudgeFacts {
-        transaction: TransactionFacts {
-            transaction,
-            features: &features,
-            feature_types: &policy.catalogue.types,
-            metadata_keys: &policy.metadata_keys,
-        },
-        score: scored.as_ref().map(|scored| scored.score),
-        lists: policy.rules.lists(),
-        at: transaction.occurred_at,
-    };
+    let facts = JudgeFacts::new(policy, transaction, &features, scored.as_ref().map(|scored| scored.score));
     let hits = policy.rules.evaluate(&facts, transaction.occurred_at);
     let verdict = policy.rules.decide(&hits);
     let mut outcome = verdict.outcome;

@@ -4,8 +4,11 @@
 //! dry runs, backtests and training sets all call these two functions; there is no second way to decide.
 
 pub mod consequences;
+pub mod doubts;
+pub mod explain;
 pub mod judge;
 pub mod ledger;
+pub mod mistake;
 pub mod observe;
 pub mod policy;
 pub mod settings;

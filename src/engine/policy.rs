@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::domain::decision::{ChallengerVersion, Versions};
 use crate::domain::hash::sha256_of_parts;
 use crate::domain::value::ValueType;
+use crate::engine::mistake::Mistake;
 use crate::engine::settings::{MissingPolicy, OnMissing};
 use crate::expr::schema::Schema;
 use crate::feature::catalogue::Catalogue;
@@ -98,20 +99,23 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Reads and checks all files. Each mistake is a text with its file and line; all are reported at once, except that rules
-    /// and model are not looked at when the catalogue that they refer to is wrong.
-    pub fn load(files: &PolicyFiles, missing: MissingPolicy) -> Result<Self, Vec<String>> {
+    /// As `load`, with each mistake as data.
+    pub fn check(files: &PolicyFiles, missing: MissingPolicy) -> Result<Self, Vec<Mistake>> {
         let catalogue = Catalogue::load(&files.features)
-            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        let model = files
-            .model
-            .as_deref()
-            .map(|directory| bind(directory, files.backend, &catalogue).map(Arc::new))
-            .transpose();
-        let challengers = load_challengers(&files.challengers, &catalogue);
+            .map_err(|errors| errors.into_iter().map(Mistake::Catalogue).collect::<Vec<_>>())?;
+        let of_models = |directory: &Path, errors: Vec<String>| {
+            let mistake = |message| Mistake::Model { directory: directory.to_owned(), message };
+            errors.into_iter().map(mistake).collect::<Vec<_>>()
+        };
+        let model = files.model.as_deref().map(|directory| {
+            let bound = bind(directory, files.backend, &catalogue).map(Arc::new);
+            bound.map_err(|errors| of_models(directory, errors))
+        });
+        let challengers = load_challengers(&files.challengers, &catalogue)
+            .map_err(|errors| of_models(Path::new("challengers"), errors));
         let rules = load_rules(&files.rules, &catalogue)
-            .map_err(|problems| problems.iter().map(ToString::to_string).collect());
-        match (model, challengers, rules) {
+            .map_err(|problems| problems.into_iter().map(Mistake::Rules).collect());
+        match (model.transpose(), challengers, rules) {
             (Ok(model), Ok(challengers), Ok(rules)) => {
                 Ok(Self::new(Arc::new(catalogue), model, challengers, rules, missing))
             }
@@ -119,6 +123,12 @@ impl Policy {
                 Err([model.err(), challengers.err(), rules.err()].into_iter().flatten().flatten().collect())
             }
         }
+    }
+
+    /// Reads and checks all files. Each mistake is a text with its file and line; all are reported at once, except that rules
+    /// and model are not looked at when the catalogue that they refer to is wrong.
+    pub fn load(files: &PolicyFiles, missing: MissingPolicy) -> Result<Self, Vec<String>> {
+        Self::check(files, missing).map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
     }
 
     /// A catalogue alone: no model, and rules that approve everything. For training sets of a catalogue that nothing else fits.
@@ -255,7 +265,7 @@ fn rules_schema(catalogue: &Catalogue) -> Result<Schema, Vec<Problem>> {
     let mut schema = catalogue.schema.clone();
     schema
         .add("score", ValueType::Double, SCORE_SLOT, true)
-        .map_err(|error| vec![Problem::error("score", error.to_string())])?;
+        .map_err(|error| vec![Problem::error("rules", error.to_string())])?;
     Ok(schema)
 }
 

@@ -42,5 +42,5 @@ pub fn vector(policy: &Policy, record: &DecisionRecord) -> Result<FeatureVector,
     if record.features.len() != features || record.enrichment.0.len() != profile {
         return Err(NotAgain::OtherLength);
     }
-    Ok(FeatureVector::of_record(&record.features, &record.feature_texts))
+    Ok(FeatureVector::recorded(&record.features, &record.feature_texts))
 }

@@ -17,8 +17,8 @@ impl FeatureVector {
         Self { numbers: vec![f64::NAN; count].into(), texts: SmallVec::new() }
     }
 
-    /// As a record keeps it: with nothing where a number is missing.
-    pub fn of_record(numbers: &[Option<f64>], texts: &[(u16, Box<str>)]) -> Self {
+    /// As a record keeps it.
+    pub fn recorded(numbers: &[Option<f64>], texts: &[(u16, Box<str>)]) -> Self {
         Self {
             numbers: numbers.iter().map(|number| number.unwrap_or(f64::NAN)).collect(),
             texts: texts.iter().cloned().collect(),

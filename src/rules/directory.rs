@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::rules::file::RULE_FILE_BYTES_MAX;
 use crate::rules::list::{LIST_FILE_BYTES_MAX, LISTS_MAX};
-use crate::rules::problem::Problem;
+use crate::rules::problem::{Kind, Problem};
 
 /// Most rule files of one set.
 pub const RULE_FILES_MAX: usize = 256;
@@ -30,16 +30,13 @@ pub(crate) fn read_directory(dir: &Path, shown: &str) -> Result<Vec<SourceFile>,
     };
     match entries(dir) {
         Err(error) => {
-            return Err(vec![Problem::error(
-                shown,
-                format!("cannot be read as a directory of rules: {error}"),
-            )]);
+            return Err(vec![unreadable(shown, format!("cannot be read as a directory of rules: {error}"))]);
         }
         Ok(paths) => {
             let paths: Vec<PathBuf> =
                 paths.into_iter().filter(|path| wanted(path, &["yaml", "yml"])).collect();
             if paths.len() > RULE_FILES_MAX {
-                problems.push(Problem::error(shown, format!("holds more than {RULE_FILES_MAX} rule files")));
+                problems.push(unreadable(shown, format!("holds more than {RULE_FILES_MAX} rule files")));
             }
             for path in paths.iter().take(RULE_FILES_MAX) {
                 read_file(path, shown, "", RULE_FILE_BYTES_MAX, &mut files, &mut problems);
@@ -53,7 +50,7 @@ pub(crate) fn read_directory(dir: &Path, shown: &str) -> Result<Vec<SourceFile>,
         .filter(|path| wanted(path, &["txt"]))
         .collect();
     if lists.len() > LISTS_MAX {
-        problems.push(Problem::error(format!("{shown}/lists"), format!("holds more than {LISTS_MAX} lists")));
+        problems.push(unreadable(format!("{shown}/lists"), format!("holds more than {LISTS_MAX} lists")));
     }
     for path in lists.iter().take(LISTS_MAX) {
         read_file(path, shown, "lists/", LIST_FILE_BYTES_MAX, &mut files, &mut problems);
@@ -68,6 +65,10 @@ pub fn with_files(dir: &Path, others: Vec<SourceFile>) -> Result<Vec<SourceFile>
     files.retain(|file| others.iter().all(|other| other.name != file.name));
     files.extend(others);
     Ok(files)
+}
+
+fn unreadable(file: impl Into<String>, message: impl Into<String>) -> Problem {
+    Problem::error(file, message).of(Kind::Unreadable)
 }
 
 fn entries(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
@@ -86,20 +87,19 @@ fn read_file(
     problems: &mut Vec<Problem>,
 ) {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-        problems
-            .push(Problem::error(format!("{shown}/{}", path.display()), "has a name that is no UTF-8 text"));
+        problems.push(unreadable(format!("{shown}/{}", path.display()), "has a name that is no UTF-8 text"));
         return;
     };
     let name = format!("{prefix}{name}");
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.len() > bytes_max => {
             let message = format!("is {} bytes long; at most {bytes_max} are allowed", metadata.len());
-            problems.push(Problem::error(format!("{shown}/{name}"), message));
+            problems.push(unreadable(format!("{shown}/{name}"), message));
         }
         _ => match std::fs::read_to_string(path) {
             Ok(text) => files.push(SourceFile { name, text }),
             Err(error) => {
-                problems.push(Problem::error(format!("{shown}/{name}"), format!("cannot be read: {error}")));
+                problems.push(unreadable(format!("{shown}/{name}"), format!("cannot be read: {error}")));
             }
         },
     }

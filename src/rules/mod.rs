@@ -12,6 +12,7 @@
 
 pub mod directory;
 pub mod document;
+pub mod explain;
 pub mod file;
 pub mod in_file_tests;
 pub mod lint;
@@ -22,6 +23,8 @@ pub mod raw;
 pub mod rollout;
 pub mod set;
 
+#[cfg(test)]
+mod explain_tests;
 #[cfg(test)]
 mod set_tests;
 #[cfg(test)]
