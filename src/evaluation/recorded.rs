@@ -187,6 +187,16 @@ pub fn run(
     Ok(run.tally.report(input, PolicyVersions::of(candidate), elapsed()))
 }
 
+/// A reader from the first record that is asked for, or the oldest one that is still there.
+fn open(options: &RecordedOptions) -> Result<LogReader, ReadError> {
+    match LogReader::from_sequence(&options.log, options.first_sequence) {
+        Err(ReadError::NotThere { oldest: Some(oldest), .. }) if oldest > options.first_sequence => {
+            LogReader::from_sequence(&options.log, oldest)
+        }
+        opened => opened,
+    }
+}
+
 /// What the first reading finds.
 #[derive(Debug, Default)]
 struct Overview {
@@ -220,7 +230,7 @@ impl Overview {
         options: &RecordedOptions,
         each: &mut impl FnMut(Step<'_>) -> ControlFlow<Stopped>,
     ) -> Result<Option<Stopped>, RecordedError> {
-        let mut reader = LogReader::from_sequence(&options.log, options.first_sequence)?;
+        let mut reader = open(options)?;
         if let Some(last) = options.last_sequence {
             reader.limit(last);
         }
@@ -292,7 +302,7 @@ impl Run<'_> {
         overview: &Overview,
         each: &mut impl FnMut(Step<'_>) -> ControlFlow<Stopped>,
     ) -> Result<Option<Stopped>, RecordedError> {
-        let mut reader = LogReader::from_sequence(&self.options.log, self.options.first_sequence)?;
+        let mut reader = open(self.options)?;
         reader.limit(overview.head);
         let first = overview.first(self.options);
         let (mut records, mut decisions) = (0_u64, 0_u64);

@@ -30,7 +30,7 @@ const HEAD_PIXELS: i32 = 72;
 /// Where these begin.
 const LEFT_PIXELS: i32 = 82;
 /// A letter of the legend.
-const LEGEND_LETTER_PIXELS: i32 = 8;
+const LEGEND_LETTER_PIXELS: i32 = 7;
 /// The lowest recall and precision that are drawn.
 const SHARE_MIN: f64 = 1e-5;
 /// The smallest and the largest radius of a rule.
@@ -95,6 +95,7 @@ fn draw(report: &BacktestReport, svg: &mut String) -> Drawn {
         .bold_line_style(GUIDE.mix(0.35))
         .x_desc("recall: share of all frauds (logarithmic)")
         .y_desc("precision: share of fraud among what is matched or stopped (logarithmic)")
+        .x_labels(6)
         .x_label_formatter(&percent)
         .y_label_formatter(&percent)
         .label_style((FONT, TEXT_PIXELS))
