@@ -1,6 +1,6 @@
 //! Deciding again: a policy over the very values that a decision was made from.
 //!
-//! The only place where recorded values, or those of a live decision, are handed to [`judge`].
+//! The only place outside the walk of a live transaction where [`judge`] is called for what is counted.
 
 use thiserror::Error;
 
@@ -30,7 +30,17 @@ pub fn decide(
     features: &FeatureVector,
     enrichment: &Enrichment,
 ) -> Judgement {
-    judge(policy, transaction, windows_of(&policy.catalogue, features), enrichment, &mut |_| {})
+    decide_from_windows(policy, transaction, windows_of(&policy.catalogue, features), enrichment)
+}
+
+/// Decides by windows that were counted anew.
+pub fn decide_from_windows(
+    policy: &Policy,
+    transaction: &Transaction,
+    windows: FeatureVector,
+    enrichment: &Enrichment,
+) -> Judgement {
+    judge(policy, transaction, windows, enrichment, &mut |_| {})
 }
 
 /// The vector of a record, if it is of this policy's catalogue.

@@ -51,13 +51,14 @@ pub fn write(f: &mut fmt::Formatter<'_>, comparison: &Comparison, after: &Operat
 
 fn part_text(part: &Part) -> String {
     format!(
-        "{}: {} fraud ({}), {} legitimate ({}), {} unknown",
+        "{}: {} fraud ({}), {} legitimate ({}), {} unknown ({})",
         thousands(part.count),
         thousands(part.truth.fraud),
         money(&part.value, |value| value.fraud_minor),
         thousands(part.truth.legitimate),
         money(&part.value, |value| value.legitimate_minor),
-        thousands(part.truth.unlabelled)
+        thousands(part.truth.unlabelled),
+        money(&part.value, |value| value.unlabelled_minor)
     )
 }
 
@@ -81,13 +82,14 @@ fn write_matrix(f: &mut fmt::Formatter<'_>, comparison: &Comparison) -> fmt::Res
 
 fn write_changes(f: &mut fmt::Formatter<'_>, changes: &[ChangeRow]) -> fmt::Result {
     let columns =
-        ["", "count", "share", "fraud", "legitimate", "unlabelled", "fraud value", "legitimate value"];
+        ["", "count", "share", "fraud", "legit.", "unknown", "fraud value", "legit. value", "unknown value"];
     let mut table = Table::new("What changes", &columns);
     for row in changes {
         let mut cells = vec![kind(row), thousands(row.count), percent(row.share, 3)];
         cells.extend(truth_cells(&row.truth));
         cells.push(money(&row.value, |value| value.fraud_minor));
         cells.push(money(&row.value, |value| value.legitimate_minor));
+        cells.push(money(&row.value, |value| value.unlabelled_minor));
         table.row(cells);
     }
     table.write(f)

@@ -23,7 +23,7 @@ use crate::domain::enrichment::Enrichment;
 use crate::domain::time::EventTime;
 use crate::domain::transaction::{Mode, Transaction};
 use crate::engine::consequences::{Consequence, Consequences};
-use crate::engine::judge::{Judgement, judge};
+use crate::engine::judge::Judgement;
 use crate::engine::policy::Policy;
 use crate::evaluation::again::{self, NotAgain};
 use crate::evaluation::report::{
@@ -384,7 +384,7 @@ impl Run<'_> {
             Some(windows) => {
                 let nothing = Enrichment::absent(policy.catalogue.profile.len());
                 let enrichment = if vector.is_ok() { &record.enrichment } else { &nothing };
-                Ok(judge(policy, &transaction, windows.clone(), enrichment, &mut |_| {}))
+                Ok(again::decide_from_windows(policy, &transaction, windows.clone(), enrichment))
             }
         };
         let judgement = judge_by(self.candidate)?;

@@ -6,11 +6,12 @@
 use crate::domain::enrichment::Enrichment;
 use crate::domain::label::Label;
 use crate::domain::transaction::{Mode, Transaction};
-use crate::engine::judge::{Judgement, judge};
+use crate::engine::judge::Judgement;
 use crate::engine::ledger::TRANSACTIONS_MAX;
 use crate::engine::observe::{Observation, observe, prepare};
 use crate::engine::policy::Policy;
 use crate::engine::state::State;
+use crate::evaluation::again::decide_from_windows;
 use crate::feature::vector::FeatureVector;
 
 /// What keys the hashes: files on one's own disk do not aim at them.
@@ -53,7 +54,7 @@ impl<'p> Session<'p> {
 
     /// Decides by a policy with the same catalogue. No consequence happens.
     pub fn judge(&self, policy: &Policy, transaction: &Transaction, windows: FeatureVector) -> Judgement {
-        judge(policy, transaction, windows, &self.no_profiles, &mut |_| {})
+        decide_from_windows(policy, transaction, windows, &self.no_profiles)
     }
 
     /// Whose catalogue it is.
