@@ -54,6 +54,11 @@ struct ReloadLabels {
     result: &'static str,
 }
 
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct ListChangeLabels {
+    change: &'static str,
+}
+
 /// The counters.
 #[derive(Debug)]
 pub struct Metrics {
@@ -65,6 +70,7 @@ pub struct Metrics {
     labels: Family<LabelLabels, Counter>,
     reloads: Family<ReloadLabels, Counter>,
     missing: Named<Counter>,
+    list_changes: Family<ListChangeLabels, Counter>,
     replayed: Counter,
     unknown_fields: Counter,
     audit_failures: Counter,
@@ -114,6 +120,7 @@ impl Default for Metrics {
             labels: Family::default(),
             reloads: Family::default(),
             missing: Family::default(),
+            list_changes: Family::default(),
             replayed: Counter::default(),
             unknown_fields: Counter::default(),
             audit_failures: Counter::default(),
@@ -127,6 +134,11 @@ impl Default for Metrics {
         registry.register("decisions", "Recorded decisions by outcome", metrics.decisions.clone());
         registry.register("labels", "Recorded labels", metrics.labels.clone());
         registry.register("policy_reloads", "Policy candidates by result", metrics.reloads.clone());
+        registry.register(
+            "list_changes",
+            "Changes of lists at run time that were recorded",
+            metrics.list_changes.clone(),
+        );
         registry.register("missing", "What was missing in recorded decisions", metrics.missing.clone());
         registry.register(
             "requests_replayed",
@@ -285,6 +297,12 @@ impl Metrics {
     pub fn count_reload(&self, went_live: bool) {
         let result = if went_live { "live" } else { "refused" };
         self.reloads.get_or_create(&ReloadLabels { result }).inc();
+    }
+
+    /// Counts a change of a list that was recorded.
+    pub fn count_list_change(&self, is_add: bool) {
+        let change = if is_add { "add" } else { "remove" };
+        self.list_changes.get_or_create(&ListChangeLabels { change }).inc();
     }
 
     /// Counts a request that was answered from its first record.

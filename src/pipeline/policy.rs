@@ -169,6 +169,11 @@ impl PolicyKeeper {
         self.status.lock().clone()
     }
 
+    /// Where the file of a list lies.
+    pub fn list_file(&self, list: &str) -> String {
+        self.files.rules.join("lists").join(format!("{list}.txt")).display().to_string()
+    }
+
     /// The files and directories that a policy is read from.
     pub fn watched(&self) -> Vec<PathBuf> {
         self.files.watched()

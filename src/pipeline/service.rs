@@ -21,7 +21,7 @@ use crate::domain::decision::{Challenge, Decision, Outcome, Reason, ReasonSource
 use crate::domain::enrichment::Enrichment;
 use crate::domain::time::{Clock, EventTime};
 use crate::domain::transaction::{Mode, Transaction};
-use crate::engine::judge::{Judgement, judge};
+use crate::engine::judge::{Judgement, RuleHit, judge};
 use crate::engine::observe::{Observation, observe, prepare};
 use crate::engine::state::{Counted, State};
 use crate::enrich::profiles::Profiles;
@@ -111,6 +111,8 @@ pub struct Service {
     pub(crate) shadow: Shadow,
     /// Admission.
     pub(crate) in_flight: Semaphore,
+    /// Admission of changes of lists.
+    pub(crate) list_changes: Semaphore,
     /// Counters and histograms.
     pub(crate) metrics: Arc<Metrics>,
     /// Whether the service is draining.
@@ -371,8 +373,9 @@ impl Service {
         walk: &mut Walk,
     ) -> Decided {
         let Observation { windows, counted, is_new } = observation;
+        let lists = self.state.lists.load();
         let mut times = walk.times;
-        let judgement = judge(&policy.policy, transaction, windows, &enrichment, &mut |stage| {
+        let judgement = judge(&policy.policy, transaction, windows, &enrichment, &lists, &mut |stage| {
             let lap_us = walk.stopwatch.lap_us();
             match stage {
                 crate::engine::judge::Stage::Model => times.model = lap_us,
@@ -425,11 +428,8 @@ impl Service {
             margin: judgement.margin,
             contributions: judgement.contributions,
             bias: judgement.bias,
-            hits: judgement
-                .hits
-                .iter()
-                .map(|hit| RecordedHit { rule: hit.rule.clone(), shadow: hit.is_shadow })
-                .collect(),
+            hits: judgement.hits.into_iter().map(recorded_hit).collect(),
+            listed: judgement.listed,
             policy: policy.policy.hash.clone(),
             latency_us,
         };
@@ -509,6 +509,10 @@ impl Service {
     pub fn log_status(&self) -> LogStatus {
         self.log.status()
     }
+}
+
+fn recorded_hit(hit: RuleHit) -> RecordedHit {
+    RecordedHit { rule: hit.rule, shadow: hit.is_shadow, values: hit.values.into_iter().collect() }
 }
 
 /// Waits until whoever holds a key has decided, but not past the deadline.

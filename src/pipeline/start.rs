@@ -20,6 +20,7 @@ use crate::engine::settings::MissingPolicy;
 use crate::enrich::profiles::Profiles;
 use crate::pipeline::fold::{self, Consequence};
 use crate::pipeline::lane::Lane;
+use crate::pipeline::lists::LIST_CHANGES_IN_FLIGHT_MAX;
 use crate::pipeline::metrics::Metrics;
 use crate::pipeline::policy::{LivePolicy, PolicyKeeper};
 use crate::pipeline::recover::{Fold, RecoverError, consequences_max};
@@ -143,6 +144,8 @@ impl Service {
         info!(
             decisions = recovered.decisions,
             labels = recovered.labels,
+            list_changes = recovered.list_changes,
+            list_entries = state.lists.load().len(),
             records = recovered.records,
             snapshot = restored.as_ref().map(|restored| restored.header.applied.sequence),
             seconds = clock.instant().saturating_duration_since(started).as_secs_f64(),
@@ -194,6 +197,7 @@ impl Service {
             policies,
             shadow,
             in_flight: Semaphore::new(parts.settings.in_flight_max),
+            list_changes: Semaphore::new(LIST_CHANGES_IN_FLIGHT_MAX),
             lookup: LogLookup::new(&directory),
             settings: parts.settings,
             draining: AtomicBool::new(false),
