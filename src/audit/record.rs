@@ -12,11 +12,14 @@ use crate::domain::label::Label;
 use crate::domain::recorded_value::RecordedValue;
 use crate::domain::time::EventTime;
 use crate::domain::transaction::Transaction;
+use crate::rules::problem::Problem;
 use crate::rules::run_time::{Action, ListChange, Listed};
 use crate::wire;
 use crate::wire::label::LabelJson;
 use crate::wire::rejection::Rejection;
 
+/// Most mistakes of a refused policy that a record names in parts; the texts name all.
+pub const RECORDED_PROBLEMS_MAX: usize = 50;
 /// The version of the bodies that this program writes. A reader reads every version ever written.
 pub const BODY_SCHEMA: u16 = 1;
 
@@ -206,6 +209,9 @@ pub struct PolicyRecord {
     /// Why the candidate was refused; empty when it went live.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<String>,
+    /// The same in parts, at most `RECORDED_PROBLEMS_MAX` of them. Records from before there were any have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Problem>,
 }
 
 /// What challengers say of decisions that are in the log already: a record of its own, because none waits for it.

@@ -7,6 +7,7 @@ pub mod judge;
 pub mod ledger;
 pub mod observe;
 pub mod policy;
+pub mod policy_problem;
 pub mod settings;
 pub mod shadow;
 pub mod state;

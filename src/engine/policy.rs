@@ -6,7 +6,9 @@ use std::sync::Arc;
 use crate::domain::decision::{ChallengerVersion, Versions};
 use crate::domain::hash::sha256_of_parts;
 use crate::domain::value::ValueType;
+use crate::engine::policy_problem::PolicyProblem;
 use crate::engine::settings::{MissingPolicy, OnMissing};
+use crate::expr::schema::Schema;
 use crate::feature::catalogue::Catalogue;
 use crate::feature::facts::SCORE_SLOT;
 use crate::model::backend::{Backend, Scorer};
@@ -99,11 +101,23 @@ impl Policy {
     /// Reads and checks all files. Each mistake is a text with its file and line; all are reported at once, except that rules
     /// and model are not looked at when the catalogue that they refer to is wrong.
     pub fn load(files: &PolicyFiles, missing: MissingPolicy) -> Result<Self, Vec<String>> {
+        Self::load_checked(files, missing)
+            .map_err(|problems| problems.into_iter().map(|problem| problem.text).collect())
+    }
+
+    /// The same, with the mistakes also in parts.
+    pub fn load_checked(files: &PolicyFiles, missing: MissingPolicy) -> Result<Self, Vec<PolicyProblem>> {
         let catalogue = Catalogue::load(&files.features)
-            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        let model =
-            files.model.as_deref().map(|directory| bind(directory, files.backend, &catalogue)).transpose();
-        let challengers = load_challengers(&files.challengers, &catalogue);
+            .map_err(|errors| errors.iter().map(PolicyProblem::from).collect::<Vec<_>>())?;
+        let about = |directory: &Path, errors: Vec<String>| -> Vec<PolicyProblem> {
+            errors.into_iter().map(|error| PolicyProblem::of(directory, error)).collect()
+        };
+        let bound = |directory: &Path| {
+            bind(directory, files.backend, &catalogue).map_err(|errors| about(directory, errors))
+        };
+        let model = files.model.as_deref().map(bound).transpose();
+        let challengers =
+            load_challengers(&files.challengers, &catalogue).map_err(|errors| about(Path::new(""), errors));
         let rules = load_rules(&files.rules, &catalogue);
         match (model, challengers, rules) {
             (Ok(model), Ok(challengers), Ok(rules)) => {
@@ -228,10 +242,16 @@ fn load_challengers(
     if errors.is_empty() { Ok(challengers.into()) } else { Err(errors) }
 }
 
-fn load_rules(directory: &Path, catalogue: &Catalogue) -> Result<RuleSet, Vec<String>> {
+fn load_rules(directory: &Path, catalogue: &Catalogue) -> Result<RuleSet, Vec<PolicyProblem>> {
+    let schema = rules_schema(catalogue).map_err(|error| vec![PolicyProblem::of(directory, error)])?;
+    RuleSet::load(directory, &schema).map_err(|problems| problems.into_iter().map(Into::into).collect())
+}
+
+/// The names that rules may read: the catalogue's and the score.
+pub fn rules_schema(catalogue: &Catalogue) -> Result<Schema, String> {
     let mut schema = catalogue.schema.clone();
-    schema.add("score", ValueType::Double, SCORE_SLOT, true).map_err(|error| vec![error.to_string()])?;
-    RuleSet::load(directory, &schema).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    schema.add("score", ValueType::Double, SCORE_SLOT, true).map_err(|error| error.to_string())?;
+    Ok(schema)
 }
 
 #[cfg(test)]

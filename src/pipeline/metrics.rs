@@ -101,6 +101,7 @@ struct Gauges {
     log_healthy: Gauge,
     profiles_up: Gauge,
     in_flight: Gauge,
+    policy_refused: Gauge,
     snapshot_keys: Gauge,
     snapshot_bytes: Gauge,
     snapshot_sequence: Gauge,
@@ -221,6 +222,11 @@ impl Default for Metrics {
             "profiles_up",
             "1 while the enrichment store can be asked",
             gauges.profiles_up.clone(),
+        );
+        registry.register(
+            "policy_refused",
+            "1 while what lies on disk is refused and the policy before it decides",
+            gauges.policy_refused.clone(),
         );
         registry.register("requests_in_flight", "Requests being decided", gauges.in_flight.clone());
         registry.register(
@@ -369,6 +375,7 @@ impl Service {
             text.clear();
             let _ = writeln!(text, "# EOF");
         }
+        self.append_rules_and_lists(&mut text);
         text
     }
 
@@ -402,6 +409,7 @@ impl Service {
         gauges.log_queue.set(count(log.queue_depth as u64));
         gauges.log_healthy.set(i64::from(log.healthy));
         gauges.profiles_up.set(i64::from(self.profiles.is_up()));
+        gauges.policy_refused.set(i64::from(self.policies.status().refused.is_some()));
         let free = self.in_flight.available_permits();
         gauges.in_flight.set(count(self.settings.in_flight_max.saturating_sub(free) as u64));
     }

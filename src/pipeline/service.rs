@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 use thiserror::Error;
 use tokio::sync::{Semaphore, watch};
 use tracing::error;
@@ -32,6 +33,7 @@ use crate::pipeline::index::{Claim, Claimed, DecisionIndex, Fingerprint, Request
 use crate::pipeline::lane::SharedLane;
 use crate::pipeline::metrics::Metrics;
 use crate::pipeline::policy::{LivePolicy, PolicyKeeper};
+use crate::pipeline::rule_counts::CountedHit;
 use crate::pipeline::secret::Secret;
 use crate::pipeline::settings::{OnAuditFailure, ServiceSettings};
 use crate::pipeline::shadow::{Seen, Shadow};
@@ -412,6 +414,17 @@ impl Service {
         walk: &Walk,
     ) -> Result<(Decision, Pending), DecideError> {
         let Decided { policy, key, counted, is_new, enrichment, judgement, answer, state_sequence } = decided;
+        let deciding = answer.reasons.first().filter(|reason| reason.source == ReasonSource::Rule);
+        let deciding = deciding.and_then(|reason| reason.rule.clone());
+        let counted_hits: SmallVec<[CountedHit; 8]> = judgement
+            .hits
+            .iter()
+            .map(|hit| CountedHit {
+                position: hit.position,
+                is_shadow: hit.is_shadow,
+                has_decided: !hit.is_shadow && deciding.as_ref() == Some(&hit.rule),
+            })
+            .collect();
         let mut latency_us = walk.times;
         latency_us.total = walk.stopwatch.total_us();
         let record = DecisionRecord {
@@ -435,6 +448,7 @@ impl Service {
         };
         let body = record::encode(&record).map_err(|error| DecideError::Internal(error.to_string()))?;
         let answer = record.answer;
+        policy.counts.count(counted_hits, walk.received_at);
         let seen = Seen::new(policy, judgement.features, judgement.score, key, walk.received_at);
         let consequence =
             Consequence::decision(claims.request, claims.transaction, counted, answer.decision, seen);

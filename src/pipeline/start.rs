@@ -65,6 +65,9 @@ pub enum StartError {
     /// No thread for what is looked at after a decision.
     #[error("the thread that scores challengers and measures drift cannot be started: {0}")]
     Shadow(std::io::Error),
+    /// No thread for replaced policies.
+    #[error("the thread that lets go of replaced policies cannot be started: {0}")]
+    Policies(std::io::Error),
     /// No snapshot thread.
     #[error("the thread that takes snapshots of the state cannot be started: {0}")]
     Snapshots(std::io::Error),
@@ -105,7 +108,8 @@ pub struct Parts {
 impl Service {
     /// Loads the policy, opens the log, rebuilds the state from it and starts the log's writer. Blocks while it does.
     pub fn start(parts: Parts, profiles: Profiles, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StartError> {
-        let policy = LivePolicy::load(&parts.files, parts.missing).map_err(StartError::Policy)?;
+        let policy = LivePolicy::load(&parts.files, parts.missing)
+            .map_err(|found| StartError::Policy(found.into_iter().map(|it| it.text).collect()))?;
         std::fs::create_dir_all(&parts.data)
             .map_err(|error| StartError::Data { path: parts.data.clone(), error })?;
         let secret = Secret::load_or_create(&parts.data)?;
@@ -191,7 +195,8 @@ impl Service {
         let shadow = Shadow::start(seen, parts.shadow, log.clone(), Arc::clone(&metrics), Arc::clone(&clock))
             .map_err(StartError::Shadow)?;
         let layout = Arc::clone(&catalogue.layout);
-        let policies = PolicyKeeper::new(policy, parts.files, parts.missing, layout, now);
+        let policies = PolicyKeeper::new(policy, parts.files, parts.missing, layout, now)
+            .map_err(StartError::Policies)?;
         shadow.follow(|| policies.live());
         Ok(Arc::new(Self {
             policies,
