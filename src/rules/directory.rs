@@ -193,4 +193,46 @@ mod tests {
         });
         assert_eq!((found, count), (None, READ_ATTEMPTS_MAX));
     }
+
+    /// Two releases under one name, switched while it is read. Without `settled`, about one reading in ten mixes them here.
+    #[test]
+    fn a_link_that_is_switched_meanwhile_is_never_read_as_a_mixture() {
+        const FILES: usize = 60;
+        const READINGS: usize = 300;
+        let place = tempfile::tempdir().unwrap();
+        let (current, next) = (place.path().join("rules"), place.path().join("next"));
+        for release in ["1", "2"] {
+            let dir = place.path().join(release);
+            fs::create_dir(&dir).unwrap();
+            for file in 0..FILES {
+                fs::write(dir.join(format!("{file}.yaml")), release).unwrap();
+            }
+        }
+        let switch = |turn: usize| {
+            std::os::unix::fs::symlink(place.path().join(["1", "2"][turn % 2]), &next).unwrap();
+            fs::rename(&next, &current).unwrap();
+        };
+        switch(0);
+        let is_over = std::sync::atomic::AtomicBool::new(false);
+        let readings: Vec<_> = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for turn in 1.. {
+                    if is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                        return;
+                    }
+                    switch(turn);
+                    std::thread::sleep(std::time::Duration::from_micros(500 * (turn as u64 % 9)));
+                }
+            });
+            let readings = (0..READINGS).map(|_| read_directory(&current, "rules")).collect();
+            is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+            readings
+        });
+        let whole: Vec<_> = readings.into_iter().filter_map(Result::ok).collect();
+        let is_mixture = |files: &&Vec<SourceFile>| {
+            files.len() != FILES || files.iter().any(|file| file.text != files[0].text)
+        };
+        assert_eq!(whole.iter().filter(is_mixture).count(), 0, "mixtures");
+        assert!(whole.len() > READINGS / 2, "{} of {READINGS}", whole.len());
+    }
 }

@@ -25,14 +25,13 @@ const LATENCY_P90_MAX: Duration = Duration::from_millis(50);
 /// Payments at the test's merchant from several connections, until the scope's work is done; how long each took.
 fn under_load(service: &Service, work: impl FnOnce()) -> Vec<Duration> {
     let (is_over, number, times) = (AtomicBool::new(false), AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let prefix = Instant::now().elapsed().as_nanos();
     std::thread::scope(|scope| {
         for _ in 0..CONNECTIONS {
             scope.spawn(|| {
                 let mut connection = service.connect();
                 while !is_over.load(Ordering::Relaxed) {
                     let number = number.fetch_add(1, Ordering::Relaxed);
-                    let mut body = transaction(&format!("pay_{prefix}_{number}"));
+                    let mut body = transaction(&format!("pay_{number}"));
                     body["merchant"]["id"] = json!("m_own");
                     body["card"]["fingerprint"] = json!(format!("fp_{number}"));
                     body["customer"]["id"] = json!(format!("c_{number}"));
@@ -178,7 +177,7 @@ fn a_burst_of_thousands_of_changes_is_a_few_reloads() {
 
 #[test]
 fn a_link_that_is_switched_at_any_moment_is_one_release_or_the_other() {
-    const SWITCHES: usize = 300;
+    const SWITCHES: usize = 60;
     let releases = [Rules::new(), Rules::new()];
     for (release, rules) in releases.iter().enumerate() {
         // Many files, each of which would be sound beside those of the other release.
