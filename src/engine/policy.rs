@@ -8,6 +8,7 @@ use crate::domain::hash::sha256_of_parts;
 use crate::domain::value::ValueType;
 use crate::engine::mistake::Mistake;
 use crate::engine::settings::{MissingPolicy, OnMissing};
+use crate::expr::schema::Schema;
 use crate::feature::catalogue::Catalogue;
 use crate::feature::facts::SCORE_SLOT;
 use crate::model::backend::{Backend, Scorer};
@@ -242,11 +243,16 @@ fn load_challengers(
 }
 
 fn load_rules(directory: &Path, catalogue: &Catalogue) -> Result<RuleSet, Vec<Mistake>> {
-    let mut schema = catalogue.schema.clone();
-    schema
-        .add("score", ValueType::Double, SCORE_SLOT, true)
-        .map_err(|error| vec![Mistake::Rules(Problem::error("rules", error.to_string()))])?;
+    let schema =
+        rules_schema(catalogue).map_err(|error| vec![Mistake::Rules(Problem::error("rules", error))])?;
     RuleSet::load(directory, &schema).map_err(|problems| problems.into_iter().map(Mistake::Rules).collect())
+}
+
+/// The names that rules may read: the catalogue's and the score.
+pub fn rules_schema(catalogue: &Catalogue) -> Result<Schema, String> {
+    let mut schema = catalogue.schema.clone();
+    schema.add("score", ValueType::Double, SCORE_SLOT, true).map_err(|error| error.to_string())?;
+    Ok(schema)
 }
 
 #[cfg(test)]

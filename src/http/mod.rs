@@ -9,6 +9,7 @@ pub mod auth;
 pub mod batch;
 pub mod body;
 pub mod decision_port;
+mod lists_port;
 pub mod metrics;
 pub mod options;
 pub mod port;

@@ -13,6 +13,7 @@ use crate::engine::doubts::count;
 use crate::engine::policy::Policy;
 use crate::feature::vector::FeatureVector;
 use crate::rules::lint::traffic::Traffic;
+use crate::rules::run_time::RunTimeLists;
 
 /// How many decisions are read when nobody says.
 pub const DECISIONS_DEFAULT: u64 = 100_000;
@@ -50,7 +51,7 @@ pub fn recorded(directory: &Path, policy: &Policy, last: u64) -> Result<Traffic,
             && record.features.len() == policy.catalogue.features.len();
         let features = FeatureVector::recorded(&record.features, &record.feature_texts);
         let features = is_same.then_some((&features, record.answer.score));
-        count(&mut traffic, policy, &transaction, features);
+        count(&mut traffic, policy, &transaction, features, &RunTimeLists::of(&record.listed));
         Ok(())
     })?;
     Ok(traffic)

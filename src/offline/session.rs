@@ -18,6 +18,7 @@ use crate::offline::labels::LabelTable;
 use crate::offline::mapping::Mapping;
 use crate::offline::replay::{LabelSource, Replay};
 use crate::offline::transactions::{ReadOptions, TransactionReader};
+use crate::rules::run_time::RunTimeLists;
 
 /// What keys the hashes: files on one's own disk do not aim at them.
 const PUBLIC_SECRET: [u8; 16] = [0; 16];
@@ -28,6 +29,8 @@ pub struct Session<'p> {
     policy: &'p Policy,
     state: State,
     no_profiles: Enrichment,
+    /// Files of transactions do not say what stood on lists at run time: nothing.
+    no_lists: RunTimeLists,
 }
 
 impl<'p> Session<'p> {
@@ -38,6 +41,7 @@ impl<'p> Session<'p> {
             policy,
             state: State::new(layout, PUBLIC_SECRET, TRANSACTIONS_MAX),
             no_profiles: Enrichment::absent(policy.catalogue.profile.len()),
+            no_lists: RunTimeLists::default(),
         }
     }
 
@@ -45,7 +49,8 @@ impl<'p> Session<'p> {
     pub fn decide(&self, transaction: &Transaction, mode: Mode) -> Judgement {
         let counted = prepare(&self.state, &self.policy.catalogue, transaction);
         let observation = observe(&self.state, &self.policy.catalogue, counted, mode);
-        let judgement = judge(self.policy, transaction, observation.windows, &self.no_profiles, &mut |_| {});
+        let (profiles, lists) = (&self.no_profiles, &self.no_lists);
+        let judgement = judge(self.policy, transaction, observation.windows, profiles, lists, &mut |_| {});
         if mode == Mode::Live {
             self.state.record_outcome(&observation.counted, judgement.outcome);
         }
