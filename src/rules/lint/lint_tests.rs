@@ -125,6 +125,34 @@ fn a_warning_reads_well_and_is_data() {
 }
 
 #[test]
+fn it_says_which_parts_exclude_each_other() {
+    let cases = [
+        ("score >= 93", "never matches: `score >= 93` never holds, since `score` lies from 0 to 1"),
+        (
+            "tx.is_night && (card.count_5m < 0 && amount > 1)",
+            "never matches: `card.count_5m < 0` never holds, since `card.count_5m` is never below 0",
+        ),
+        (
+            "amount > 5 && tx.is_night && amount  < 3",
+            "never matches: `amount > 5` and `amount < 3` exclude each other",
+        ),
+        ("!has(amount) && tx.is_night", "never matches: `!has(amount)` never holds"),
+        (
+            "(amount > 5 || tx.is_night) && amount < 3 && !tx.is_night",
+            "never matches: its parts exclude each other",
+        ),
+    ];
+    let ranges = [("score".into(), 0.0, 1.0), ("card.count_5m".into(), 0.0, f64::INFINITY)];
+    for (when, expected) in cases {
+        let set = load(&format!("  - {{id: a, when: '{when}', then: BLOCK, reason: r}}\n"));
+        let problems = lint_with(&set, Background { at: now(), ranges: &ranges, traffic: None });
+        let found: Vec<_> =
+            problems.iter().filter(|it| it.kind == Kind::NeverHits).map(|it| &*it.message).collect();
+        assert_eq!(found, [expected], "{when}");
+    }
+}
+
+#[test]
 fn known_ranges_make_thresholds_impossible() {
     let set = load(
         "  - {id: a, when: score >= 93, then: BLOCK, reason: r}\n  - {id: b, when: card.count_5m < 0, then: BLOCK, reason: r}\n  - {id: c, when: score >= 0.93, then: BLOCK, reason: r}\n",
