@@ -179,7 +179,7 @@ fn recorded_traffic_tells_what_is_never_there_and_what_never_matches() {
         }
     }
     let set = load(
-        "  - {id: a, when: amount > 50, then: BLOCK, reason: r}\n  - {id: b, when: amount > 5000, then: CHALLENGE, reason: r}\n  - {id: c, when: score > 0.5, then: REVIEW, reason: r}\n  - {id: d, when: tx.is_night, then: REVIEW, reason: r, state: draft}\n",
+        "  - {id: a, when: amount > 50, then: BLOCK, reason: r}\n  - {id: b, when: amount > 5000, then: CHALLENGE, reason: r}\n  - {id: c, when: score > 0.5, then: REVIEW, reason: r}\n  - {id: d, when: tx.is_night, then: REVIEW, reason: r, state: draft}\n  - {id: e, when: amount > 3, then: REVIEW, reason: r, rollout: {percent: 10, by: customer.id}}\n",
     );
     let is_feature = |slot: Slot| slot.0 == 4;
     let count = |whole: u64, fields_only: u64| {
@@ -208,9 +208,9 @@ fn recorded_traffic_tells_what_is_never_there_and_what_never_matches() {
     assert_eq!(of(&count(TRANSACTIONS_MIN - 1, 0)), []);
     assert_eq!(
         of(&count(TRANSACTIONS_MIN, 0)),
-        owned(&[("b", unmatched), ("c", missing), ("c", unmatched), ("d", missing)])
+        owned(&[("b", unmatched), ("c", missing), ("c", unmatched), ("d", missing), ("e", missing)])
     );
-    assert_eq!(of(&count(0, TRANSACTIONS_MIN)), owned(&[("c", missing)]));
+    assert_eq!(of(&count(0, TRANSACTIONS_MIN)), owned(&[("c", missing), ("e", missing)]));
 }
 
 /// Whether rules share names, ask for more and more, or share one name and none implies another.
