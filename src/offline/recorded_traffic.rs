@@ -39,7 +39,7 @@ pub fn recorded(directory: &Path, policy: &Policy, last: u64) -> Result<Traffic,
     let (start, skipped) = newest(directory, last)?;
     let mut traffic = Traffic::new(&policy.rules);
     let mut seen = 0;
-    each_decision(directory, start, &mut |sequence, body| {
+    each_decision(directory, start, |sequence, body| {
         seen += 1;
         if seen <= skipped || seen > skipped + last {
             return Ok(());
@@ -68,7 +68,7 @@ fn newest(directory: &Path, last: u64) -> Result<(u64, u64), TrafficError> {
         let start = segments.iter().rev().copied().find(|first| newest - first >= wanted);
         let start = start.or(segments.first().copied()).unwrap_or(1);
         let mut decisions = 0_u64;
-        each_decision(directory, start, &mut |_, _| {
+        each_decision(directory, start, |_, _| {
             decisions += 1;
             Ok(())
         })?;
@@ -82,7 +82,7 @@ fn newest(directory: &Path, last: u64) -> Result<(u64, u64), TrafficError> {
 fn each_decision(
     directory: &Path,
     start: u64,
-    see: &mut dyn FnMut(u64, &[u8]) -> Result<(), TrafficError>,
+    mut see: impl FnMut(u64, &[u8]) -> Result<(), TrafficError>,
 ) -> Result<(), TrafficError> {
     let mut reader = LogReader::from_sequence(directory, start)?;
     while let Some(record) = reader.next()? {
