@@ -52,6 +52,17 @@ fn under_load(service: &Service, work: impl FnOnce()) -> Vec<Duration> {
     times
 }
 
+/// Ends a service, once the change to the policy that is live is in its log: decisions by it may be there before it.
+fn ended(service: Service, installation: &Installation) -> Vec<Value> {
+    let policy = service.policy()["policy"].clone();
+    wait_until("the record of the last change", || {
+        let records = installation.records();
+        records.iter().any(|it| it["kind"] == "policy_change" && it["body"]["policy"] == policy).then_some(())
+    });
+    service.kill();
+    installation.records()
+}
+
 /// Of each decision in the log: it names the policy that was live, and that policy alone made it.
 fn each_is_of_one_policy(records: &[Value], reasons: impl Fn(&Value) -> Option<String>) -> usize {
     let mut rules_of: BTreeMap<&str, &Value> = BTreeMap::new();
@@ -128,8 +139,7 @@ fn a_million_lines_go_live_and_go_away_beside_the_decisions() {
         times.len()
     );
     assert!(times.len() > 100 && p90 < LATENCY_P90_MAX, "{p50:?} {p90:?} {worst:?} of {}", times.len());
-    service.kill();
-    each_is_of_one_policy(&installation.records(), own_reason);
+    each_is_of_one_policy(&ended(service, &installation), own_reason);
 }
 
 #[test]
@@ -171,8 +181,7 @@ fn a_burst_of_thousands_of_changes_is_a_few_reloads() {
         u128::from(reloads) <= most && reloads < 200,
         "{reloads} reloads of {CHANGES} changes in {took:?}"
     );
-    service.kill();
-    each_is_of_one_policy(&installation.records(), own_reason);
+    each_is_of_one_policy(&ended(service, &installation), own_reason);
 }
 
 #[test]
@@ -221,8 +230,7 @@ fn a_link_that_is_switched_at_any_moment_is_one_release_or_the_other() {
             (own["reason"] == "release_1").then_some(())
         });
     });
-    service.kill();
-    let records = installation.records();
+    let records = ended(service, &installation);
     let changes = records.iter().filter(|record| record["kind"] == "policy_change");
     let live: BTreeSet<&str> = changes.map(|it| it["body"]["versions"]["rules"].as_str().unwrap()).collect();
     assert_eq!(live.len(), 2, "two releases, and nothing in between: {live:?}");
@@ -248,7 +256,8 @@ fn a_refusal_says_what_where_and_what_was_meant_wherever_one_looks() {
     assert!(said.contains("own.yaml:4:11") && said.contains("did you mean `merchant.id`?"), "{said}");
     let of_status = service.policy()["refused"]["problems"][0].clone();
     assert_eq!(service.metric("tollgate_policy_refused"), 1.0);
-    assert!(service.metric(r#"tollgate_policy_reloads_total{result="refused"}"#) >= 1.0);
+    let refusals = r#"tollgate_policy_reloads_total{result="refused"}"#;
+    wait_until("a counted refusal", || (service.metric(refusals) >= 1.0).then_some(()));
     let reload = service.connect_admin().request("POST", "/v1/policy/reload", "");
     assert_eq!((reload.status, reload.problem().0.as_str()), (422, "policy-refused"));
     let of_answer = reload.json()["policy"]["refused"]["problems"][0].clone();
@@ -256,8 +265,7 @@ fn a_refusal_says_what_where_and_what_was_meant_wherever_one_looks() {
     rules.write(&own_rule("mended"));
     live(&service, Instant::now(), &old);
     assert_eq!(service.metric("tollgate_policy_refused"), 0.0);
-    service.kill();
-    let records = installation.records();
+    let records = ended(service, &installation);
     let of_log = records.iter().find(|record| record["body"]["problems"].is_array()).unwrap();
     for problem in [&of_status, &of_answer, &of_log["body"]["problems"][0]] {
         assert!(problem["file"].as_str().unwrap().ends_with("rules/own.yaml"), "{problem}");
