@@ -43,6 +43,8 @@ pub mod stopwatch;
 #[cfg(test)]
 mod house_tests;
 #[cfg(test)]
+mod lists_tests;
+#[cfg(test)]
 mod restore_tests;
 #[cfg(test)]
 mod snapshot_tests;
