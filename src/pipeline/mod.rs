@@ -15,6 +15,7 @@ pub mod fold;
 pub mod index;
 pub mod label;
 pub mod lane;
+pub mod list_status;
 pub mod lists;
 pub mod look_up;
 pub mod metrics;
