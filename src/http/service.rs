@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::pipeline::lists::{ListChanged, ListError, ListPage, ListedStatus, ListsStatus};
+use crate::pipeline::list_status::{ListChanged, ListPage, ListedStatus, ListsStatus};
+use crate::pipeline::lists::ListError;
 use crate::pipeline::policy::PolicyStatus;
 use crate::pipeline::readiness::Readiness;
 use crate::pipeline::rules_check::RulesChecked;

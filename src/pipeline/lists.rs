@@ -5,18 +5,20 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
 use crate::audit::frame::Kind;
-use crate::audit::receipt::{LogId, Receipt};
+use crate::audit::receipt::Receipt;
 use crate::audit::record::{self, ListChangeRecord};
 use crate::domain::limits::ID_BYTES_MAX;
 use crate::domain::time::EventTime;
 use crate::expr::suggest::nearest;
 use crate::pipeline::fold::{Consequence, ListConsequence};
+use crate::pipeline::list_status::{
+    ChangeAudit, EntryStatus, FileEntryStatus, ListChanged, ListPage, ListStatus, ListedStatus, ListsStatus,
+};
 use crate::pipeline::service::{DecideError, Service};
 use crate::rules::file::end_of_day;
 use crate::rules::list::List;
@@ -64,121 +66,6 @@ pub enum ListError {
 
 fn did_you_mean(suggestion: Option<&str>) -> String {
     suggestion.map_or_else(String::new, |it| format!("; did you mean `{it}`?"))
-}
-
-/// All lists.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct ListsStatus {
-    /// Each list, by name.
-    pub lists: Vec<ListStatus>,
-    /// Entries that were put there at run time, over all lists, expired ones included.
-    pub run_time_entries: usize,
-    /// How many there can be.
-    pub run_time_entries_max: usize,
-}
-
-/// How much stands on a list.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct ListStatus {
-    /// Its name.
-    pub list: Box<str>,
-    /// Entries of its file.
-    pub file_entries: usize,
-    /// Entries that were put there at run time.
-    pub run_time_entries: usize,
-    /// Whether the live policy knows it. If not, its entries wait for a policy that does.
-    pub in_policy: bool,
-}
-
-/// Some entries of a list.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct ListPage {
-    /// The list.
-    pub list: Box<str>,
-    /// Entries that were put there at run time, in the order of their values.
-    pub entries: Vec<EntryStatus>,
-    /// How many there are in all.
-    pub total: usize,
-    /// After which value the next page begins; none after the last page.
-    pub next: Option<Box<str>>,
-}
-
-/// An entry that was put there at run time.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct EntryStatus {
-    /// The value.
-    pub value: Box<str>,
-    /// The first moment (of a transaction, RFC 3339) at which it no longer counts.
-    pub expires: Option<String>,
-    /// Why it stands there.
-    pub note: Box<str>,
-    /// Whose API key put it there.
-    pub by: Box<str>,
-    /// When, in RFC 3339.
-    pub added_at: String,
-    /// The record that says so.
-    pub sequence: u64,
-}
-
-impl EntryStatus {
-    fn new(value: &str, entry: &Entry) -> Self {
-        Self {
-            value: value.into(),
-            expires: entry.until.map(|until| until.to_string()),
-            note: entry.note.clone(),
-            by: entry.by.clone(),
-            added_at: entry.added_at.to_string(),
-            sequence: entry.sequence,
-        }
-    }
-}
-
-/// Where a value stands on a list.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct ListedStatus {
-    /// The list.
-    pub list: Box<str>,
-    /// The value.
-    pub value: Box<str>,
-    /// What was put there at run time.
-    pub run_time: Option<EntryStatus>,
-    /// What its file says.
-    pub file: Option<FileEntryStatus>,
-}
-
-/// What a file says of a value.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct FileEntryStatus {
-    /// The file.
-    pub file: String,
-    /// The first moment (of a transaction, RFC 3339) at which it no longer counts.
-    pub expires: Option<String>,
-}
-
-/// A change that is in the log.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct ListChanged {
-    /// The list.
-    pub list: Box<str>,
-    /// The value.
-    pub value: Box<str>,
-    /// What stands there now.
-    pub entry: Option<EntryStatus>,
-    /// What stood there before.
-    pub before: Option<EntryStatus>,
-    /// The record.
-    pub audit: ChangeAudit,
-}
-
-/// The record of a change.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct ChangeAudit {
-    /// The log's name.
-    pub log: LogId,
-    /// The record's sequence.
-    pub sequence: u64,
-    /// `blake3:` and its hash.
-    pub hash: String,
 }
 
 impl Service {

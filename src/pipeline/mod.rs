@@ -15,6 +15,7 @@ pub mod fold;
 pub mod index;
 pub mod label;
 pub mod lane;
+pub mod list_status;
 pub mod lists;
 pub mod look_up;
 pub mod metrics;
@@ -42,6 +43,8 @@ pub mod stopwatch;
 
 #[cfg(test)]
 mod house_tests;
+#[cfg(test)]
+mod lists_tests;
 #[cfg(test)]
 mod restore_tests;
 #[cfg(test)]

@@ -123,7 +123,7 @@ pub struct PolicyKeeper {
     status: Mutex<PolicyStatus>,
     /// Held while a candidate is read, so that the one read last is the one that stays.
     reloading: Mutex<()>,
-    retired: Retired,
+    retired: Retired<LivePolicy>,
 }
 
 impl std::fmt::Debug for PolicyKeeper {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::time::EventTime;
 
-/// Most entries over all lists. One more is refused; about 200 bytes each with a short note.
+/// Most entries over all lists. One more is refused; about 300 bytes each with a short value and note.
 pub const RUN_TIME_ENTRIES_MAX: usize = 1_000_000;
 /// Longest note, in bytes.
 pub const NOTE_BYTES_MAX: usize = 512;

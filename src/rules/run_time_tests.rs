@@ -87,3 +87,22 @@ fn what_was_replaced_meanwhile_is_not_swept() {
     lists.remove_expired(&over, at(5));
     assert!(lists.holds("a", "1", at(100)));
 }
+
+#[test]
+fn a_change_among_a_million_leaves_the_older_value_as_it_was() {
+    let mut lists = RunTimeLists::default();
+    let add = Action::Add { until: None };
+    for number in 0..RUN_TIME_ENTRIES_MAX {
+        lists.apply(&change("blocked", &format!("card_{number}"), add), number as u64, at(0));
+    }
+    let mut older = Vec::new();
+    for number in 0..1_000 {
+        older.push(lists.clone());
+        lists.apply(&change("blocked", &format!("card_{}", number * 7), Action::Remove), 0, at(0));
+    }
+    assert_eq!(lists.len(), RUN_TIME_ENTRIES_MAX - 1_000);
+    for (number, older) in older.iter().enumerate() {
+        assert_eq!(older.len(), RUN_TIME_ENTRIES_MAX - number);
+        assert!(older.holds("blocked", &format!("card_{}", number * 7), at(0)));
+    }
+}

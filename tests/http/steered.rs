@@ -15,10 +15,10 @@ use tollgate::domain::decision::{ChallengerVersion, Outcome, Versions};
 use tollgate::http::options::ServerOptions;
 use tollgate::http::server::{DrainReport, Server};
 use tollgate::http::service::DecisionService;
-use tollgate::pipeline::lists::{
-    ChangeAudit, EntryStatus, FileEntryStatus, ListChanged, ListError, ListPage, ListStatus, ListedStatus,
-    ListsStatus,
+use tollgate::pipeline::list_status::{
+    ChangeAudit, EntryStatus, FileEntryStatus, ListChanged, ListPage, ListStatus, ListedStatus, ListsStatus,
 };
+use tollgate::pipeline::lists::ListError;
 use tollgate::pipeline::policy::{PolicyStatus, Refusal};
 use tollgate::pipeline::readiness::{Check, Readiness};
 use tollgate::pipeline::rules_check::RulesChecked;

@@ -18,12 +18,14 @@ const CONNECTIONS: usize = 2;
 /// Between two payments of a connection: load that leaves the machine room for the reload itself.
 const PACE: Duration = Duration::from_millis(2);
 const LIST_LINES: usize = 1_000_000;
-/// What nine of ten decisions may take while a million lines are read, checked, swapped in and dropped. Another program may hold up
+/// How long is measured before.
+const QUIET: Duration = Duration::from_secs(1);
+/// What nine of ten decisions may take, or five times what they took before, while a million lines are read, checked, swapped in and dropped. Another program may hold up
 /// some; a reload that held up the decisions would hold up all of them, for hundreds of milliseconds.
 const LATENCY_P90_MAX: Duration = Duration::from_millis(50);
 
 /// Payments at the test's merchant from several connections, until the scope's work is done; how long each took.
-fn under_load(service: &Service, work: impl FnOnce()) -> Vec<Duration> {
+fn under_load(service: &Service, name: &str, work: impl FnOnce()) -> Vec<Duration> {
     let (is_over, number, times) = (AtomicBool::new(false), AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..CONNECTIONS {
@@ -31,7 +33,7 @@ fn under_load(service: &Service, work: impl FnOnce()) -> Vec<Duration> {
                 let mut connection = service.connect();
                 while !is_over.load(Ordering::Relaxed) {
                     let number = number.fetch_add(1, Ordering::Relaxed);
-                    let mut body = transaction(&format!("pay_{number}"));
+                    let mut body = transaction(&format!("{name}_{number}"));
                     body["merchant"]["id"] = json!("m_own");
                     body["card"]["fingerprint"] = json!(format!("fp_{number}"));
                     body["customer"]["id"] = json!(format!("c_{number}"));
@@ -50,6 +52,17 @@ fn under_load(service: &Service, work: impl FnOnce()) -> Vec<Duration> {
     let mut times = times.into_inner().unwrap();
     times.sort_unstable();
     times
+}
+
+/// Ends a service, once the change to the policy that is live is in its log: decisions by it may be there before it.
+fn ended(service: Service, installation: &Installation) -> Vec<Value> {
+    let policy = service.policy()["policy"].clone();
+    wait_until("the record of the last change", || {
+        let records = installation.records();
+        records.iter().any(|it| it["kind"] == "policy_change" && it["body"]["policy"] == policy).then_some(())
+    });
+    service.kill();
+    installation.records()
 }
 
 /// Of each decision in the log: it names the policy that was live, and that policy alone made it.
@@ -104,7 +117,8 @@ fn a_million_lines_go_live_and_go_away_beside_the_decisions() {
     };
     let (first, second) = (lines(0), lines(1));
     let entries = r#"tollgate_list_entries{list="blocked_cards",source="file"}"#;
-    let times = under_load(&service, || {
+    let quiet = under_load(&service, "quiet", || std::thread::sleep(QUIET));
+    let times = under_load(&service, "busy", || {
         // Written in place, moved over, and emptied: each time the old million goes away.
         for (round, text) in [&first, &second, &first, &String::new()].into_iter().enumerate() {
             let old = service.policy()["policy"].clone();
@@ -122,14 +136,16 @@ fn a_million_lines_go_live_and_go_away_beside_the_decisions() {
             });
         }
     });
-    let (p50, p90, worst) = (times[times.len() / 2], times[times.len() * 9 / 10], times[times.len() - 1]);
+    let of = |times: &[Duration], share: f64| times[(times.len() as f64 * share) as usize];
+    let (p50, p90, worst, before) =
+        (of(&times, 0.5), of(&times, 0.9), times[times.len() - 1], of(&quiet, 0.9));
     println!(
-        "{} decisions: half within {p50:?}, nine of ten within {p90:?}, all within {worst:?}",
+        "{} decisions: half within {p50:?}, nine of ten within {p90:?} (before: {before:?}), all within {worst:?}",
         times.len()
     );
-    assert!(times.len() > 100 && p90 < LATENCY_P90_MAX, "{p50:?} {p90:?} {worst:?} of {}", times.len());
-    service.kill();
-    each_is_of_one_policy(&installation.records(), own_reason);
+    let allowed = LATENCY_P90_MAX.max(5 * before);
+    assert!(times.len() > 100 && p90 < allowed, "{p50:?} {p90:?} {worst:?}, before {before:?}");
+    each_is_of_one_policy(&ended(service, &installation), own_reason);
 }
 
 #[test]
@@ -141,7 +157,7 @@ fn a_burst_of_thousands_of_changes_is_a_few_reloads() {
     let service = installation.serve();
     let old = service.policy();
     let started = Instant::now();
-    under_load(&service, || {
+    under_load(&service, "pay", || {
         let noise: Vec<_> = (0..20).map(|number| rules.path().join(format!("noise_{number}.yaml"))).collect();
         for change in 0..CHANGES {
             // Good, half and gone again, in many files.
@@ -171,8 +187,7 @@ fn a_burst_of_thousands_of_changes_is_a_few_reloads() {
         u128::from(reloads) <= most && reloads < 200,
         "{reloads} reloads of {CHANGES} changes in {took:?}"
     );
-    service.kill();
-    each_is_of_one_policy(&installation.records(), own_reason);
+    each_is_of_one_policy(&ended(service, &installation), own_reason);
 }
 
 #[test]
@@ -204,7 +219,7 @@ fn a_link_that_is_switched_at_any_moment_is_one_release_or_the_other() {
         policy
     };
     note();
-    under_load(&service, || {
+    under_load(&service, "pay", || {
         for turn in 1..=SWITCHES {
             switch(turn % 2);
             if turn % 3 == 0 {
@@ -221,8 +236,7 @@ fn a_link_that_is_switched_at_any_moment_is_one_release_or_the_other() {
             (own["reason"] == "release_1").then_some(())
         });
     });
-    service.kill();
-    let records = installation.records();
+    let records = ended(service, &installation);
     let changes = records.iter().filter(|record| record["kind"] == "policy_change");
     let live: BTreeSet<&str> = changes.map(|it| it["body"]["versions"]["rules"].as_str().unwrap()).collect();
     assert_eq!(live.len(), 2, "two releases, and nothing in between: {live:?}");
@@ -248,7 +262,8 @@ fn a_refusal_says_what_where_and_what_was_meant_wherever_one_looks() {
     assert!(said.contains("own.yaml:4:11") && said.contains("did you mean `merchant.id`?"), "{said}");
     let of_status = service.policy()["refused"]["problems"][0].clone();
     assert_eq!(service.metric("tollgate_policy_refused"), 1.0);
-    assert!(service.metric(r#"tollgate_policy_reloads_total{result="refused"}"#) >= 1.0);
+    let refusals = r#"tollgate_policy_reloads_total{result="refused"}"#;
+    wait_until("a counted refusal", || (service.metric(refusals) >= 1.0).then_some(()));
     let reload = service.connect_admin().request("POST", "/v1/policy/reload", "");
     assert_eq!((reload.status, reload.problem().0.as_str()), (422, "policy-refused"));
     let of_answer = reload.json()["policy"]["refused"]["problems"][0].clone();
@@ -256,8 +271,7 @@ fn a_refusal_says_what_where_and_what_was_meant_wherever_one_looks() {
     rules.write(&own_rule("mended"));
     live(&service, Instant::now(), &old);
     assert_eq!(service.metric("tollgate_policy_refused"), 0.0);
-    service.kill();
-    let records = installation.records();
+    let records = ended(service, &installation);
     let of_log = records.iter().find(|record| record["body"]["problems"].is_array()).unwrap();
     for problem in [&of_status, &of_answer, &of_log["body"]["problems"][0]] {
         assert!(problem["file"].as_str().unwrap().ends_with("rules/own.yaml"), "{problem}");
