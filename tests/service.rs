@@ -29,14 +29,20 @@ mod hostile;
 mod idempotency;
 #[path = "service/labels.rs"]
 mod labels;
+#[path = "service/lists.rs"]
+mod lists;
 #[path = "service/parity.rs"]
 mod parity;
 #[path = "service/profiles.rs"]
 mod profiles;
 #[path = "service/reload.rs"]
 mod reload;
+#[path = "service/reload_load.rs"]
+mod reload_load;
 #[path = "service/restart.rs"]
 mod restart;
+#[path = "service/rules.rs"]
+mod rules;
 #[path = "service/shutdown.rs"]
 mod shutdown;
 #[path = "service/traffic.rs"]

@@ -55,7 +55,7 @@ fn traffic(args: &CheckArgs, policy: &Policy) -> anyhow::Result<Option<Traffic>>
 
 /// All warnings, each with the line that it points at.
 fn warnings(policy: &Policy, traffic: Option<&Traffic>) -> Vec<Problem> {
-    let ranges = ranges(policy);
+    let ranges = ranges(&policy.catalogue);
     let background = Background { at: SystemClock.now(), ranges: &ranges, traffic };
     let of_models = policy.catalogue_warnings().into_iter().map(|message| {
         let (model, message) =

@@ -1,7 +1,7 @@
 //! What is wrong with a candidate policy.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::feature::file::CatalogueError;
 use crate::rules::problem::{Kind, Place, Problem};
@@ -23,6 +23,11 @@ pub enum Mistake {
 }
 
 impl Mistake {
+    /// One of the catalogue in this file as a whole.
+    pub fn of_catalogue(file: &Path, message: impl Into<String>) -> Self {
+        Self::Catalogue(CatalogueError { file: file.to_owned(), place: None, message: message.into() })
+    }
+
     /// As the problem that a rule would be: with kind, file and, as far as it is known, place.
     pub fn problem(&self) -> Problem {
         match self {

@@ -14,3 +14,6 @@ pub mod policy;
 pub mod settings;
 pub mod shadow;
 pub mod state;
+
+#[cfg(test)]
+mod judge_tests;

@@ -252,20 +252,22 @@ fn load_challengers(
 
 /// Reads and checks the rules of a directory against a catalogue.
 pub fn load_rules(directory: &Path, catalogue: &Catalogue) -> Result<RuleSet, Vec<Problem>> {
-    RuleSet::load(directory, &rules_schema(catalogue)?)
+    RuleSet::load(directory, &rules_schema(catalogue).map_err(of_schema)?)
 }
 
 /// The same for files in memory.
 pub fn rules_from_files(files: &[SourceFile], catalogue: &Catalogue) -> Result<RuleSet, Vec<Problem>> {
-    RuleSet::from_files(files, &rules_schema(catalogue)?)
+    RuleSet::from_files(files, &rules_schema(catalogue).map_err(of_schema)?)
 }
 
-/// What rules may name: all that the catalogue knows, and the score.
-fn rules_schema(catalogue: &Catalogue) -> Result<Schema, Vec<Problem>> {
+fn of_schema(error: String) -> Vec<Problem> {
+    vec![Problem::error("rules", error)]
+}
+
+/// The names that rules may read: the catalogue's and the score.
+pub fn rules_schema(catalogue: &Catalogue) -> Result<Schema, String> {
     let mut schema = catalogue.schema.clone();
-    schema
-        .add("score", ValueType::Double, SCORE_SLOT, true)
-        .map_err(|error| vec![Problem::error("rules", error.to_string())])?;
+    schema.add("score", ValueType::Double, SCORE_SLOT, true).map_err(|error| error.to_string())?;
     Ok(schema)
 }
 

@@ -11,6 +11,7 @@ use crate::engine::judge::{Judgement, judge};
 use crate::engine::policy::Policy;
 use crate::feature::extract::windows_of;
 use crate::feature::vector::FeatureVector;
+use crate::rules::run_time::RunTimeLists;
 
 /// Why a record cannot be decided again from its own values.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
@@ -23,14 +24,16 @@ pub enum NotAgain {
     OtherLength,
 }
 
-/// Decides by what a decision under the same catalogue saw: its vector and what the enrichment store said.
+/// Decides by what a decision under the same catalogue saw: its vector, what the enrichment store said, and what stood on lists at run
+/// time. Of these a record has what was asked for: what a candidate asks beside it is not found.
 pub fn decide(
     policy: &Policy,
     transaction: &Transaction,
     features: &FeatureVector,
     enrichment: &Enrichment,
+    lists: &RunTimeLists,
 ) -> Judgement {
-    decide_from_windows(policy, transaction, windows_of(&policy.catalogue, features), enrichment)
+    decide_from_windows(policy, transaction, windows_of(&policy.catalogue, features), enrichment, lists)
 }
 
 /// Decides by windows that were counted anew.
@@ -39,8 +42,9 @@ pub fn decide_from_windows(
     transaction: &Transaction,
     windows: FeatureVector,
     enrichment: &Enrichment,
+    lists: &RunTimeLists,
 ) -> Judgement {
-    judge(policy, transaction, windows, enrichment, &mut |_| {})
+    judge(policy, transaction, windows, enrichment, lists, &mut |_| {})
 }
 
 /// The vector of a record, if it is of this policy's catalogue.

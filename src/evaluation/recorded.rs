@@ -35,6 +35,7 @@ use crate::evaluation::session::Session;
 use crate::evaluation::tally::{Against, JudgedRow, Tally};
 use crate::evaluation::truth::{IdHash, LABELLED_MAX, Truth, Unlabelled};
 use crate::feature::vector::FeatureVector;
+use crate::rules::run_time::RunTimeLists;
 
 /// Most consequences that wait for an attempt that had seen them: more than any service has on its way.
 const WAITING_MAX: usize = 65_536;
@@ -376,15 +377,16 @@ impl Run<'_> {
         if !is_measured {
             return Ok(ControlFlow::Continue(()));
         }
+        let lists = RunTimeLists::of(&record.listed);
         let judge_by = |policy: &Policy| match &windows {
             None => vector
                 .as_ref()
-                .map(|vector| again::decide(policy, &transaction, vector, &record.enrichment))
+                .map(|vector| again::decide(policy, &transaction, vector, &record.enrichment, &lists))
                 .map_err(|error| Problem::NotAgain(*error)),
             Some(windows) => {
                 let nothing = Enrichment::absent(policy.catalogue.profile.len());
                 let enrichment = if vector.is_ok() { &record.enrichment } else { &nothing };
-                Ok(again::decide_from_windows(policy, &transaction, windows.clone(), enrichment))
+                Ok(again::decide_from_windows(policy, &transaction, windows.clone(), enrichment, &lists))
             }
         };
         let judgement = judge_by(self.candidate)?;

@@ -13,6 +13,7 @@ use crate::engine::policy::Policy;
 use crate::engine::state::State;
 use crate::evaluation::again::decide_from_windows;
 use crate::feature::vector::FeatureVector;
+use crate::rules::run_time::RunTimeLists;
 
 /// What keys the hashes: files on one's own disk do not aim at them.
 const PUBLIC_SECRET: [u8; 16] = [0; 16];
@@ -23,6 +24,8 @@ pub struct Session<'p> {
     policy: &'p Policy,
     state: State,
     no_profiles: Enrichment,
+    /// Files of transactions do not say what stood on lists at run time: nothing.
+    no_lists: RunTimeLists,
 }
 
 impl<'p> Session<'p> {
@@ -33,6 +36,7 @@ impl<'p> Session<'p> {
             policy,
             state: State::new(layout, PUBLIC_SECRET, TRANSACTIONS_MAX),
             no_profiles: Enrichment::absent(policy.catalogue.profile.len()),
+            no_lists: RunTimeLists::default(),
         }
     }
 
@@ -54,7 +58,7 @@ impl<'p> Session<'p> {
 
     /// Decides by a policy with the same catalogue. No consequence happens.
     pub fn judge(&self, policy: &Policy, transaction: &Transaction, windows: FeatureVector) -> Judgement {
-        decide_from_windows(policy, transaction, windows, &self.no_profiles)
+        decide_from_windows(policy, transaction, windows, &self.no_profiles, &self.no_lists)
     }
 
     /// Whose catalogue it is.

@@ -79,6 +79,31 @@ pub fn explain<F: Facts + ?Sized>(
     Explaining { source, schema, facts }.part(&tokens, usize::from(DEPTH_MAX))
 }
 
+/// The parts of a condition that must all hold, as they are written; the condition itself when it is no conjunction.
+pub fn conjuncts(source: &str) -> Vec<&str> {
+    fn collect<'t>(mut tokens: &'t [Token], depth: usize, found: &mut Vec<&'t [Token]>) {
+        while is_bracketed(tokens) {
+            tokens = &tokens[1..tokens.len() - 1];
+        }
+        match taken_apart(tokens) {
+            (Join::All, parts) if depth > 0 => {
+                parts.into_iter().for_each(|part| collect(part, depth - 1, found));
+            }
+            _ => found.push(tokens),
+        }
+    }
+    let tokens = tokens(source);
+    let mut found = Vec::new();
+    collect(&tokens, usize::from(DEPTH_MAX), &mut found);
+    found.into_iter().map(|part| text(source, part)).collect()
+}
+
+fn text<'s>(source: &'s str, tokens: &[Token]) -> &'s str {
+    let start = tokens.first().map_or(0, |first| first.place.start);
+    let end = tokens.last().map_or(start, |last| last.place.end);
+    source.get(start..end).unwrap_or("")
+}
+
 #[derive(Clone)]
 struct Token {
     kind: TokenKind,
@@ -219,9 +244,7 @@ struct Explaining<'a, F: ?Sized> {
 
 impl<F: Facts + ?Sized> Explaining<'_, F> {
     fn text(&self, tokens: &[Token]) -> &str {
-        let start = tokens.first().map_or(0, |first| first.place.start);
-        let end = tokens.last().map_or(start, |last| last.place.end);
-        self.source.get(start..end).unwrap_or("")
+        text(self.source, tokens)
     }
 
     fn part(&mut self, mut tokens: &[Token], depth: usize) -> Result<Explanation, ExprError> {
@@ -390,6 +413,19 @@ mod tests {
         ];
         for (source, expected) in cases {
             assert_eq!(drawn(&of(source)), expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn conjuncts_are_found_within_brackets() {
+        let cases: [(&str, &[&str]); 4] = [
+            ("a", &["a"]),
+            ("a && (b && (c || d)) && !(e && f)", &["a", "b", "c || d", "!(e && f)"]),
+            ("(a) || b && c", &["(a) || b && c"]),
+            ("a && b ? c : d", &["a && b ? c : d"]),
+        ];
+        for (source, expected) in cases {
+            assert_eq!(conjuncts(source), expected, "{source}");
         }
     }
 

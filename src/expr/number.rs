@@ -24,8 +24,8 @@ pub(crate) fn call(id: u64, name: &str, operands: Vec<Typed>) -> Checking<Typed>
 
 fn of_one(id: u64, name: &str, operand: Typed) -> Checking<Typed> {
     match (name, operand) {
-        ("abs", Typed::Int(node)) => return Ok(Typed::Int(IntNode::Abs(Box::new(node)))),
-        ("sign", Typed::Int(node)) => return Ok(Typed::Int(IntNode::Sign(Box::new(node)))),
+        ("abs", Typed::Int(node)) => Ok(Typed::Int(IntNode::Abs(Box::new(node)))),
+        ("sign", Typed::Int(node)) => Ok(Typed::Int(IntNode::Sign(Box::new(node)))),
         (_, operand) => match promoted(operand) {
             Ok(node) => of_double(id, name, node),
             Err(other) => {

@@ -11,6 +11,7 @@ pub mod batch;
 pub mod body;
 pub mod candidate_body;
 pub mod decision_port;
+mod lists_port;
 pub mod metrics;
 pub mod options;
 pub mod port;

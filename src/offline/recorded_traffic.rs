@@ -13,6 +13,7 @@ use crate::engine::doubts::count;
 use crate::engine::policy::Policy;
 use crate::feature::vector::FeatureVector;
 use crate::rules::lint::traffic::Traffic;
+use crate::rules::run_time::RunTimeLists;
 
 /// How many decisions are read when nobody says.
 pub const DECISIONS_DEFAULT: u64 = 100_000;
@@ -38,7 +39,7 @@ pub fn recorded(directory: &Path, policy: &Policy, last: u64) -> Result<Traffic,
     let (start, skipped) = newest(directory, last)?;
     let mut traffic = Traffic::new(&policy.rules);
     let mut seen = 0;
-    each_decision(directory, start, &mut |sequence, body| {
+    each_decision(directory, start, |sequence, body| {
         seen += 1;
         if seen <= skipped || seen > skipped + last {
             return Ok(());
@@ -50,7 +51,7 @@ pub fn recorded(directory: &Path, policy: &Policy, last: u64) -> Result<Traffic,
             && record.features.len() == policy.catalogue.features.len();
         let features = FeatureVector::recorded(&record.features, &record.feature_texts);
         let features = is_same.then_some((&features, record.answer.score));
-        count(&mut traffic, policy, &transaction, features);
+        count(&mut traffic, policy, &transaction, features, &RunTimeLists::of(&record.listed));
         Ok(())
     })?;
     Ok(traffic)
@@ -67,7 +68,7 @@ fn newest(directory: &Path, last: u64) -> Result<(u64, u64), TrafficError> {
         let start = segments.iter().rev().copied().find(|first| newest - first >= wanted);
         let start = start.or(segments.first().copied()).unwrap_or(1);
         let mut decisions = 0_u64;
-        each_decision(directory, start, &mut |_, _| {
+        each_decision(directory, start, |_, _| {
             decisions += 1;
             Ok(())
         })?;
@@ -81,7 +82,7 @@ fn newest(directory: &Path, last: u64) -> Result<(u64, u64), TrafficError> {
 fn each_decision(
     directory: &Path,
     start: u64,
-    see: &mut dyn FnMut(u64, &[u8]) -> Result<(), TrafficError>,
+    mut see: impl FnMut(u64, &[u8]) -> Result<(), TrafficError>,
 ) -> Result<(), TrafficError> {
     let mut reader = LogReader::from_sequence(directory, start)?;
     while let Some(record) = reader.next()? {

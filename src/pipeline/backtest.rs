@@ -93,7 +93,7 @@ impl Service {
         let started = self.clock.instant();
         let live = self.policies.live();
         let files =
-            with_files(self.policies.rules_directory(), wanted.files).map_err(BacktestError::Refused)?;
+            with_files(&self.policies.rules_directory(), wanted.files).map_err(BacktestError::Refused)?;
         let rules = rules_from_files(&files, &live.policy.catalogue).map_err(BacktestError::Refused)?;
         let candidate = live.policy.with_rules(rules);
         let against = Against {

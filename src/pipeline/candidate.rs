@@ -77,7 +77,7 @@ impl CandidateKeeper {
                 for error in &errors {
                     warn!(cause, "the candidate rules were refused: {error}");
                 }
-                *self.refused.lock() = Some(Refusal { at: now.to_string(), cause, errors });
+                *self.refused.lock() = Some(Refusal { at: now.to_string(), cause, errors, problems });
                 // The rules before may name what the catalogue does not have any more.
                 let fits =
                     |current: &Candidate| current.policy.versions.features == live.policy.versions.features;

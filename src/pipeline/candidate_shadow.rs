@@ -22,6 +22,7 @@ use crate::pipeline::policy::Refusal;
 use crate::pipeline::remembered::{REMEMBERED_MAX, Remembered};
 use crate::pipeline::service::Service;
 use crate::pipeline::shadow_metrics::ShadowMetrics;
+use crate::rules::run_time::RunTimeLists;
 
 /// A live decision as the candidate needs it.
 #[derive(Debug)]
@@ -50,7 +51,8 @@ impl CandidateBook {
         if record.answer.versions.features != candidate.policy.catalogue.sha256 {
             return; // the live policy was changed a moment ago: the candidate that fits is about to come
         }
-        let judgement = again::decide(&candidate.policy, transaction, features, &record.enrichment);
+        let lists = RunTimeLists::of(&record.listed);
+        let judgement = again::decide(&candidate.policy, transaction, features, &record.enrichment, &lists);
         metrics.count_candidate(record.answer.decision, judgement.outcome);
         let before = Before {
             said: Said::recorded(record),

@@ -2,6 +2,8 @@
 
 use std::vec::Drain;
 
+use tokio::sync::oneshot;
+
 use crate::audit::writer::Committed;
 use crate::domain::decision::Outcome;
 use crate::domain::label::Label;
@@ -9,6 +11,7 @@ use crate::engine::state::{Counted, State};
 use crate::pipeline::index::Claimed;
 use crate::pipeline::lane::{Mark, SharedLane};
 use crate::pipeline::shadow::{Seen, ShadowQueue};
+use crate::rules::run_time::{Entry, ListChange};
 
 /// What is to be done when a record is in the log. Dropped undone, its claim is released.
 #[derive(Debug)]
@@ -17,6 +20,8 @@ pub enum Consequence {
     Decision(Box<DecisionConsequence>),
     /// Of a label.
     Label(Box<LabelConsequence>),
+    /// Of a change of a list.
+    ListChange(Box<ListConsequence>),
     /// Of a change of policy: none.
     Policy,
     /// Of the scores of challengers: none.
@@ -40,6 +45,15 @@ pub struct LabelConsequence {
     claimed: Claimed,
     label: Label,
     counted: Option<Counted>,
+}
+
+/// See `Consequence::ListChange`.
+#[derive(Debug)]
+pub struct ListConsequence {
+    /// What is done.
+    pub change: ListChange,
+    /// Is told what stood there before.
+    pub before: oneshot::Sender<Option<Entry>>,
 }
 
 impl Consequence {
@@ -68,6 +82,7 @@ pub(crate) fn apply(
     committed: Drain<'_, Committed<Consequence>>,
 ) {
     for Committed { receipt, context, .. } in committed {
+        let mut before = None;
         {
             let mut lane = lane.lock();
             match &context {
@@ -78,6 +93,9 @@ pub(crate) fn apply(
                     if let Some(counted) = &label.counted {
                         state.record_label(counted, &label.label);
                     }
+                }
+                Consequence::ListChange(made) => {
+                    before = state.change_list(&made.change, receipt.sequence, receipt.recorded_at);
                 }
                 Consequence::Policy | Consequence::ChallengerScores => {}
             }
@@ -96,6 +114,10 @@ pub(crate) fn apply(
             Consequence::Label(label) => {
                 label.claimed.complete(receipt.position);
                 shadow.hand_over_label(&label.label);
+            }
+            Consequence::ListChange(made) => {
+                // Who asked may have given up waiting.
+                let _ = made.before.send(before);
             }
             Consequence::Policy | Consequence::ChallengerScores => {}
         }

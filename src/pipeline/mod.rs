@@ -18,6 +18,8 @@ pub mod fold;
 pub mod index;
 pub mod label;
 pub mod lane;
+pub mod list_status;
+pub mod lists;
 pub mod look_up;
 pub mod metrics;
 pub mod policy;
@@ -26,6 +28,11 @@ pub mod recover;
 pub mod reload;
 pub mod remembered;
 pub mod restore;
+pub mod retired;
+pub mod rule_counts;
+mod rule_metrics;
+pub mod rules_check;
+pub mod rules_status;
 pub mod secret;
 pub mod service;
 pub mod settings;
@@ -40,6 +47,8 @@ pub mod stopwatch;
 
 #[cfg(test)]
 mod house_tests;
+#[cfg(test)]
+mod lists_tests;
 #[cfg(test)]
 mod restore_tests;
 #[cfg(test)]

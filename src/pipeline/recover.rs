@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::audit::damage::ReadError;
 use crate::audit::frame::Kind;
 use crate::audit::reader::{LogReader, Record};
-use crate::audit::record::{self, DecisionRecord, LabelRecord, RecordError};
+use crate::audit::record::{self, DecisionRecord, LabelRecord, ListChangeRecord, RecordError};
 use crate::audit::writer::GROUP_RECORDS_MAX;
 use crate::engine::consequences::{Consequence, Consequences};
 use crate::engine::state::State;
@@ -17,6 +17,7 @@ use crate::feature::catalogue::Catalogue;
 use crate::pipeline::index::{DecisionIndex, Fingerprint, RequestKey};
 use crate::pipeline::lane::Mark;
 use crate::pipeline::secret::Secret;
+use crate::rules::run_time::ListChange;
 
 /// Why the state cannot be rebuilt.
 #[derive(Debug, Error)]
@@ -43,6 +44,8 @@ pub struct Recovered {
     pub decisions: u64,
     /// Labels among them.
     pub labels: u64,
+    /// Changes of lists among them.
+    pub list_changes: u64,
     /// The last record; none when there was none to fold.
     pub last: Option<Mark>,
 }
@@ -100,6 +103,10 @@ impl<'a> Fold<'a> {
                     recovered.labels += 1;
                     self.label(&stored)
                 }
+                Kind::ListChange => {
+                    recovered.list_changes += 1;
+                    self.list_change(&stored)
+                }
                 _ => Ok(()),
             };
             folded.map_err(|error| RecoverError::Body { sequence, error })?;
@@ -147,6 +154,14 @@ impl<'a> Fold<'a> {
         let canonical = labelled.label.get();
         let key = RequestKey::of_label(self.secret, canonical, labelled.transaction.is_some());
         self.index.insert(key, Fingerprint::of(canonical.as_bytes()), stored.position);
+        Ok(())
+    }
+
+    /// At once: no decision is made again, so none asks what stood on a list at its time.
+    fn list_change(&self, stored: &Record<'_>) -> Result<(), RecordError> {
+        let recorded: ListChangeRecord = record::decode(stored.body)?;
+        let change = ListChange::try_from(recorded)?;
+        self.state.change_list(&change, stored.header.sequence, stored.header.recorded_at);
         Ok(())
     }
 }

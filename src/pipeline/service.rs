@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 use thiserror::Error;
 use tokio::sync::{Semaphore, watch};
 use tracing::error;
@@ -22,7 +23,7 @@ use crate::domain::decision::{Challenge, Decision, Outcome, Reason, ReasonSource
 use crate::domain::enrichment::Enrichment;
 use crate::domain::time::{Clock, EventTime};
 use crate::domain::transaction::{Mode, Transaction};
-use crate::engine::judge::{Judgement, judge};
+use crate::engine::judge::{Judgement, RuleHit, judge};
 use crate::engine::observe::{Observation, observe, prepare};
 use crate::engine::state::{Counted, State};
 use crate::enrich::profiles::Profiles;
@@ -35,6 +36,7 @@ use crate::pipeline::index::{Claim, Claimed, DecisionIndex, Fingerprint, Request
 use crate::pipeline::lane::SharedLane;
 use crate::pipeline::metrics::Metrics;
 use crate::pipeline::policy::{LivePolicy, PolicyKeeper};
+use crate::pipeline::rule_counts::CountedHit;
 use crate::pipeline::secret::Secret;
 use crate::pipeline::settings::{OnAuditFailure, ServiceSettings};
 use crate::pipeline::shadow::{Seen, Shadow};
@@ -120,6 +122,8 @@ pub struct Service {
     pub(crate) backtests: Arc<Semaphore>,
     /// Admission.
     pub(crate) in_flight: Semaphore,
+    /// Admission of changes of lists.
+    pub(crate) list_changes: Semaphore,
     /// Counters and histograms.
     pub(crate) metrics: Arc<Metrics>,
     /// Whether the service is draining.
@@ -388,8 +392,9 @@ impl Service {
         walk: &mut Walk,
     ) -> Decided {
         let Observation { windows, counted, is_new } = observation;
+        let lists = self.state.lists.load();
         let mut times = walk.times;
-        let judgement = judge(&policy.policy, transaction, windows, &enrichment, &mut |stage| {
+        let judgement = judge(&policy.policy, transaction, windows, &enrichment, &lists, &mut |stage| {
             let lap_us = walk.stopwatch.lap_us();
             match stage {
                 crate::engine::judge::Stage::Model => times.model = lap_us,
@@ -427,6 +432,17 @@ impl Service {
         walk: &Walk,
     ) -> Result<(Decision, Pending), DecideError> {
         let Decided { policy, key, counted, is_new, enrichment, judgement, answer, state_sequence } = decided;
+        let deciding = answer.reasons.first().filter(|reason| reason.source == ReasonSource::Rule);
+        let deciding = deciding.and_then(|reason| reason.rule.clone());
+        let counted_hits: SmallVec<[CountedHit; 8]> = judgement
+            .hits
+            .iter()
+            .map(|hit| CountedHit {
+                position: hit.position,
+                is_shadow: hit.is_shadow,
+                has_decided: !hit.is_shadow && deciding.as_ref() == Some(&hit.rule),
+            })
+            .collect();
         let mut latency_us = walk.times;
         latency_us.total = walk.stopwatch.total_us();
         let record = DecisionRecord {
@@ -443,15 +459,13 @@ impl Service {
             margin: judgement.margin,
             contributions: judgement.contributions,
             bias: judgement.bias,
-            hits: judgement
-                .hits
-                .iter()
-                .map(|hit| RecordedHit { rule: hit.rule.clone(), shadow: hit.is_shadow })
-                .collect(),
+            hits: judgement.hits.into_iter().map(recorded_hit).collect(),
+            listed: judgement.listed,
             policy: policy.policy.hash.clone(),
             latency_us,
         };
         let body = record::encode(&record).map_err(|error| DecideError::Internal(error.to_string()))?;
+        policy.counts.count(counted_hits, walk.received_at);
         let (answer, candidate) = match self.candidates.current() {
             None => (record.answer, None),
             Some(candidate) => {
@@ -537,6 +551,10 @@ impl Service {
     pub fn log_status(&self) -> LogStatus {
         self.log.status()
     }
+}
+
+fn recorded_hit(hit: RuleHit) -> RecordedHit {
+    RecordedHit { rule: hit.rule, shadow: hit.is_shadow, values: hit.values.into_iter().collect() }
 }
 
 /// Waits until whoever holds a key has decided, but not past the deadline.

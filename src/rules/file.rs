@@ -90,7 +90,7 @@ pub(crate) struct FileSource {
 }
 
 /// The first moment after the day `2027-06-30` (UTC).
-pub(crate) fn end_of_day(date: &str) -> Option<EventTime> {
+pub fn end_of_day(date: &str) -> Option<EventTime> {
     start_of_day(date).map(|start| start.plus(std::time::Duration::from_secs(86_400)))
 }
 

@@ -21,6 +21,7 @@ pub mod message;
 pub mod problem;
 pub mod raw;
 pub mod rollout;
+pub mod run_time;
 pub mod set;
 
 #[cfg(test)]

@@ -36,6 +36,11 @@ impl Rollout {
         &self.by_name
     }
 
+    /// Where these values stand.
+    pub fn by_slot(&self) -> Slot {
+        self.by
+    }
+
     /// Whether the value by which the share is drawn is there.
     pub fn knows<F: Facts + ?Sized>(&self, facts: &F) -> bool {
         facts.value(self.by).is_present()

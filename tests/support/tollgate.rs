@@ -258,6 +258,19 @@ impl Service {
         }
     }
 
+    /// Waits until the service logs a message that begins so.
+    pub fn wait_for_message_with(&self, beginning: &str) -> String {
+        let said = self.said.lock().expect("no other waiter failed");
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let line = said.recv_timeout(until.saturating_duration_since(Instant::now()));
+            let line = line.unwrap_or_else(|error| panic!("never said {beginning:?} ({error})"));
+            if let Some(message) = line["message"].as_str().filter(|it| it.starts_with(beginning)) {
+                return message.to_owned();
+            }
+        }
+    }
+
     /// The lines with that message among those that have been waited past: up to `ready to decide`, all of them.
     pub fn heard(&self, message: &str) -> Vec<Value> {
         let heard = self.heard.lock().expect("no waiter failed");
@@ -272,6 +285,18 @@ impl Service {
     /// What the admin port says.
     pub fn admin(&self, path: &str) -> Answer {
         Connection::open(self.admin).get(path)
+    }
+
+    /// A connection to the admin port.
+    pub fn connect_admin(&self) -> Connection {
+        Connection::open(self.admin)
+    }
+
+    /// The value of a series of `GET /metrics`, with its labels; 0 where there is none yet.
+    pub fn metric(&self, series: &str) -> f64 {
+        let text = self.admin("/metrics").body;
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().expect("a number"))
     }
 
     /// `GET /v1/policy`

@@ -46,7 +46,8 @@ fn kinds(problems: &[Problem]) -> Vec<(&str, Kind)> {
 #[test]
 fn what_it_says_of_which_rules() {
     let night = "when: tx.is_night && amount > 10, then: REVIEW, reason: r";
-    let cases: [(&str, String, &[(&str, Kind)]); 14] = [
+    type Case<'a> = (&'a str, String, &'a [(&'a str, Kind)]);
+    let cases: [Case<'_>; 14] = [
         ("nothing to say", format!("  - {{id: a, {night}}}\n"), &[]),
         (
             "never and always",
@@ -124,6 +125,34 @@ fn a_warning_reads_well_and_is_data() {
 }
 
 #[test]
+fn it_says_which_parts_exclude_each_other() {
+    let cases = [
+        ("score >= 93", "never matches: `score >= 93` never holds, since `score` lies from 0 to 1"),
+        (
+            "tx.is_night && (card.count_5m < 0 && amount > 1)",
+            "never matches: `card.count_5m < 0` never holds, since `card.count_5m` is never below 0",
+        ),
+        (
+            "amount > 5 && tx.is_night && amount  < 3",
+            "never matches: `amount > 5` and `amount < 3` exclude each other",
+        ),
+        ("!has(amount) && tx.is_night", "never matches: `!has(amount)` never holds"),
+        (
+            "(amount > 5 || tx.is_night) && amount < 3 && !tx.is_night",
+            "never matches: its parts exclude each other",
+        ),
+    ];
+    let ranges = [("score".into(), 0.0, 1.0), ("card.count_5m".into(), 0.0, f64::INFINITY)];
+    for (when, expected) in cases {
+        let set = load(&format!("  - {{id: a, when: '{when}', then: BLOCK, reason: r}}\n"));
+        let problems = lint_with(&set, Background { at: now(), ranges: &ranges, traffic: None });
+        let found: Vec<_> =
+            problems.iter().filter(|it| it.kind == Kind::NeverHits).map(|it| &*it.message).collect();
+        assert_eq!(found, [expected], "{when}");
+    }
+}
+
+#[test]
 fn known_ranges_make_thresholds_impossible() {
     let set = load(
         "  - {id: a, when: score >= 93, then: BLOCK, reason: r}\n  - {id: b, when: card.count_5m < 0, then: BLOCK, reason: r}\n  - {id: c, when: score >= 0.93, then: BLOCK, reason: r}\n",
@@ -150,7 +179,7 @@ fn recorded_traffic_tells_what_is_never_there_and_what_never_matches() {
         }
     }
     let set = load(
-        "  - {id: a, when: amount > 50, then: BLOCK, reason: r}\n  - {id: b, when: amount > 5000, then: CHALLENGE, reason: r}\n  - {id: c, when: score > 0.5, then: REVIEW, reason: r}\n  - {id: d, when: tx.is_night, then: REVIEW, reason: r, state: draft}\n",
+        "  - {id: a, when: amount > 50, then: BLOCK, reason: r}\n  - {id: b, when: amount > 5000, then: CHALLENGE, reason: r}\n  - {id: c, when: score > 0.5, then: REVIEW, reason: r}\n  - {id: d, when: tx.is_night, then: REVIEW, reason: r, state: draft}\n  - {id: e, when: amount > 3, then: REVIEW, reason: r, rollout: {percent: 10, by: customer.id}}\n",
     );
     let is_feature = |slot: Slot| slot.0 == 4;
     let count = |whole: u64, fields_only: u64| {
@@ -179,33 +208,35 @@ fn recorded_traffic_tells_what_is_never_there_and_what_never_matches() {
     assert_eq!(of(&count(TRANSACTIONS_MIN - 1, 0)), []);
     assert_eq!(
         of(&count(TRANSACTIONS_MIN, 0)),
-        owned(&[("b", unmatched), ("c", missing), ("c", unmatched), ("d", missing)])
+        owned(&[("b", unmatched), ("c", missing), ("c", unmatched), ("d", missing), ("e", missing)])
     );
-    assert_eq!(of(&count(0, TRANSACTIONS_MIN)), owned(&[("c", missing)]));
+    assert_eq!(of(&count(0, TRANSACTIONS_MIN)), owned(&[("c", missing), ("e", missing)]));
 }
 
-/// `cargo test --release --lib rules::lint -- --ignored --nocapture` prints how long 10,000 rules take.
+/// Whether rules share names, ask for more and more, or share one name and none implies another.
 #[test]
-#[ignore = "prints a time"]
-fn ten_thousand_rules() {
-    let rules: String = (0..10_000)
-        .map(|number| {
-            let (count, id, amount) = (number % 40, number % 900, number % 5_000);
-            format!("  - {{id: r{number}, when: \"card.count_5m >= {count} && customer.id == 'c_{id}' && (amount > {amount} || score > 0.{count:02})\", then: REVIEW, reason: r}}\n")
-        })
-        .collect();
-    let set = load(&rules);
-    let start = std::time::Instant::now();
-    let problems = lint(&set, now());
-    println!("{} warnings in {:?}", problems.len(), start.elapsed());
-    let rules: String = (0..10_000)
-        .map(|number| {
-            format!(
-                "  - {{id: r{number}, when: amount > {number} && tx.is_night, then: REVIEW, reason: r}}\n"
-            )
-        })
-        .collect();
-    let set = load(&rules);
-    let start = std::time::Instant::now();
-    println!("all on one name: {} warnings in {:?}", lint(&set, now()).len(), start.elapsed());
+fn ten_thousand_rules_are_not_too_many() {
+    type Shape = (fn(u32) -> String, bool);
+    let shapes: [Shape; 3] = [
+        (
+            |number| {
+                let (count, id, amount) = (number % 40, number % 900, number % 5_000);
+                format!(
+                    "card.count_5m >= {count} && customer.id == 'c_{id}' && (amount > {amount} || score > 0.{count:02})"
+                )
+            },
+            true,
+        ),
+        (|number| format!("amount > {number} && tx.is_night"), true),
+        (|number| format!("amount > {number} && card.count_5m >= {}", 20_000 - number), false),
+    ];
+    for (when, has_warnings) in shapes {
+        let rules: String = (0..10_000)
+            .map(|number| {
+                format!("  - {{id: r{number}, when: \"{}\", then: REVIEW, reason: r}}\n", when(number))
+            })
+            .collect();
+        let problems = lint(&load(&rules), now());
+        assert_eq!(!problems.is_empty(), has_warnings, "{}", when(0));
+    }
 }

@@ -186,8 +186,8 @@ fn check(rules: &[(String, &str, i32)], payments: &[Payment]) -> Vec<Kind> {
     problems.into_iter().map(|problem| problem.kind).collect()
 }
 
-fn written(conditions: Vec<(String, &'static str, i32)>) -> Vec<Kind> {
-    check(&conditions, &payments())
+fn written(conditions: &[(String, &'static str, i32)]) -> Vec<Kind> {
+    check(conditions, &payments())
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn what_is_found() {
         ("!has(d) || d >= -0.5", Some(Kind::AlwaysHits)),
     ];
     for (when, expected) in alone {
-        let found = written(vec![block(when)]);
+        let found = written(&[block(when)]);
         let found = found.into_iter().find(|kind| matches!(kind, Kind::NeverHits | Kind::AlwaysHits));
         assert_eq!(found, expected, "{when}");
     }
@@ -269,7 +269,7 @@ fn what_is_found() {
         ("metadata.m > 1", "metadata.m > 2", Some(Kind::NeverDecides)),
     ];
     for (first, second, expected) in pairs {
-        let found = written(vec![block(first), block(second)]);
+        let found = written(&[block(first), block(second)]);
         let wanted = [Kind::Duplicate, Kind::NeverDecides];
         let found: Vec<_> = found.into_iter().filter(|kind| wanted.contains(kind)).collect();
         assert_eq!(
@@ -279,8 +279,8 @@ fn what_is_found() {
         );
         assert!(expected.is_some() || found.is_empty(), "{first} / {second}: {found:?}");
     }
-    let higher = written(vec![block("i > 2"), ("i > 1".to_owned(), "REVIEW", 1)]);
+    let higher = written(&[block("i > 2"), ("i > 1".to_owned(), "REVIEW", 1)]);
     assert!(higher.contains(&Kind::NeverDecides));
-    let conflict = written(vec![block("i > 2"), ("i > 2".to_owned(), "REVIEW", 0)]);
+    let conflict = written(&[block("i > 2"), ("i > 2".to_owned(), "REVIEW", 0)]);
     assert!(conflict.contains(&Kind::ConflictingDuplicate));
 }

@@ -6,6 +6,7 @@ use crate::domain::time::EventTime;
 use crate::rules::file::State;
 use crate::rules::lint::clause::{Clause, Known, always_holds, clauses};
 use crate::rules::lint::doubtful::compares_doubles_for_equality;
+use crate::rules::lint::exclusion::why_never;
 use crate::rules::lint::ranking::{Duplicate, Examined, duplicates, never_deciding};
 use crate::rules::lint::traffic::{self, Traffic};
 use crate::rules::problem::{Kind, Problem};
@@ -45,9 +46,7 @@ pub fn lint_with(set: &RuleSet, background: Background<'_>) -> Vec<Problem> {
     set.rules().iter().for_each(|rule| negations(rule, &mut problems));
     for Examined { rule, clauses } in &examined {
         if clauses.is_empty() {
-            let message = "never matches: its conditions exclude each other, or one of them never holds";
-            problems
-                .push(warning(rule, Kind::NeverHits, message).advising("look at the bounds and the values"));
+            problems.push(warning(rule, Kind::NeverHits, why_never(set, rule, &known, &background)));
         } else if clauses[..] == [Clause::default()] {
             let message = "matches every transaction";
             let advice = "what is decided when nothing matches stands under `default`";

@@ -5,6 +5,7 @@ use crate::expr::schema::Slot;
 use crate::rules::file::State;
 use crate::rules::lint::run::warning;
 use crate::rules::problem::{Kind, Problem};
+use crate::rules::rollout::Rollout;
 use crate::rules::set::RuleSet;
 
 /// Fewer transactions than this prove nothing.
@@ -24,7 +25,8 @@ impl Traffic {
     /// Nothing counted yet.
     pub fn new(set: &RuleSet) -> Self {
         let reads = set.rules().iter().flat_map(|rule| rule.program().reads().iter().map(|read| read.slot));
-        let mut slots: Vec<Slot> = reads.collect();
+        let rollouts = set.rules().iter().filter_map(|rule| rule.rollout.as_ref().map(Rollout::by_slot));
+        let mut slots: Vec<Slot> = reads.chain(rollouts).collect();
         slots.sort_unstable();
         slots.dedup();
         let names = slots.into_iter().map(|slot| (slot, 0, 0)).collect();
@@ -39,6 +41,13 @@ impl Traffic {
     /// How many of them the rules were asked about.
     pub fn judged(&self) -> u64 {
         self.judged
+    }
+
+    /// How many transactions told of a slot without one that had a value.
+    fn always_missing_in(&self, slot: Slot) -> Option<u64> {
+        let at = self.names.binary_search_by_key(&slot, |(slot, _, _)| *slot).ok()?;
+        let (_, told, present) = self.names.get(at)?;
+        (*present == 0 && *told >= TRANSACTIONS_MIN).then_some(*told)
     }
 
     /// Counts a transaction. `knows`: whether `facts` tell of a slot at all; `is_whole`: whether they tell of every one, so that
@@ -73,15 +82,21 @@ pub(super) fn lint(set: &RuleSet, traffic: &Traffic, problems: &mut Vec<Problem>
             continue;
         }
         for read in rule.program().reads() {
-            let told = traffic.names.binary_search_by_key(&read.slot, |(slot, _, _)| *slot);
-            let told = told.ok().and_then(|at| traffic.names.get(at));
-            if let Some((_, told, 0)) = told
-                && *told >= TRANSACTIONS_MIN
-            {
+            if let Some(told) = traffic.always_missing_in(read.slot) {
                 let message = format!("`{}` was missing in all of {told} recorded transactions", read.name);
                 let advice = "send it, fill it, or leave it out of the rule";
                 problems.push(warning(rule, Kind::AlwaysMissing, message).advising(advice));
             }
+        }
+        if let Some(rollout) = &rule.rollout
+            && let Some(told) = traffic.always_missing_in(rollout.by_slot())
+        {
+            let message = format!(
+                "its rollout is drawn by `{}`, which was missing in all of {told} recorded transactions: it is off",
+                rollout.by()
+            );
+            problems
+                .push(warning(rule, Kind::AlwaysMissing, message).advising("draw it by a name that is sent"));
         }
         let is_asked = matches!(rule.state, State::Live | State::Shadow);
         if is_asked && *matched == 0 && traffic.judged >= TRANSACTIONS_MIN {
