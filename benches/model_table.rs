@@ -8,31 +8,39 @@
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
 use std::hint::black_box;
+use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
-use crate::report::Section;
-use crate::table::contestants::{Contestant, Task, contestants};
+use crate::field::contestants::{Contestant, Task, contestants};
 use crate::table::options::Options;
+use crate::table::report::Section;
+use crate::table::turns::{Turn, print};
 use crate::workload::{FEATURES, TREES, model_text, rows};
 
-#[path = "windows_table/report.rs"]
-#[allow(dead_code, reason = "the window store's table uses the rest")]
-mod report;
 #[path = "model_table/mod.rs"]
+mod field;
+#[allow(dead_code, reason = "the other tables use the rest")]
+#[path = "table/mod.rs"]
 mod table;
 #[path = "model/workload.rs"]
 mod workload;
 
-/// Rows before the clock starts: whoever was there before has left its data in the caches.
-const WARM_ROWS: usize = 32;
-/// Rows between two looks at the clock.
-const ROWS_PER_LOOK: usize = 8;
 /// How far attributions may be apart, in parts of max(1, |margin|).
 const ATTRIBUTION_ERROR_MAX: f32 = 1e-4;
 
+const HELP: &str = "\
+cargo bench --bench model_table [--features xgboost,peers] -- [OPTIONS]
+
+  --rounds N         rounds in which each is measured once, at least 7 [7]
+  --pass-ms N        length of one pass, in milliseconds [100]
+  --libxgboost PATH  another libxgboost, of version 2 or later, through its C API: the file libxgboost.so
+                     (`pip download --no-deps xgboost-cpu==3.4.1`, then unzip the wheel: xgboost/lib/libxgboost.so)
+  --json             one JSON document in place of the table
+
+The feature xgboost adds libxgboost 1.6.2 through xgboost-rs, the feature peers adds hessboost.";
+
 fn main() -> ExitCode {
-    let options = match Options::parse(std::env::args().skip(1)) {
+    let options = match Options::parse(HELP, &["--libxgboost"]) {
         Ok(options) => options,
         Err(message) => {
             eprintln!("{message}");
@@ -41,23 +49,19 @@ fn main() -> ExitCode {
     };
     let text = model_text();
     let rows = rows();
+    let libxgboost = options.own.get("--libxgboost").map(Path::new);
     let sections: Vec<Section> = [Task::Margin, Task::Attributions]
         .into_iter()
         .map(|task| {
-            let mut all = match contestants(task, &text, &rows, options.libxgboost.as_deref()) {
+            let mut all = match contestants(task, &text, &rows, libxgboost) {
                 Ok(all) => all,
                 Err(message) => panic!("{message}"),
             };
             check(task, &mut all, &rows);
-            section(task, &options, &mut all, rows.len())
+            section(task, &options, all, rows.len())
         })
         .collect();
-    if options.json {
-        let sections: Vec<_> = sections.iter().map(Section::json).collect();
-        println!("{}", serde_json::Value::from(sections));
-    } else {
-        sections.iter().for_each(|section| println!("{}", section.text()));
-    }
+    print(&sections, options.json);
     ExitCode::SUCCESS
 }
 
@@ -88,61 +92,15 @@ fn output(task: Task, contestant: &mut Contestant<'_>, row: usize) -> Vec<f32> {
     output
 }
 
-fn section(task: Task, options: &Options, all: &mut [Contestant<'_>], rows: usize) -> Section {
+fn section(task: Task, options: &Options, all: Vec<Contestant<'_>>, rows: usize) -> Section {
     let title =
         format!("microseconds a row, {TREES} trees of depth 6, {FEATURES} features, one row at a time");
-    let columns = &["contestant", "median", "least", "most", "x tollgate", "x least", "x most"];
-    let mut section = Section::new(task.name(), title, columns);
-    // By contestant: its time in each round.
-    let mut times = vec![vec![]; all.len()];
-    for round in 0..options.rounds {
-        for turn in 0..all.len() {
-            let number = (round + turn) % all.len();
-            times[number].push(pass(task, &mut all[number], rows, options.pass_time));
-        }
-    }
-    for (contestant, of_one) in all.iter().zip(&times) {
-        let time = spread(of_one.clone());
-        let ratio = spread(of_one.iter().zip(&times[0]).map(|(one, reference)| one / reference).collect());
-        section.row([
-            (*contestant.name).into(),
-            time[1].into(),
-            time[0].into(),
-            time[2].into(),
-            ratio[1].into(),
-            ratio[0].into(),
-            ratio[2].into(),
-        ]);
-    }
-    section.note(format!(
-        "{} rounds; the median row of a pass of {:?} counts.",
-        options.rounds, options.pass_time
-    ));
-    section
+    let turn = |contestant| turn(task, contestant);
+    options.turns.section(task.name(), title, all.into_iter().map(turn).collect(), rows)
 }
 
-/// The median time of a row, in microseconds.
-#[expect(clippy::disallowed_methods, reason = "a benchmark reads the real clock")]
-fn pass(task: Task, contestant: &mut Contestant<'_>, rows: usize, time: Duration) -> f64 {
+fn turn(task: Task, contestant: Contestant<'_>) -> Turn<'_> {
+    let Contestant { name, mut run } = contestant;
     let mut output = vec![0.0; task.numbers()];
-    let mut next = (0..rows).cycle();
-    for row in next.by_ref().take(WARM_ROWS) {
-        (contestant.run)(row, &mut output);
-    }
-    let mut looks = Vec::new();
-    let begin = Instant::now();
-    while begin.elapsed() < time {
-        let look = Instant::now();
-        for row in next.by_ref().take(ROWS_PER_LOOK) {
-            (contestant.run)(black_box(row), black_box(&mut output));
-        }
-        looks.push(look.elapsed().as_secs_f64() * 1e6 / ROWS_PER_LOOK as f64);
-    }
-    spread(looks)[1]
-}
-
-/// Least, median and most.
-fn spread(mut numbers: Vec<f64>) -> [f64; 3] {
-    numbers.sort_unstable_by(f64::total_cmp);
-    [numbers[0], numbers[numbers.len() / 2], numbers[numbers.len() - 1]]
+    (name, Box::new(move |row| run(row, black_box(&mut output))))
 }

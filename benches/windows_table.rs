@@ -11,15 +11,17 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use crate::report::Section;
 use crate::support::check;
 use crate::support::contestant::Tollgate;
 use crate::support::reads::Reads;
 use crate::support::roster::{Candidate, Kind};
 use crate::support::workload::Distribution;
 use crate::table::options::Options;
-use crate::table::report::Section;
 use crate::table::{accuracy, field, growth, hottest, latency, memory, size, snapshot};
 
+#[path = "table/report.rs"]
+mod report;
 #[path = "windows/mod.rs"]
 mod support;
 #[path = "windows_table/mod.rs"]

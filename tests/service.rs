@@ -13,6 +13,8 @@ mod tollgate_process;
 
 #[path = "service/challengers.rs"]
 mod challengers;
+#[path = "service/check.rs"]
+mod check;
 #[path = "service/crash.rs"]
 mod crash;
 #[path = "service/drift.rs"]

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use tollgate::model::attribution::AttributionScratch;
 use tollgate::model::manifest::Model;
 
-use crate::table::c_api::Libxgboost;
+use crate::field::c_api::Libxgboost;
 use crate::workload::FEATURES;
 
 /// What is computed of a row.

@@ -1,5 +1,4 @@
-//! The table of `model_table`: who takes part, and what it is asked for.
+//! Who takes part in `model_table`.
 
 mod c_api;
 pub(crate) mod contestants;
-pub(crate) mod options;

@@ -14,7 +14,7 @@ use tollgate::window::store::WindowStore;
 
 use super::options::Options;
 use super::plain_list::PlainList;
-use super::report::Section;
+use crate::report::Section;
 use crate::support::measure::Spread;
 use crate::support::reads::{EntityReads, Reads};
 use crate::support::workload::{Distribution, ENTITIES, Event, Generator, Workload};

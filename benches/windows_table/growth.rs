@@ -13,7 +13,7 @@ use tollgate::window::layout::OutcomeStream;
 
 use super::machine::MachineWaits;
 use super::options::Options;
-use super::report::Section;
+use crate::report::Section;
 use crate::support::contestant::{Contestant, Tollgate, Worker};
 use crate::support::measure::{Spread, nanos_of};
 use crate::support::naive_stores::{DashMaps, Histories as _};

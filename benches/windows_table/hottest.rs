@@ -2,7 +2,7 @@
 
 use super::field::{Entrant, rounds};
 use super::options::Options;
-use super::report::Section;
+use crate::report::Section;
 use crate::support::measure::Spread;
 use crate::support::reads::Reads;
 use crate::support::workload::Generator;

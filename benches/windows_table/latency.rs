@@ -2,7 +2,7 @@
 
 use super::field::{Entrant, rounds};
 use super::options::Options;
-use super::report::Section;
+use crate::report::Section;
 use crate::support::contestant::Tollgate;
 use crate::support::measure::{Pass, Spread};
 use crate::support::reads::Reads;

@@ -3,7 +3,7 @@
 use tollgate::window::store::WindowStore;
 
 use super::field::Entrant;
-use super::report::Section;
+use crate::report::Section;
 use crate::support::workload::{Distribution, ENTITIES};
 
 /// One row for each store that holds something.

@@ -12,6 +12,5 @@ pub(crate) mod machine;
 pub(crate) mod memory;
 pub(crate) mod options;
 pub(crate) mod plain_list;
-pub(crate) mod report;
 pub(crate) mod size;
 pub(crate) mod snapshot;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::field::{Entrant, rounds};
 use super::options::Options;
-use super::report::Section;
+use crate::report::Section;
 use crate::support::contestant::Tollgate;
 use crate::support::measure::Spread;
 use crate::support::reads::Reads;

@@ -15,7 +15,7 @@ use tollgate::window::store::WindowStore;
 
 use super::field::Entrant;
 use super::options::Options;
-use super::report::Section;
+use crate::report::Section;
 use crate::support::contestant::{Contestant, Tollgate};
 use crate::support::fill::settle;
 use crate::support::measure::{Spread, nanos_of, quantile_us};

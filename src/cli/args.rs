@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::engine::policy::ChallengerFiles;
+use crate::offline::recorded_traffic::DECISIONS_DEFAULT;
 use crate::offline::scored::Unlabelled;
 
 /// Low-latency fraud decisions: windowed features, an XGBoost model, rules, and an audit log that can be proven.
@@ -98,10 +99,23 @@ pub struct ServeArgs {
 
 /// `tollgate check`
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Exit codes:\n  0  sound; warnings stand on standard error\n  1  not sound, or --deny-warnings and there are warnings, or the log cannot be read\n  2  the command line is wrong"
+)]
 pub struct CheckArgs {
     /// Where the policy is read from.
     #[command(flatten)]
     pub policy: PolicyArgs,
+    /// Also hold the rules against recorded decisions: the data directory of a service. Warns of names that are always missing and of
+    /// rules that match nothing.
+    #[arg(long, value_name = "DIR")]
+    pub traffic: Option<PathBuf>,
+    /// How many of the newest recorded decisions are looked at.
+    #[arg(long, value_name = "N", requires = "traffic", default_value_t = DECISIONS_DEFAULT)]
+    pub last: u64,
+    /// Fail when there are warnings.
+    #[arg(long)]
+    pub deny_warnings: bool,
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
@@ -139,7 +153,8 @@ pub struct DecideArgs {
     /// Where the policy is read from.
     #[command(flatten)]
     pub policy: PolicyArgs,
-    /// Print each rule that matched with the values that it read, and the features that moved the score most.
+    /// Print which parts of each matching rule held with which values, which rules nearly matched and by how much, and the features
+    /// that moved the score most.
     #[arg(long)]
     pub explain: bool,
     /// Print one JSON answer a line.

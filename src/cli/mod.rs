@@ -5,6 +5,7 @@ pub mod audit;
 pub mod backtest;
 pub mod check;
 pub mod decide;
+pub mod explain;
 pub mod features;
 pub mod interrupt;
 pub mod logging;

@@ -98,7 +98,7 @@ struct Scored {
 }
 
 /// What rules see: the transaction, its features, the score and the lists.
-struct JudgeFacts<'a> {
+pub(super) struct JudgeFacts<'a> {
     transaction: TransactionFacts<'a>,
     score: Option<f32>,
     lists: &'a Lists,
@@ -108,7 +108,29 @@ struct JudgeFacts<'a> {
     at: EventTime,
 }
 
-impl JudgeFacts<'_> {
+impl<'a> JudgeFacts<'a> {
+    pub(super) fn new(
+        policy: &'a Policy,
+        transaction: &'a Transaction,
+        features: &'a FeatureVector,
+        score: Option<f32>,
+        run_time: &'a RunTimeLists,
+    ) -> Self {
+        Self {
+            transaction: TransactionFacts {
+                transaction,
+                features,
+                feature_types: &policy.catalogue.types,
+                metadata_keys: &policy.metadata_keys,
+            },
+            score,
+            lists: policy.rules.lists(),
+            run_time,
+            found: RefCell::default(),
+            at: transaction.occurred_at,
+        }
+    }
+
     /// Asked also for what stands in the file: what a record names must not depend on which of the two is looked at first.
     fn stands_at_run_time(&self, list: usize, value: Value<'_>) -> bool {
         let Some(list) = self.lists.get(list) else { return false };
@@ -162,19 +184,8 @@ pub fn judge(
         missing.push(Part::Model);
     }
 
-    let facts = JudgeFacts {
-        transaction: TransactionFacts {
-            transaction,
-            features: &features,
-            feature_types: &policy.catalogue.types,
-            metadata_keys: &policy.metadata_keys,
-        },
-        score: scored.as_ref().map(|scored| scored.score),
-        lists: policy.rules.lists(),
-        run_time: lists,
-        found: RefCell::default(),
-        at: transaction.occurred_at,
-    };
+    let score_value = scored.as_ref().map(|scored| scored.score);
+    let facts = JudgeFacts::new(policy, transaction, &features, score_value, lists);
     let hits = policy.rules.evaluate(&facts, transaction.occurred_at);
     let verdict = policy.rules.decide(&hits);
     let mut outcome = verdict.outcome;

@@ -3,11 +3,13 @@
 //! Both are synchronous and pure of IO, clock and randomness: the same state and arguments give the same bits. Serving,
 //! dry runs, backtests and training sets all call these two functions; there is no second way to decide.
 
+pub mod doubts;
+pub mod explain;
 pub mod judge;
 pub mod ledger;
+pub mod mistake;
 pub mod observe;
 pub mod policy;
-pub mod policy_problem;
 pub mod settings;
 pub mod shadow;
 pub mod state;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::domain::decision::{ChallengerVersion, Versions};
 use crate::domain::hash::sha256_of_parts;
 use crate::domain::value::ValueType;
-use crate::engine::policy_problem::PolicyProblem;
+use crate::engine::mistake::Mistake;
 use crate::engine::settings::{MissingPolicy, OnMissing};
 use crate::expr::schema::Schema;
 use crate::feature::catalogue::Catalogue;
@@ -15,6 +15,7 @@ use crate::model::backend::{Backend, Scorer};
 use crate::model::binding::Binding;
 use crate::model::manifest::Model;
 use crate::rules::directory::SourceFile;
+use crate::rules::problem::Problem;
 use crate::rules::set::RuleSet;
 
 /// Most challengers beside a champion.
@@ -98,28 +99,21 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Reads and checks all files. Each mistake is a text with its file and line; all are reported at once, except that rules
-    /// and model are not looked at when the catalogue that they refer to is wrong.
-    pub fn load(files: &PolicyFiles, missing: MissingPolicy) -> Result<Self, Vec<String>> {
-        Self::load_checked(files, missing)
-            .map_err(|problems| problems.into_iter().map(|problem| problem.text).collect())
-    }
-
-    /// The same, with the mistakes also in parts.
-    pub fn load_checked(files: &PolicyFiles, missing: MissingPolicy) -> Result<Self, Vec<PolicyProblem>> {
+    /// As `load`, with each mistake as data.
+    pub fn check(files: &PolicyFiles, missing: MissingPolicy) -> Result<Self, Vec<Mistake>> {
         let catalogue = Catalogue::load(&files.features)
-            .map_err(|errors| errors.iter().map(PolicyProblem::from).collect::<Vec<_>>())?;
-        let about = |directory: &Path, errors: Vec<String>| -> Vec<PolicyProblem> {
-            errors.into_iter().map(|error| PolicyProblem::of(directory, error)).collect()
+            .map_err(|errors| errors.into_iter().map(Mistake::Catalogue).collect::<Vec<_>>())?;
+        let of_models = |directory: &Path, errors: Vec<String>| {
+            let mistake = |message| Mistake::Model { directory: directory.to_owned(), message };
+            errors.into_iter().map(mistake).collect::<Vec<_>>()
         };
-        let bound = |directory: &Path| {
-            bind(directory, files.backend, &catalogue).map_err(|errors| about(directory, errors))
-        };
-        let model = files.model.as_deref().map(bound).transpose();
-        let challengers =
-            load_challengers(&files.challengers, &catalogue).map_err(|errors| about(Path::new(""), errors));
+        let model = files.model.as_deref().map(|directory| {
+            bind(directory, files.backend, &catalogue).map_err(|errors| of_models(directory, errors))
+        });
+        let challengers = load_challengers(&files.challengers, &catalogue)
+            .map_err(|errors| of_models(Path::new("challengers"), errors));
         let rules = load_rules(&files.rules, &catalogue);
-        match (model, challengers, rules) {
+        match (model.transpose(), challengers, rules) {
             (Ok(model), Ok(challengers), Ok(rules)) => {
                 Ok(Self::new(Arc::new(catalogue), model, challengers, rules, missing))
             }
@@ -127,6 +121,12 @@ impl Policy {
                 Err([model.err(), challengers.err(), rules.err()].into_iter().flatten().flatten().collect())
             }
         }
+    }
+
+    /// Reads and checks all files. Each mistake is a text with its file and line; all are reported at once, except that rules
+    /// and model are not looked at when the catalogue that they refer to is wrong.
+    pub fn load(files: &PolicyFiles, missing: MissingPolicy) -> Result<Self, Vec<String>> {
+        Self::check(files, missing).map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
     }
 
     /// A catalogue alone: no model, and rules that approve everything. For training sets of a catalogue that nothing else fits.
@@ -242,9 +242,10 @@ fn load_challengers(
     if errors.is_empty() { Ok(challengers.into()) } else { Err(errors) }
 }
 
-fn load_rules(directory: &Path, catalogue: &Catalogue) -> Result<RuleSet, Vec<PolicyProblem>> {
-    let schema = rules_schema(catalogue).map_err(|error| vec![PolicyProblem::of(directory, error)])?;
-    RuleSet::load(directory, &schema).map_err(|problems| problems.into_iter().map(Into::into).collect())
+fn load_rules(directory: &Path, catalogue: &Catalogue) -> Result<RuleSet, Vec<Mistake>> {
+    let schema =
+        rules_schema(catalogue).map_err(|error| vec![Mistake::Rules(Problem::error("rules", error))])?;
+    RuleSet::load(directory, &schema).map_err(|problems| problems.into_iter().map(Mistake::Rules).collect())
 }
 
 /// The names that rules may read: the catalogue's and the score.

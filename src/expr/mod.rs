@@ -12,16 +12,22 @@
 
 pub mod check;
 pub mod error;
+pub mod explain;
 pub mod function;
+pub mod index;
 pub mod node;
+pub mod number;
 pub mod operator;
 pub mod program;
 pub mod schema;
 pub mod suggest;
 pub mod syntax;
 pub mod temporal;
+pub mod text;
 
 #[cfg(test)]
 mod conformance_tests;
+#[cfg(test)]
+mod oracle_tests;
 #[cfg(test)]
 mod program_tests;

@@ -14,6 +14,7 @@ use crate::domain::value::Value;
 use crate::expr::program::Facts;
 use crate::expr::schema::Slot;
 use crate::expr::temporal::{self, Part};
+use crate::expr::text;
 
 /// A comparison.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,10 +77,37 @@ pub(crate) enum Rounding {
     Floor,
     /// To the nearest, halves away from zero.
     Round,
+    /// Towards zero.
+    Trunc,
+}
+
+/// Which of several numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Extreme {
+    Greatest,
+    Least,
+}
+
+impl Extreme {
+    /// Whether a number takes the place of the one chosen so far; of equal ones the first stays, and NaN never moves.
+    fn prefers<T: PartialOrd>(self, next: &T, chosen: &T) -> bool {
+        match self {
+            Self::Greatest => next > chosen,
+            Self::Least => next < chosen,
+        }
+    }
+}
+
+/// What kind of number a double is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum DoubleTest {
+    Nan,
+    Infinite,
+    Finite,
 }
 
 /// `condition ? then : otherwise`
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Choice<T> {
     pub(crate) condition: BoolNode,
     pub(crate) then: T,
@@ -92,7 +120,7 @@ impl<T> Choice<T> {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum BoolNode {
     Const(bool),
     Slot(Slot),
@@ -115,9 +143,11 @@ pub(crate) enum BoolNode {
     IntInList(Box<IntNode>, usize),
     Text(TextTest, Box<(TextNode, TextNode)>),
     Matches(Box<(TextNode, Regex)>),
+    Double(DoubleTest, Box<DoubleNode>),
+    FromText(Box<TextNode>),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum IntNode {
     Const(i64),
     Slot(Slot),
@@ -125,7 +155,13 @@ pub(crate) enum IntNode {
     Negate(Box<IntNode>),
     Abs(Box<IntNode>),
     Arithmetic(Arithmetic, Box<(IntNode, IntNode)>),
+    Extreme(Extreme, Box<[IntNode]>),
+    Sign(Box<IntNode>),
     Size(Box<TextNode>),
+    /// Text, part, and where to begin.
+    IndexOf(Box<(TextNode, TextNode, Option<IntNode>)>),
+    /// Text, part, and where to begin backwards.
+    LastIndexOf(Box<(TextNode, TextNode, Option<IntNode>)>),
     FromDouble(Box<DoubleNode>),
     FromText(Box<TextNode>),
     FromTime(Box<TimeNode>),
@@ -133,7 +169,7 @@ pub(crate) enum IntNode {
     DurationPart(Part, Box<DurationNode>),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum DoubleNode {
     Const(f64),
     Slot(Slot),
@@ -141,6 +177,8 @@ pub(crate) enum DoubleNode {
     Negate(Box<DoubleNode>),
     Abs(Box<DoubleNode>),
     Arithmetic(Arithmetic, Box<(DoubleNode, DoubleNode)>),
+    Extreme(Extreme, Box<[DoubleNode]>),
+    Sign(Box<DoubleNode>),
     Rounded(Rounding, Box<DoubleNode>),
     FromInt(Box<IntNode>),
     FromText(Box<TextNode>),
@@ -148,7 +186,7 @@ pub(crate) enum DoubleNode {
     FromDynamic(Slot),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum TextNode {
     Const(Box<str>),
     Slot(Slot),
@@ -156,6 +194,12 @@ pub(crate) enum TextNode {
     Join(Box<(TextNode, TextNode)>),
     Lower(Box<TextNode>),
     Upper(Box<TextNode>),
+    Trim(Box<TextNode>),
+    CharAt(Box<(TextNode, IntNode)>),
+    /// Text, first position, and the position behind the last one.
+    Substring(Box<(TextNode, IntNode, Option<IntNode>)>),
+    /// Text, old, new, and how many times.
+    Replace(Box<(TextNode, TextNode, TextNode, Option<IntNode>)>),
     FromBool(Box<BoolNode>),
     FromInt(Box<IntNode>),
     FromDouble(Box<DoubleNode>),
@@ -165,7 +209,7 @@ pub(crate) enum TextNode {
     FromDynamic(Slot),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum TimeNode {
     Const(Timestamp),
     Slot(Slot),
@@ -176,7 +220,7 @@ pub(crate) enum TimeNode {
     Minus(Box<(TimeNode, DurationNode)>),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum DurationNode {
     Const(SignedDuration),
     Choice(Box<Choice<DurationNode>>),
@@ -240,6 +284,12 @@ impl BoolNode {
                 })
             }
             Self::Matches(sides) => sides.0.eval(facts).map(|text| sides.1.is_match(&text)),
+            Self::Double(test, operand) => operand.eval(facts).map(|number| match test {
+                DoubleTest::Nan => number.is_nan(),
+                DoubleTest::Infinite => number.is_infinite(),
+                DoubleTest::Finite => number.is_finite(),
+            }),
+            Self::FromText(operand) => text::parse_bool(&operand.eval(facts)?),
         }
     }
 }
@@ -256,6 +306,28 @@ fn absorb<F: Facts + ?Sized>(terms: &[BoolNode], decisive: bool, facts: &F) -> O
         }
     }
     result
+}
+
+/// An argument that may be left out: `None` when it is there and missing.
+#[expect(clippy::option_option, reason = "left out and missing are two things")]
+fn given<F: Facts + ?Sized>(argument: Option<&IntNode>, facts: &F) -> Option<Option<i64>> {
+    argument.map_or(Some(None), |node| node.eval(facts).map(Some))
+}
+
+/// A part of a text, without copying what is only borrowed.
+fn sliced<'a>(text: Cow<'a, str>, part: impl Fn(&str) -> Option<&str>) -> Option<Cow<'a, str>> {
+    match text {
+        Cow::Borrowed(text) => part(text).map(Cow::Borrowed),
+        Cow::Owned(text) => part(&text).map(|part| Cow::Owned(part.to_owned())),
+    }
+}
+
+/// The greatest or least of some numbers; missing when one of them is.
+fn choose<T: PartialOrd>(mut numbers: impl Iterator<Item = Option<T>>, extreme: Extreme) -> Option<T> {
+    let first = numbers.next()??;
+    numbers.try_fold(first, |chosen, next| {
+        next.map(|next| if extreme.prefers(&next, &chosen) { next } else { chosen })
+    })
 }
 
 impl IntNode {
@@ -278,6 +350,18 @@ impl IntNode {
                     Arithmetic::Divide => left.checked_div(right),
                     Arithmetic::Remainder => left.checked_rem(right),
                 }
+            }
+            Self::Extreme(extreme, operands) => {
+                choose(operands.iter().map(|operand| operand.eval(facts)), *extreme)
+            }
+            Self::Sign(operand) => operand.eval(facts).map(i64::signum),
+            Self::IndexOf(sides) => {
+                let (text, part) = (sides.0.eval(facts)?, sides.1.eval(facts)?);
+                text::index_of(&text, &part, given(sides.2.as_ref(), facts)?.unwrap_or(0))
+            }
+            Self::LastIndexOf(sides) => {
+                let (text, part) = (sides.0.eval(facts)?, sides.1.eval(facts)?);
+                text::last_index_of(&text, &part, given(sides.2.as_ref(), facts)?)
             }
             Self::Size(operand) => i64::try_from(operand.eval(facts)?.chars().count()).ok(),
             Self::FromDouble(operand) => whole(operand.eval(facts)?),
@@ -315,7 +399,14 @@ impl DoubleNode {
                 Rounding::Ceil => number.ceil(),
                 Rounding::Floor => number.floor(),
                 Rounding::Round => number.round(),
+                Rounding::Trunc => number.trunc(),
             }),
+            Self::Extreme(extreme, operands) => {
+                choose(operands.iter().map(|operand| operand.eval(facts)), *extreme)
+            }
+            Self::Sign(operand) => operand
+                .eval(facts)
+                .map(|number| if number == 0.0 || number.is_nan() { number } else { number.signum() }),
             Self::FromInt(operand) => operand.eval(facts).map(double),
             Self::FromText(operand) => parse_double(&operand.eval(facts)?),
             Self::FromDynamic(slot) => match facts.value(*slot) {
@@ -344,6 +435,21 @@ impl TextNode {
             }
             Self::Lower(operand) => operand.eval(facts).map(|text| Cow::Owned(text.to_ascii_lowercase())),
             Self::Upper(operand) => operand.eval(facts).map(|text| Cow::Owned(text.to_ascii_uppercase())),
+            Self::Trim(operand) => operand.eval(facts).map(|text| sliced(text, |text| Some(text.trim())))?,
+            Self::CharAt(sides) => {
+                let (text, position) = (sides.0.eval(facts)?, sides.1.eval(facts)?);
+                sliced(text, |text| text::char_at(text, position))
+            }
+            Self::Substring(sides) => {
+                let (text, from) = (sides.0.eval(facts)?, sides.1.eval(facts)?);
+                let to = given(sides.2.as_ref(), facts)?;
+                sliced(text, |text| text::substring(text, from, to))
+            }
+            Self::Replace(sides) => {
+                let (text, old, new) = (sides.0.eval(facts)?, sides.1.eval(facts)?, sides.2.eval(facts)?);
+                let limit = given(sides.3.as_ref(), facts)?.unwrap_or(-1);
+                text::replace(&text, &old, &new, limit).map(Cow::Owned)
+            }
             Self::FromBool(operand) => {
                 operand.eval(facts).map(|flag| Cow::Borrowed(if flag { "true" } else { "false" }))
             }
@@ -418,19 +524,14 @@ fn whole(number: f64) -> Option<i64> {
     (number > -TWO_POW_63 && number < TWO_POW_63).then_some(number as i64)
 }
 
-/// The exact order of an `int` and a `double`; `None` for NaN.
-#[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
-pub(crate) fn int_double_order(int: i64, double: f64) -> Option<Ordering> {
-    if double.is_nan() {
-        None
-    } else if double >= TWO_POW_63 {
-        Some(Ordering::Less)
-    } else if double < -TWO_POW_63 {
-        Some(Ordering::Greater)
-    } else {
-        let floor = double.floor();
-        Some(int.cmp(&(floor as i64)).then(if double > floor { Ordering::Less } else { Ordering::Equal }))
-    }
+/// The order of an `int` and a `double`, as CEL has it: by the nearest double. `None` for NaN.
+pub(crate) fn int_double_order(int: i64, number: f64) -> Option<Ordering> {
+    double(int).partial_cmp(&number)
+}
+
+/// The double that is the same number, if there is one.
+pub(crate) fn exact_double(int: i64) -> Option<f64> {
+    Some(double(int)).filter(|number| whole(*number) == Some(int))
 }
 
 fn floor_second(time: Timestamp) -> i64 {

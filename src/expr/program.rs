@@ -132,11 +132,16 @@ impl Program {
         }
     }
 
+    /// The compiled condition, when it is one.
+    pub(crate) fn condition(&self) -> Option<&BoolNode> {
+        match &self.root {
+            Typed::Bool(node) => Some(node),
+            _ => None,
+        }
+    }
+
     /// Whether the expression is exactly `true`: not false, not missing, not of another type.
     pub fn matches<F: Facts + ?Sized>(&self, facts: &F) -> bool {
-        match &self.root {
-            Typed::Bool(node) => node.eval(facts) == Some(true),
-            _ => false,
-        }
+        self.condition().is_some_and(|node| node.eval(facts) == Some(true))
     }
 }

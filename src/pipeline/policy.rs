@@ -14,8 +14,8 @@ use crate::domain::field::Field;
 use crate::domain::time::EventTime;
 use crate::domain::transaction::Transaction;
 use crate::domain::value::{Value, ValueType};
+use crate::engine::mistake::Mistake;
 use crate::engine::policy::{Policy, PolicyFiles};
-use crate::engine::policy_problem::PolicyProblem;
 use crate::engine::settings::MissingPolicy;
 use crate::enrich::plan::{ProfilePlan, ProfileType};
 use crate::enrich::source::ProfileKeys;
@@ -38,8 +38,8 @@ pub struct LivePolicy {
 
 impl LivePolicy {
     /// Reads and checks everything that a policy is made of; every mistake is reported at once.
-    pub fn load(files: &PolicyFiles, missing: MissingPolicy) -> Result<Self, Vec<PolicyProblem>> {
-        let policy = Policy::load_checked(files, missing)?;
+    pub fn load(files: &PolicyFiles, missing: MissingPolicy) -> Result<Self, Vec<Mistake>> {
+        let policy = Policy::check(files, missing)?;
         for warning in policy.catalogue_warnings() {
             warn!("{warning}");
         }
@@ -52,7 +52,7 @@ impl LivePolicy {
                 _ => ProfileType::Number,
             };
             plan.field(&feature.entity, &feature.field, kind)
-                .map_err(|error| vec![PolicyProblem::of(&files.features, error.to_string())])?;
+                .map_err(|error| vec![Mistake::of_catalogue(&files.features, error.to_string())])?;
         }
         let profile_plan = plan.build();
         let key_of =
@@ -223,15 +223,14 @@ impl PolicyKeeper {
             what.map_or(Ok(candidate), |what| {
                 let message =
                     format!("changes {what}; the windows in memory cannot follow: restart to rebuild them from the log");
-                let problem = Problem::error(self.files.features.display().to_string(), message.clone());
-                Err(vec![PolicyProblem { text: format!("{}: {message}", problem.file), problem }])
+                Err(vec![Mistake::of_catalogue(&self.files.features, message)])
             })
         });
         let mut status = self.status.lock();
         match candidate {
             Err(found) => {
                 let (errors, problems): (Vec<_>, Vec<_>) =
-                    found.into_iter().map(|it| (it.text, it.problem)).unzip();
+                    found.iter().map(|mistake| (mistake.to_string(), mistake.problem())).unzip();
                 status.refused =
                     Some(Refusal { at: now.to_string(), cause, errors: errors.clone(), problems });
                 status.refusals += 1;

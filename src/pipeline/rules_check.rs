@@ -4,11 +4,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::domain::time::EventTime;
+use crate::engine::doubts::ranges;
 use crate::engine::policy::rules_schema;
+use crate::feature::catalogue::Catalogue;
 use crate::pipeline::service::{DecideError, Service};
 use crate::rules::directory::{RULE_FILES_MAX, SourceFile, read_directory};
 use crate::rules::file::RULE_FILE_BYTES_MAX;
-use crate::rules::lint::lint;
+use crate::rules::lint::run::{Background, lint_with};
 use crate::rules::list::LISTS_MAX;
 use crate::rules::problem::Problem;
 use crate::rules::set::RuleSet;
@@ -64,11 +66,7 @@ impl Service {
     }
 }
 
-fn check(
-    files: &[SourceFile],
-    catalogue: &crate::feature::catalogue::Catalogue,
-    now: EventTime,
-) -> RulesChecked {
+fn check(files: &[SourceFile], catalogue: &Catalogue, now: EventTime) -> RulesChecked {
     let names: Vec<String> = files.iter().map(|file| file.name.clone()).collect();
     let lists = names.iter().filter(|name| name.starts_with("lists/")).count();
     for (count, max, what) in
@@ -85,7 +83,8 @@ fn check(
         Err(problems) => refused(problems, names),
         Ok(set) => {
             let mut problems = set.warnings().to_vec();
-            problems.extend(lint(&set, now));
+            let ranges = ranges(catalogue);
+            problems.extend(lint_with(&set, Background { at: now, ranges: &ranges, traffic: None }));
             RulesChecked {
                 sound: true,
                 problems,

@@ -109,7 +109,7 @@ impl Service {
     /// Loads the policy, opens the log, rebuilds the state from it and starts the log's writer. Blocks while it does.
     pub fn start(parts: Parts, profiles: Profiles, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StartError> {
         let policy = LivePolicy::load(&parts.files, parts.missing)
-            .map_err(|found| StartError::Policy(found.into_iter().map(|it| it.text).collect()))?;
+            .map_err(|found| StartError::Policy(found.iter().map(ToString::to_string).collect()))?;
         std::fs::create_dir_all(&parts.data)
             .map_err(|error| StartError::Data { path: parts.data.clone(), error })?;
         let secret = Secret::load_or_create(&parts.data)?;

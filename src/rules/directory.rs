@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::rules::file::RULE_FILE_BYTES_MAX;
 use crate::rules::list::{LIST_FILE_BYTES_MAX, LISTS_MAX};
-use crate::rules::problem::Problem;
+use crate::rules::problem::{Kind, Problem};
 
 /// Most rule files of one set.
 pub const RULE_FILES_MAX: usize = 256;
@@ -29,7 +29,7 @@ pub(crate) fn read_directory(dir: &Path, shown: &str) -> Result<Vec<SourceFile>,
     settled(dir, |seen| read_once(dir, shown, seen)).unwrap_or_else(|| {
         let message =
             format!("changed {READ_ATTEMPTS_MAX} times while it was read; load it again when it is whole");
-        Err(vec![Problem::error(shown, message)])
+        Err(vec![unreadable(shown, message)])
     })
 }
 
@@ -89,11 +89,11 @@ fn wanted(path: &Path, extensions: &[&str]) -> bool {
 fn read_once(dir: &Path, shown: &str, seen: &mut Vec<Seen>) -> Result<Vec<SourceFile>, Vec<Problem>> {
     let mut reading = Reading { shown, seen, files: Vec::new(), problems: Vec::new() };
     let paths = rule_files(dir).map_err(|error| {
-        vec![Problem::error(shown, format!("cannot be read as a directory of rules: {error}"))]
+        vec![unreadable(shown, format!("cannot be read as a directory of rules: {error}"))]
     })?;
     if paths.len() > RULE_FILES_MAX {
         let message = format!("holds more than {RULE_FILES_MAX} rule files");
-        reading.problems.push(Problem::error(shown, message));
+        reading.problems.push(unreadable(shown, message));
     }
     for path in paths.into_iter().take(RULE_FILES_MAX) {
         reading.read(path, "", RULE_FILE_BYTES_MAX);
@@ -101,12 +101,16 @@ fn read_once(dir: &Path, shown: &str, seen: &mut Vec<Seen>) -> Result<Vec<Source
     let lists = list_files(dir);
     if lists.len() > LISTS_MAX {
         let message = format!("holds more than {LISTS_MAX} lists");
-        reading.problems.push(Problem::error(format!("{shown}/lists"), message));
+        reading.problems.push(unreadable(format!("{shown}/lists"), message));
     }
     for path in lists.into_iter().take(LISTS_MAX) {
         reading.read(path, "lists/", LIST_FILE_BYTES_MAX);
     }
     if reading.problems.is_empty() { Ok(reading.files) } else { Err(reading.problems) }
+}
+
+fn unreadable(file: impl Into<String>, message: impl Into<String>) -> Problem {
+    Problem::error(file, message).of(Kind::Unreadable)
 }
 
 fn entries(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
@@ -128,7 +132,7 @@ impl Reading<'_> {
     fn read(&mut self, path: PathBuf, prefix: &str, bytes_max: u64) {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
             let file = format!("{}/{}", self.shown, path.display());
-            self.problems.push(Problem::error(file, "has a name that is no UTF-8 text"));
+            self.problems.push(unreadable(file, "has a name that is no UTF-8 text"));
             let stamp = stamp_of(&path);
             return self.seen.push((path, stamp));
         };
@@ -137,18 +141,18 @@ impl Reading<'_> {
         self.seen.push((path, stamp));
         match text {
             Ok(text) => self.files.push(SourceFile { name, text }),
-            Err(message) => self.problems.push(Problem::error(format!("{}/{name}", self.shown), message)),
+            Err(message) => self.problems.push(unreadable(format!("{}/{name}", self.shown), message)),
         }
     }
 }
 
 /// The text of a file with the stamp of the very file that it was read from, whatever has its name by then.
 fn read_text(path: &Path, bytes_max: u64) -> (Option<Stamp>, Result<String, String>) {
-    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
+    let why = |error: std::io::Error| format!("cannot be read: {error}");
     let opened = File::open(path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
     let (mut file, metadata) = match opened {
         Ok(opened) => opened,
-        Err(error) => return (stamp_of(path), Err(unreadable(error))),
+        Err(error) => return (stamp_of(path), Err(why(error))),
     };
     let stamp = Some(stamp(&metadata));
     if metadata.len() > bytes_max {
@@ -156,7 +160,7 @@ fn read_text(path: &Path, bytes_max: u64) -> (Option<Stamp>, Result<String, Stri
         return (stamp, Err(message));
     }
     let mut text = String::new();
-    (stamp, file.read_to_string(&mut text).map(|_| text).map_err(unreadable))
+    (stamp, file.read_to_string(&mut text).map(|_| text).map_err(why))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::domain::limits::ID_BYTES_MAX;
 use crate::domain::time::EventTime;
 use crate::domain::value::Value;
 use crate::rules::file::end_of_day;
-use crate::rules::problem::{Place, Problem};
+use crate::rules::problem::{Kind, Place, Problem};
 
 /// Most entries of one list.
 pub const LIST_ENTRIES_MAX: usize = 5_000_000;
@@ -40,15 +40,17 @@ impl List {
                 Ok(None) => {}
                 Ok(Some((value, until))) => {
                     if entries.len() >= LIST_ENTRIES_MAX {
-                        problems
-                            .push(Problem::error(file, format!("holds more than {LIST_ENTRIES_MAX} values")));
+                        problems.push(
+                            Problem::error(file, format!("holds more than {LIST_ENTRIES_MAX} values"))
+                                .of(Kind::Unreadable),
+                        );
                         return Err(problems);
                     }
                     entries.insert(value.into(), until);
                 }
                 Err(message) => {
                     let place = Place { line: index + 1, column: 1, width: line.chars().count().max(1) };
-                    let mut problem = Problem::error(file, message);
+                    let mut problem = Problem::error(file, message).of(Kind::InvalidList);
                     problem.source_line = Some(line.chars().take(120).collect());
                     problem.place = Some(place);
                     problems.push(problem);

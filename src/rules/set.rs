@@ -1,5 +1,6 @@
 //! All rules together: loaded as one, evaluated as one, named by one hash.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -11,6 +12,7 @@ use smallvec::SmallVec;
 use crate::domain::decision::{Outcome, Reason, ReasonSource};
 use crate::domain::time::EventTime;
 use crate::domain::value::Value;
+use crate::expr::index::matcher::{ConditionIndex, IndexScratch};
 use crate::expr::program::{Facts, Program};
 use crate::expr::schema::{Schema, Slot};
 use crate::rules::directory::{SourceFile, read_directory};
@@ -19,7 +21,7 @@ use crate::rules::file::{self, RULES_MAX, RuleSource, State};
 use crate::rules::in_file_tests;
 use crate::rules::list::{List, Lists};
 use crate::rules::message::Message;
-use crate::rules::problem::{PROBLEMS_COLLECTED_MAX, PROBLEMS_MAX, Place, Problem, Severity};
+use crate::rules::problem::{Kind, PROBLEMS_COLLECTED_MAX, PROBLEMS_MAX, Place, Problem, Severity};
 use crate::rules::rollout::Rollout;
 
 /// How the file that a set cannot do without is written.
@@ -85,10 +87,9 @@ impl Rule {
         self.program.reads().iter().map(|read| (&*read.name, facts.value(read.slot)))
     }
 
-    fn hits<F: Facts + ?Sized>(&self, facts: &F, at: EventTime) -> bool {
-        self.is_on(at)
-            && self.program.matches(facts)
-            && self.rollout.as_ref().is_none_or(|rollout| rollout.includes(&self.id, facts))
+    /// Whether the rule is on for what `facts` hold, at that moment.
+    fn is_on_for<F: Facts + ?Sized>(&self, facts: &F, at: EventTime) -> bool {
+        self.is_on(at) && self.rollout.as_ref().is_none_or(|rollout| rollout.includes(&self.id, facts))
     }
 }
 
@@ -121,10 +122,13 @@ pub struct RuleSet {
     rules: Box<[Rule]>,
     /// The rules that are evaluated, with whether they are live.
     active: Box<[Hit]>,
+    /// Their conditions, in the same order.
+    conditions: ConditionIndex,
     default_outcome: Outcome,
     default_reason: Box<str>,
     lists: Lists,
     metadata_keys: Box<[(Box<str>, Slot)]>,
+    schema: Schema,
     hash: Box<str>,
     warnings: Vec<Problem>,
 }
@@ -168,7 +172,9 @@ impl RuleSet {
             match (found.default, &default) {
                 (Some(second), Some((_, first))) => {
                     let message = format!("`default` stands in {first} already");
-                    loading.problems.push(document.error(second.place, None, message));
+                    loading
+                        .problems
+                        .push(document.error(second.place, None, message).of(Kind::InvalidDefault));
                 }
                 (Some(found), None) => default = Some((found, shown)),
                 (None, _) => {}
@@ -176,25 +182,31 @@ impl RuleSet {
         }
         let rules = loading.rules;
         if default.is_none() {
-            problems.push(Problem::error(format!("{directory}/default.yaml"), DEFAULT_HOW_TO));
+            problems.push(
+                Problem::error(format!("{directory}/default.yaml"), DEFAULT_HOW_TO).of(Kind::InvalidDefault),
+            );
         }
         let (Some((default, _)), true) =
             (default, problems.iter().all(|problem| problem.severity == Severity::Warning))
         else {
             return Err(capped(problems));
         };
+        let is_active = |rule: &Rule| matches!(rule.state, State::Live | State::Shadow);
         let active = (0_u32..)
             .zip(&rules)
-            .filter(|(_, rule)| matches!(rule.state, State::Live | State::Shadow))
+            .filter(|(_, rule)| is_active(rule))
             .map(|(index, rule)| Hit { rule: index, live: rule.state == State::Live })
             .collect();
+        let conditions = rules.iter().filter(|rule| is_active(rule)).map(|rule| &rule.program);
         Ok(Self {
             active,
+            conditions: ConditionIndex::new(conditions),
             rules: rules.into(),
             default_outcome: default.then,
             default_reason: default.reason,
             lists,
             metadata_keys: schema.metadata_keys().map(|(key, slot)| (key.into(), slot)).collect(),
+            schema,
             hash: content_hash(&files).into(),
             warnings: problems,
         })
@@ -220,6 +232,16 @@ impl RuleSet {
         &self.metadata_keys
     }
 
+    /// The names that the rules were checked against, with the lists and the metadata keys that they read.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// The rules that are evaluated: live and shadow ones, in file order.
+    pub fn active(&self) -> &[Hit] {
+        &self.active
+    }
+
     /// `sha256:` and 64 hex digits, over the names and bytes of all files.
     pub fn hash(&self) -> &str {
         &self.hash
@@ -242,8 +264,21 @@ impl RuleSet {
 
     /// Evaluates every live and every shadow rule that is on at the transaction's event time.
     pub fn evaluate<F: Facts + ?Sized>(&self, facts: &F, at: EventTime) -> Hits {
-        let matches = |hit: &&Hit| self.rule(**hit).is_some_and(|rule| rule.hits(facts, at));
-        self.active.iter().filter(matches).copied().collect()
+        SCRATCH.with_borrow_mut(|scratch| {
+            let matching = self.conditions.matching(facts, scratch).iter();
+            let hits = matching.filter_map(|number| self.active.get(*number as usize));
+            hits.filter(|hit| self.rule(**hit).is_some_and(|rule| rule.is_on_for(facts, at)))
+                .copied()
+                .collect()
+        })
+    }
+
+    /// Tells the position of every live and every shadow rule whose condition holds, whatever its dates and rollout say.
+    pub fn each_matching<F: Facts + ?Sized>(&self, facts: &F, mut see: impl FnMut(u32)) {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let matching = self.conditions.matching(facts, scratch).iter();
+            matching.filter_map(|number| self.active.get(*number as usize)).for_each(|hit| see(hit.rule));
+        });
     }
 
     /// What follows from the hits: the live rule with the highest priority; of those the most severe; of those the first.
@@ -283,6 +318,11 @@ impl RuleSet {
     }
 }
 
+thread_local! {
+    /// Filled anew by every evaluation: nothing passes from one to the next.
+    static SCRATCH: RefCell<IndexScratch> = RefCell::default();
+}
+
 struct Loading<'a> {
     schema: &'a mut Schema,
     problems: &'a mut Vec<Problem>,
@@ -297,7 +337,9 @@ impl Loading<'_> {
         let place = source.id_place;
         self.seen += 1;
         if self.seen == RULES_MAX + 1 {
-            self.problems.push(document.error(place, None, format!("more than {RULES_MAX} rules")));
+            self.problems.push(
+                document.error(place, None, format!("more than {RULES_MAX} rules")).of(Kind::Unreadable),
+            );
         }
         if self.seen > RULES_MAX || self.problems.len() >= PROBLEMS_COLLECTED_MAX {
             return;
@@ -305,7 +347,7 @@ impl Loading<'_> {
         let here = format!("{}:{}", document.file, place.line);
         if let Some(first) = self.ids.insert(source.id.clone(), here) {
             let message = format!("this id is taken by the rule at {first}");
-            self.problems.push(document.error(place, Some(&source.id), message));
+            self.problems.push(document.error(place, Some(&source.id), message).of(Kind::DuplicateId));
         }
         let message = source.message.as_ref().and_then(|text| {
             Message::compile(&text.value, self.schema)
@@ -313,7 +355,7 @@ impl Loading<'_> {
                     let place = document.place_within(text, error.place);
                     let problem =
                         document.error(place, Some(&source.id), format!("message: {}", error.message));
-                    self.problems.push(problem.suggesting(error.suggestion));
+                    self.problems.push(problem.of(Kind::InvalidMessage).suggesting(error.suggestion));
                 })
                 .ok()
         });
@@ -331,7 +373,7 @@ impl Loading<'_> {
             Err(error) => {
                 let place = document.place_within(&source.when, error.start..error.end);
                 let problem = document.error(place, Some(&source.id), error.message);
-                self.problems.push(problem.suggesting(error.suggestion));
+                self.problems.push(problem.of(Kind::InvalidCondition).suggesting(error.suggestion));
                 return;
             }
         };
@@ -382,7 +424,7 @@ fn capped(mut problems: Vec<Problem>) -> Vec<Problem> {
     if problems.len() > PROBLEMS_MAX {
         let left = problems.len() - PROBLEMS_MAX;
         problems.truncate(PROBLEMS_MAX);
-        problems.push(Problem::error("rules", format!("and {left} or more others")));
+        problems.push(Problem::error("rules", format!("and {left} or more others")).of(Kind::More));
     }
     problems
 }
