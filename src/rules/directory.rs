@@ -157,11 +157,11 @@ impl Reading<'_> {
 
 /// The text of a file with the stamp of the very file that it was read from, whatever has its name by then.
 fn read_text(path: &Path, bytes_max: u64) -> (Option<Stamp>, Result<String, String>) {
-    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
+    let why = |error: std::io::Error| format!("cannot be read: {error}");
     let opened = File::open(path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
     let (mut file, metadata) = match opened {
         Ok(opened) => opened,
-        Err(error) => return (stamp_of(path), Err(unreadable(error))),
+        Err(error) => return (stamp_of(path), Err(why(error))),
     };
     let stamp = Some(stamp(&metadata));
     if metadata.len() > bytes_max {
@@ -169,7 +169,7 @@ fn read_text(path: &Path, bytes_max: u64) -> (Option<Stamp>, Result<String, Stri
         return (stamp, Err(message));
     }
     let mut text = String::new();
-    (stamp, file.read_to_string(&mut text).map(|_| text).map_err(unreadable))
+    (stamp, file.read_to_string(&mut text).map(|_| text).map_err(why))
 }
 
 #[cfg(test)]
