@@ -3,7 +3,8 @@
 use crate::expr::explain::conjuncts;
 use crate::expr::node::BoolNode;
 use crate::expr::program::Program;
-use crate::rules::lint::clause::{Known, clauses};
+use crate::rules::lint::clause::clauses;
+use crate::rules::lint::known::Known;
 use crate::rules::lint::run::Background;
 use crate::rules::set::{Rule, RuleSet};
 

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 
 use crate::domain::time::EventTime;
 use crate::rules::file::State;
-use crate::rules::lint::clause::{Clause, Known, always_holds, clauses};
+use crate::rules::lint::clause::{Clause, always_holds, clauses};
 use crate::rules::lint::doubtful::compares_doubles_for_equality;
 use crate::rules::lint::exclusion::why_never;
+use crate::rules::lint::known::Known;
 use crate::rules::lint::ranking::{Duplicate, Examined, duplicates, never_deciding};
 use crate::rules::lint::traffic::{self, Traffic};
 use crate::rules::problem::{Kind, Problem};
