@@ -25,7 +25,7 @@ pub enum NotAgain {
 }
 
 /// Decides by what a decision under the same catalogue saw: its vector, what the enrichment store said, and what stood on lists at run
-/// time. Of these a record has what was asked for: what a candidate asks beside it is not found.
+/// time.
 pub fn decide(
     policy: &Policy,
     transaction: &Transaction,

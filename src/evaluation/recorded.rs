@@ -18,7 +18,7 @@ use thiserror::Error;
 use crate::audit::damage::ReadError;
 use crate::audit::frame::Kind;
 use crate::audit::reader::{LogReader, Record};
-use crate::audit::record::{self, BODY_SCHEMA, DecisionRecord, LabelRecord, RecordError};
+use crate::audit::record::{self, BODY_SCHEMA, DecisionRecord, LabelRecord, ListChangeRecord, RecordError};
 use crate::domain::enrichment::Enrichment;
 use crate::domain::time::EventTime;
 use crate::domain::transaction::{Mode, Transaction};
@@ -35,7 +35,7 @@ use crate::evaluation::session::Session;
 use crate::evaluation::tally::{Against, JudgedRow, Tally};
 use crate::evaluation::truth::{IdHash, LABELLED_MAX, Truth, Unlabelled};
 use crate::feature::vector::FeatureVector;
-use crate::rules::run_time::RunTimeLists;
+use crate::rules::run_time::{ListChange, RunTimeLists};
 
 /// Most consequences that wait for an attempt that had seen them: more than any service has on its way.
 const WAITING_MAX: usize = 65_536;
@@ -148,6 +148,7 @@ pub fn run(
         Rebuild::Always => true,
     };
     let mut run = Run {
+        lists: RunTimeLists::default(),
         candidate,
         baseline,
         options,
@@ -292,6 +293,8 @@ struct Run<'a> {
     rebuilding: Option<Rebuilding<'a>>,
     tally: Tally,
     skipped: Skipped,
+    /// As the changes of lists that were read left them.
+    lists: RunTimeLists,
     measured: u64,
     rows: u64,
     without_profiles: u64,
@@ -329,7 +332,8 @@ impl Run<'_> {
                     }
                 }
                 Kind::Label => self.label(&stored),
-                // What challengers say, changes of policy and of lists, checkpoints: nothing that is decided again.
+                Kind::ListChange => self.list_change(&stored),
+                // What challengers say, changes of policy, checkpoints: nothing that is decided again.
                 _ => {}
             }
             if self.options.limit.is_some_and(|limit| self.measured >= limit) {
@@ -351,6 +355,26 @@ impl Run<'_> {
             }
             (Ok(_), _) => {}
             (Err(error), _) => self.skipped.take(stored.header.sequence, error.into()),
+        }
+    }
+
+    fn list_change(&mut self, stored: &Record<'_>) {
+        let read = record::decode::<ListChangeRecord>(stored.body).and_then(ListChange::try_from);
+        match read {
+            Ok(change) => {
+                self.lists.apply(&change, stored.header.sequence, stored.header.recorded_at);
+            }
+            Err(error) => self.skipped.take(stored.header.sequence, error.into()),
+        }
+    }
+
+    /// What stood on lists at run time. The rules that decided get what their decision found, as a change may have come while it was
+    /// made; others may ask for more, and get what the log has told so far.
+    fn lists_for(&self, policy: &Policy, record: &DecisionRecord) -> RunTimeLists {
+        if policy.versions.rules == record.answer.versions.rules {
+            RunTimeLists::of(&record.listed)
+        } else {
+            self.lists.and(&record.listed)
         }
     }
 
@@ -377,15 +401,23 @@ impl Run<'_> {
         if !is_measured {
             return Ok(ControlFlow::Continue(()));
         }
-        let lists = RunTimeLists::of(&record.listed);
         let judge_by = |policy: &Policy| match &windows {
             None => vector
                 .as_ref()
-                .map(|vector| again::decide(policy, &transaction, vector, &record.enrichment, &lists))
+                .map(|vector| {
+                    again::decide(
+                        policy,
+                        &transaction,
+                        vector,
+                        &record.enrichment,
+                        &self.lists_for(policy, &record),
+                    )
+                })
                 .map_err(|error| Problem::NotAgain(*error)),
             Some(windows) => {
                 let nothing = Enrichment::absent(policy.catalogue.profile.len());
                 let enrichment = if vector.is_ok() { &record.enrichment } else { &nothing };
+                let lists = self.lists_for(policy, &record);
                 Ok(again::decide_from_windows(policy, &transaction, windows.clone(), enrichment, &lists))
             }
         };

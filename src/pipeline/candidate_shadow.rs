@@ -30,6 +30,8 @@ pub(crate) struct CandidateSeen {
     pub(crate) candidate: Arc<Candidate>,
     pub(crate) transaction: Transaction,
     pub(crate) record: DecisionRecord,
+    /// What stood on lists at run time when the live decision was made.
+    pub(crate) lists: Arc<RunTimeLists>,
 }
 
 /// What candidates decided, of the one that decides now.
@@ -47,12 +49,11 @@ impl CandidateBook {
         features: &FeatureVector,
         metrics: &ShadowMetrics,
     ) {
-        let CandidateSeen { candidate, transaction, record } = seen;
+        let CandidateSeen { candidate, transaction, record, lists } = seen;
         if record.answer.versions.features != candidate.policy.catalogue.sha256 {
             return; // the live policy was changed a moment ago: the candidate that fits is about to come
         }
-        let lists = RunTimeLists::of(&record.listed);
-        let judgement = again::decide(&candidate.policy, transaction, features, &record.enrichment, &lists);
+        let judgement = again::decide(&candidate.policy, transaction, features, &record.enrichment, lists);
         metrics.count_candidate(record.answer.decision, judgement.outcome);
         let before = Before {
             said: Said::recorded(record),

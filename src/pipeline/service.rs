@@ -42,6 +42,7 @@ use crate::pipeline::settings::{OnAuditFailure, ServiceSettings};
 use crate::pipeline::shadow::{Seen, Shadow};
 use crate::pipeline::snapshot::Snapshots;
 use crate::pipeline::stopwatch::Stopwatch;
+use crate::rules::run_time::RunTimeLists;
 use crate::wire::rejection::Rejection;
 use crate::wire::transaction::{DecisionRequest, TransactionJson, parse_slice};
 
@@ -171,6 +172,7 @@ struct Decided {
     judgement: Judgement,
     answer: Decision,
     state_sequence: u64,
+    lists: Arc<RunTimeLists>,
 }
 
 impl Service {
@@ -392,7 +394,7 @@ impl Service {
         walk: &mut Walk,
     ) -> Decided {
         let Observation { windows, counted, is_new } = observation;
-        let lists = self.state.lists.load();
+        let lists = self.state.lists.load_full();
         let mut times = walk.times;
         let judgement = judge(&policy.policy, transaction, windows, &enrichment, &lists, &mut |stage| {
             let lap_us = walk.stopwatch.lap_us();
@@ -416,7 +418,7 @@ impl Service {
             missing: judgement.missing.iter().map(|part| part.name().into()).collect(),
             versions: policy.policy.versions.clone(),
         };
-        Decided { policy, key, counted, is_new, enrichment, judgement, answer, state_sequence }
+        Decided { policy, key, counted, is_new, enrichment, judgement, answer, state_sequence, lists }
     }
 
     #[expect(clippy::too_many_arguments, reason = "all that a record is made of")]
@@ -431,7 +433,8 @@ impl Service {
         canonical: Box<RawValue>,
         walk: &Walk,
     ) -> Result<(Decision, Pending), DecideError> {
-        let Decided { policy, key, counted, is_new, enrichment, judgement, answer, state_sequence } = decided;
+        let Decided { policy, key, counted, is_new, enrichment, judgement, answer, state_sequence, lists } =
+            decided;
         let deciding = answer.reasons.first().filter(|reason| reason.source == ReasonSource::Rule);
         let deciding = deciding.and_then(|reason| reason.rule.clone());
         let counted_hits: SmallVec<[CountedHit; 8]> = judgement
@@ -472,7 +475,12 @@ impl Service {
                 let answer = record.answer.clone();
                 (
                     answer,
-                    Some(Box::new(CandidateSeen { candidate, transaction: transaction.clone(), record })),
+                    Some(Box::new(CandidateSeen {
+                        candidate,
+                        transaction: transaction.clone(),
+                        record,
+                        lists,
+                    })),
                 )
             }
         };

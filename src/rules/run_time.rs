@@ -81,7 +81,12 @@ pub struct RunTimeLists {
 impl RunTimeLists {
     /// Lists that hold just these, for ever: what a recorded decision is decided again with.
     pub fn of<'a>(listed: impl IntoIterator<Item = &'a Listed>) -> Self {
-        let mut lists = Self::default();
+        Self::default().and(listed)
+    }
+
+    /// These lists with more values, which hold for ever.
+    pub fn and<'a>(&self, listed: impl IntoIterator<Item = &'a Listed>) -> Self {
+        let mut lists = self.clone();
         for Listed { list, value } in listed {
             let entry = Entry {
                 until: None,
