@@ -74,6 +74,8 @@ pub struct RecordedOptions {
     pub log: PathBuf,
     /// The first record to read.
     pub first_sequence: u64,
+    /// What stood on lists at run time before it.
+    pub lists: RunTimeLists,
     /// The last one; up to the end when absent.
     pub last_sequence: Option<u64>,
     /// Measure from this moment on (event time).
@@ -98,6 +100,7 @@ impl RecordedOptions {
         Self {
             log,
             first_sequence: 1,
+            lists: RunTimeLists::default(),
             last_sequence: None,
             from: None,
             to: None,
@@ -148,7 +151,7 @@ pub fn run(
         Rebuild::Always => true,
     };
     let mut run = Run {
-        lists: RunTimeLists::default(),
+        lists: options.lists.clone(),
         candidate,
         baseline,
         options,

@@ -17,6 +17,7 @@ use crate::pipeline::readiness::Readiness;
 use crate::pipeline::rules_check::RulesChecked;
 use crate::pipeline::rules_status::RulesStatus;
 use crate::pipeline::service::{DecideError, Service};
+use crate::rules::candidate::CandidateFiles;
 
 /// The service behind both ports.
 ///
@@ -63,7 +64,7 @@ pub trait DecisionService: Send + Sync + 'static {
     /// The candidate that decides beside the live rules; `None` when there is none to be. May take a moment.
     fn candidate_status(&self, unlabelled: Unlabelled) -> Option<CandidateStatus>;
     /// Checks rule files as a reload would. Blocks while it does.
-    fn check_rules(&self, body: &[u8]) -> Result<RulesChecked, DecideError>;
+    fn check_rules(&self, candidate: CandidateFiles) -> RulesChecked;
 
     /// All lists.
     fn lists_status(&self) -> ListsStatus;
@@ -135,8 +136,8 @@ impl DecisionService for Service {
         Self::rules_status(self)
     }
 
-    fn check_rules(&self, body: &[u8]) -> Result<RulesChecked, DecideError> {
-        Self::check_rules(self, body)
+    fn check_rules(&self, candidate: CandidateFiles) -> RulesChecked {
+        Self::check_rules(self, candidate)
     }
 
     fn lists_status(&self) -> ListsStatus {

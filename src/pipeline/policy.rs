@@ -1,7 +1,7 @@
 //! The live policy: loaded whole, checked whole, swapped whole. A candidate with a mistake changes nothing but the refusal.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -185,8 +185,8 @@ impl PolicyKeeper {
     }
 
     /// Where the rules lie.
-    pub fn rules_directory(&self) -> PathBuf {
-        self.files.rules.clone()
+    pub fn rules_directory(&self) -> &Path {
+        &self.files.rules
     }
 
     /// Where the file of a list lies.
