@@ -98,7 +98,7 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
 
     warm_up(&service).await;
     let server = Server::bind(server_options(&config)?, Arc::clone(&service)).await?;
-    service.record_policy("start", &service.policy_status()).await;
+    service.record_policy("start", None, &service.policy_status()).await;
     info!(
         listen = %server.decision_address(),
         admin = %server.admin_address(),
@@ -172,7 +172,7 @@ impl Signals {
                 _ = self.terminate.recv() => break info!("SIGTERM: draining"),
                 _ = self.interrupt.recv() => break info!("interrupted: draining"),
                 _ = self.hang_up.recv() => {
-                    service.reload("sighup").await;
+                    service.reload("sighup", None).await;
                 }
             }
         }

@@ -371,10 +371,10 @@ impl Run<'_> {
         }
     }
 
-    /// What stood on lists at run time. The rules that decided get what their decision found, as a change may have come while it was
-    /// made; others may ask for more, and get what the log has told so far.
+    /// What stood on lists at run time. What decided gets what it found then, from the same values, as a change may have come while the
+    /// decision was made; anything else may ask for more, and gets what the log has told so far.
     fn lists_for(&self, policy: &Policy, record: &DecisionRecord) -> RunTimeLists {
-        if policy.versions.rules == record.answer.versions.rules {
+        if policy.versions == record.answer.versions && self.rebuilding.is_none() {
             RunTimeLists::of(&record.listed)
         } else {
             self.lists.and(&record.listed)

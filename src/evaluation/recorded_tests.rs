@@ -157,7 +157,7 @@ fn a_candidate_that_asks_lists_gets_what_the_log_says_of_them() {
     let mut recorded = decision("t4", 4, 1, "APPROVE", catalogue);
     recorded["listed"] = json!([{"list": "stolen", "value": "fp_1"}]);
     let mut same_rules = decision("t5", 5, 1, "APPROVE", catalogue);
-    same_rules["versions"]["rules"] = json!(policy.versions.rules);
+    same_rules["versions"] = serde_json::to_value(&policy.versions).unwrap();
     let mut taken = put("stolen", "fp_1");
     taken["change"] = json!("remove");
     let records = [

@@ -4,7 +4,12 @@
 //! `x` does not fulfil either. With the three values of the language this is exact for the question "is it true?": a
 //! conjunction is true when all are, a disjunction when one is, and a condition is false when its opposite in this sense is true.
 
+use std::cell::Cell;
+
 use crate::expr::node::BoolNode;
+
+/// Most nodes that are looked at for one condition; a choice has its condition looked at twice, and so on downwards.
+const VISITS_MAX: u32 = 4_096;
 
 /// What a normal form is made of.
 pub(crate) trait Normal<'n> {
@@ -26,47 +31,64 @@ pub(crate) trait Normal<'n> {
 
 /// The alternatives under which `node` comes to `wanted`: never more than `TERMS_MAX`. None at all: it never does.
 pub(crate) fn alternatives<'n, N: Normal<'n>>(normal: &N, node: &'n BoolNode, wanted: bool) -> Vec<N::Term> {
-    match node {
-        BoolNode::Not(operand) => alternatives(normal, operand, !wanted),
-        BoolNode::All(parts) if wanted => all(normal, parts.iter().map(|part| (part, true))),
-        BoolNode::Any(parts) if !wanted => all(normal, parts.iter().map(|part| (part, false))),
-        BoolNode::All(parts) | BoolNode::Any(parts) => {
-            any(normal, node, wanted, parts.iter().map(|part| alternatives(normal, part, wanted)))
-        }
-        BoolNode::Choice(choice) => {
-            let then = all(normal, [(&choice.condition, true), (&choice.then, wanted)]);
-            let otherwise = all(normal, [(&choice.condition, false), (&choice.otherwise, wanted)]);
-            any(normal, node, wanted, [then, otherwise])
-        }
-        _ => normal.leaf(node, wanted),
-    }
+    Expansion { normal, visits_left: Cell::new(VISITS_MAX) }.of(node, wanted)
 }
 
-fn all<'n, N: Normal<'n>>(normal: &N, parts: impl IntoIterator<Item = (&'n BoolNode, bool)>) -> Vec<N::Term> {
-    let mut product = vec![N::Term::default()];
-    for (part, wanted) in parts {
-        let mut found = alternatives(normal, part, wanted);
-        if product.len() * found.len() > N::TERMS_MAX {
-            found = normal.whole(part, wanted);
-        }
-        product =
-            product.iter().flat_map(|term| found.iter().filter_map(|more| normal.both(term, more))).collect();
-    }
-    product
+struct Expansion<'a, N> {
+    normal: &'a N,
+    visits_left: Cell<u32>,
 }
 
-fn any<'n, N: Normal<'n>>(
-    normal: &N,
-    node: &'n BoolNode,
-    wanted: bool,
-    parts: impl IntoIterator<Item = Vec<N::Term>>,
-) -> Vec<N::Term> {
-    let mut sum = Vec::new();
-    for part in parts {
-        sum.extend(part);
-        if sum.len() > N::TERMS_MAX {
-            return normal.whole(node, wanted);
+impl<'n, N: Normal<'n>> Expansion<'_, N> {
+    fn of(&self, node: &'n BoolNode, wanted: bool) -> Vec<N::Term> {
+        let Some(left) = self.visits_left.get().checked_sub(1) else {
+            return self.normal.whole(node, wanted);
+        };
+        self.visits_left.set(left);
+        match node {
+            BoolNode::Not(operand) => self.of(operand, !wanted),
+            BoolNode::All(parts) if wanted => self.all(parts.iter().map(|part| (part, true))),
+            BoolNode::Any(parts) if !wanted => self.all(parts.iter().map(|part| (part, false))),
+            BoolNode::All(parts) | BoolNode::Any(parts) => {
+                self.any(node, wanted, parts.iter().map(|part| self.of(part, wanted)))
+            }
+            BoolNode::Choice(choice) => {
+                let then = self.all([(&choice.condition, true), (&choice.then, wanted)]);
+                let otherwise = self.all([(&choice.condition, false), (&choice.otherwise, wanted)]);
+                self.any(node, wanted, [then, otherwise])
+            }
+            _ => self.normal.leaf(node, wanted),
         }
     }
-    sum
+
+    fn all(&self, parts: impl IntoIterator<Item = (&'n BoolNode, bool)>) -> Vec<N::Term> {
+        let mut product = vec![N::Term::default()];
+        for (part, wanted) in parts {
+            let mut found = self.of(part, wanted);
+            if product.len() * found.len() > N::TERMS_MAX {
+                found = self.normal.whole(part, wanted);
+            }
+            product = product
+                .iter()
+                .flat_map(|term| found.iter().filter_map(|more| self.normal.both(term, more)))
+                .collect();
+        }
+        product
+    }
+
+    fn any(
+        &self,
+        node: &'n BoolNode,
+        wanted: bool,
+        parts: impl IntoIterator<Item = Vec<N::Term>>,
+    ) -> Vec<N::Term> {
+        let mut sum = Vec::new();
+        for part in parts {
+            sum.extend(part);
+            if sum.len() > N::TERMS_MAX {
+                return self.normal.whole(node, wanted);
+            }
+        }
+        sum
+    }
 }

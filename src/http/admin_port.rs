@@ -61,7 +61,7 @@ impl<S: DecisionService> AdminPort<S> {
             Route::Policy => to_json(StatusCode::OK, &service.policy_status()),
             Route::Reload => {
                 tracing::info!(caller = caller.unwrap_or("anybody"), "reload asked for");
-                reloaded(&service.reload("api").await)
+                reloaded(&service.reload("api", caller).await)
             }
             Route::Rules => to_json(StatusCode::OK, &service.rules_status()),
             Route::RulesBacktest => {

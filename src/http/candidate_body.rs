@@ -1,5 +1,5 @@
-//! The bodies that name candidate rules: `{"files": {"mine.yaml": "…"}, …}`. Files that they do not name are as they are live, unless
-//! they say that they are complete.
+//! The bodies that name candidate rules: `{"files": {"mine.yaml": "…"}, …}`. Files that they do not name are as they lie in the
+//! live directory, as a reload would read them, unless they say that they are complete.
 
 use serde_json::{Map, Value};
 

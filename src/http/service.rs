@@ -50,7 +50,11 @@ pub trait DecisionService: Send + Sync + 'static {
     fn policy_status(&self) -> PolicyStatus;
 
     /// Reloads the policy now; `refused` of the answer says why when it was refused.
-    fn reload(self: &Arc<Self>, cause: &'static str) -> impl Future<Output = PolicyStatus> + Send;
+    fn reload(
+        self: &Arc<Self>,
+        cause: &'static str,
+        by: Option<&str>,
+    ) -> impl Future<Output = PolicyStatus> + Send;
 
     /// The rules now live.
     fn rules_status(&self) -> RulesStatus;
@@ -128,8 +132,12 @@ impl DecisionService for Service {
         Self::policy_status(self)
     }
 
-    fn reload(self: &Arc<Self>, cause: &'static str) -> impl Future<Output = PolicyStatus> + Send {
-        Self::reload(self, cause)
+    fn reload(
+        self: &Arc<Self>,
+        cause: &'static str,
+        by: Option<&str>,
+    ) -> impl Future<Output = PolicyStatus> + Send {
+        Self::reload(self, cause, by)
     }
 
     fn rules_status(&self) -> RulesStatus {

@@ -30,7 +30,8 @@ impl Service {
     }
 
     /// Reads the policy's files again and swaps it in when it is sound; records what came of it.
-    pub async fn reload(self: &Arc<Self>, cause: &'static str) -> PolicyStatus {
+    /// `by` is whose API key asked for it.
+    pub async fn reload(self: &Arc<Self>, cause: &'static str, by: Option<&str>) -> PolicyStatus {
         let service = Arc::clone(self);
         let now = self.clock.now();
         let reloaded = tokio::task::spawn_blocking(move || {
@@ -42,10 +43,8 @@ impl Service {
         .await;
         let (reloaded, status) = match reloaded {
             Ok(done) => done,
-            Err(error) => {
-                error!(cause, %error, "the reload did not finish");
-                return self.policies.status();
-            }
+            // A defect of this program, which must not look like a success.
+            Err(error) => self.policies.refuse(cause, now, format!("the reload ended unexpectedly: {error}")),
         };
         match reloaded {
             Reloaded::Unchanged => return status,
@@ -60,14 +59,15 @@ impl Service {
             }
         }
         self.metrics.count_reload(status.refused.is_none());
-        self.record_policy(cause, &status).await;
+        self.record_policy(cause, by, &status).await;
         status
     }
 
     /// Records which policy is live, or why a candidate is not.
-    pub async fn record_policy(&self, cause: &'static str, status: &PolicyStatus) {
+    pub async fn record_policy(&self, cause: &'static str, by: Option<&str>, status: &PolicyStatus) {
         let body = PolicyRecord {
             cause: cause.into(),
+            by: by.map(Box::from),
             policy: status.policy.clone(),
             versions: status.versions.clone(),
             challengers: status.challengers.clone(),
@@ -123,7 +123,7 @@ pub fn watch(service: Arc<Service>) -> notify::Result<PolicyWatch> {
                     warn!(path = %path.display(), %error, "cannot be watched; changes need POST /v1/policy/reload or SIGHUP");
                 }
             }
-            service.reload("file_change").await;
+            service.reload("file_change", None).await;
         }
     });
     Ok(PolicyWatch { task })

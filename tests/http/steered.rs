@@ -168,7 +168,7 @@ impl DecisionService for Steered {
         }
     }
 
-    async fn reload(self: &Arc<Self>, _cause: &'static str) -> PolicyStatus {
+    async fn reload(self: &Arc<Self>, _cause: &'static str, _by: Option<&str>) -> PolicyStatus {
         self.policy_status()
     }
 
