@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 #![expect(clippy::disallowed_methods, reason = "what a client waits for is real time")]
 
+#[path = "support/fault_proxy.rs"]
+mod fault_proxy;
 #[path = "support/http.rs"]
 mod http;
 #[path = "support/redis.rs"]
@@ -17,6 +19,8 @@ mod challengers;
 mod crash;
 #[path = "service/drift.rs"]
 mod drift;
+#[path = "service/faults.rs"]
+mod faults;
 #[path = "service/hostile.rs"]
 mod hostile;
 #[path = "service/idempotency.rs"]

@@ -8,11 +8,13 @@ use anyhow::{Context, bail};
 use crate::cli::args::{ProfilesCommand, ProfilesImportArgs};
 use crate::cli::output::say;
 use crate::cli::{policy, progress};
+use crate::domain::time::SystemClock;
+use crate::enrich::breaker::BreakerSettings;
 use crate::enrich::counters::ProfileCounters;
 use crate::enrich::embedded::EmbeddedProfiles;
 use crate::enrich::import::import_ndjson;
 use crate::enrich::profiles::Profiles;
-use crate::enrich::redis::RedisProfiles;
+use crate::enrich::redis::{RedisOptions, RedisProfiles};
 use crate::enrich::redis_target::RedisTarget;
 
 /// How long a Redis may take to be there.
@@ -37,7 +39,9 @@ async fn import(args: &ProfilesImportArgs) -> anyhow::Result<()> {
             let shown = target.to_string();
             let redis = RedisProfiles::start(
                 target,
+                RedisOptions { breaker: BreakerSettings::never() },
                 Arc::new(ProfileCounters::default()),
+                Arc::new(SystemClock),
                 &tokio::runtime::Handle::current(),
             );
             if !redis.wait_until_up(CONNECT_WAIT).await {

@@ -127,7 +127,14 @@ fn profiles(config: &Config) -> anyhow::Result<Profiles> {
     let target = RedisTarget::parse(&config.profiles.redis).context("--redis")?;
     info!(%target, "profiles come from Redis");
     let counters = Arc::new(ProfileCounters::default());
-    Ok(Profiles::Redis(RedisProfiles::start(target, counters, &tokio::runtime::Handle::current())))
+    let (options, clock) = (config.profiles.redis_options(), Arc::new(SystemClock));
+    Ok(Profiles::Redis(RedisProfiles::start(
+        target,
+        options,
+        counters,
+        clock,
+        &tokio::runtime::Handle::current(),
+    )))
 }
 
 fn server_options(config: &Config) -> anyhow::Result<ServerOptions> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::enrichment::Enrichment;
+use crate::enrich::breaker::BreakerView;
 use crate::enrich::counters::ProfileCounters;
 use crate::enrich::embedded::EmbeddedProfiles;
 use crate::enrich::plan::ProfilePlan;
@@ -25,6 +26,14 @@ impl Profiles {
         match self {
             Self::Embedded(embedded) => embedded.counters(),
             Self::Redis(redis) => redis.counters(),
+        }
+    }
+
+    /// The breaker before the store, where there is one.
+    pub fn breaker(&self) -> Option<BreakerView> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Redis(redis) => Some(redis.breaker()),
         }
     }
 

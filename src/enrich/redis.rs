@@ -5,6 +5,9 @@
 //! transactions share the connection; replies come back in the order of the requests, and a reply whose transaction has
 //! stopped waiting is thrown away by its place in that order. An error reply (a key that is no hash, a server that is
 //! loading) is no answer: that entity's values are `TimedOut`, the others stand.
+//!
+//! A breaker stands before it all. Timeouts, broken connections, no connection and errors that are the server's (loading, moved,
+//! not permitted) count as failures; a single key of the wrong type does not, and neither does a fetch that had too little time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +18,8 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use crate::domain::enrichment::Enrichment;
+use crate::domain::time::Clock;
+use crate::enrich::breaker::{Breaker, BreakerSettings, BreakerView};
 use crate::enrich::counters::{ProfileCounters, count};
 use crate::enrich::plan::{PlanEntity, ProfilePlan};
 use crate::enrich::record::ProfileRecord;
@@ -26,21 +31,54 @@ use crate::enrich::source::{ProfileError, ProfileKeys, ProfileSource};
 pub const KEY_PREFIX: &str = "tollgate:profile:";
 /// Longest time that a write may take.
 pub const PUT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A fetch with less time than this that times out says nothing about the server: a client in a hurry must not open the breaker for
+/// all others.
+pub const VERDICT_WAIT_MIN: Duration = Duration::from_millis(5);
+
+/// The code of the one error that is the key's and not the server's.
+const WRONG_TYPE: &str = "WRONGTYPE";
+
+/// What the operator chose.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RedisOptions {
+    /// When Redis is left alone.
+    pub breaker: BreakerSettings,
+}
 
 /// A profile store in Redis, over one multiplexed connection. Where several single-threaded runtimes serve, each takes
 /// its own, sharing the counters.
-#[derive(Debug)]
 pub struct RedisProfiles {
     link: RedisLink,
     shown: Box<str>,
+    breaker: Arc<Breaker>,
+    clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for RedisProfiles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisProfiles").field("redis", &self.shown).finish_non_exhaustive()
+    }
 }
 
 impl RedisProfiles {
     /// Starts to connect, in a task on `runtime` (which needs IO and time enabled), and returns at once: the server may
     /// be down now and come later.
-    pub fn start(target: RedisTarget, counters: Arc<ProfileCounters>, runtime: &Handle) -> Self {
+    pub fn start(
+        target: RedisTarget,
+        options: RedisOptions,
+        counters: Arc<ProfileCounters>,
+        clock: Arc<dyn Clock>,
+        runtime: &Handle,
+    ) -> Self {
         let shown = target.to_string().into();
-        Self { link: RedisLink::start(target, counters, runtime), shown }
+        let breaker = Arc::new(Breaker::new(options.breaker));
+        let link = RedisLink::start(target, counters, Arc::clone(&breaker), Arc::clone(&clock), runtime);
+        Self { link, shown, breaker, clock }
+    }
+
+    /// The breaker, as an operator sees it.
+    pub fn breaker(&self) -> BreakerView {
+        self.breaker.view()
     }
 
     /// Waits until a connection stands; `false` when none does within `wait`. For imports and start-up, not for serving.
@@ -58,7 +96,8 @@ impl RedisProfiles {
         self.link.counters()
     }
 
-    fn answer(&self, entity: &PlanEntity, reply: &Value, enrichment: &mut Enrichment) {
+    /// Says whether the server did its part.
+    fn answer(&self, entity: &PlanEntity, reply: &Value, enrichment: &mut Enrichment) -> bool {
         match reply {
             Value::Array(stored) if stored.len() == entity.fields().len() && stored.iter().all(is_stored) => {
                 for (field, stored) in entity.fields().iter().zip(stored) {
@@ -68,6 +107,7 @@ impl RedisProfiles {
                     };
                     entity.answer(field, stored, self.counters(), enrichment);
                 }
+                true
             }
             unexpected => {
                 count(&self.counters().errors);
@@ -90,6 +130,7 @@ impl RedisProfiles {
                     self.link.complain();
                 }
                 entity.answer_timed_out(enrichment);
+                matches!(unexpected, Value::ServerError(error) if error.code() == WRONG_TYPE)
             }
         }
     }
@@ -106,26 +147,42 @@ impl ProfileSource for RedisProfiles {
             count(&counters.timeouts);
             return plan.unanswered(keys);
         }
+        let Some(permit) = self.breaker.admit(self.clock.instant()) else {
+            count(&counters.unavailable);
+            return plan.unanswered(keys);
+        };
         let Some(mut connection) = self.link.current() else {
             count(&counters.unavailable);
+            permit.failed(self.clock.instant());
             return plan.unanswered(keys);
         };
         let pipeline = questions(plan, keys);
         match timeout(wait, connection.send_packed_commands(&pipeline, 0, pipeline.len())).await {
             Ok(Ok(replies)) if replies.len() == pipeline.len() => {
                 let mut enrichment = Enrichment::absent(plan.len());
+                let mut is_served = true;
                 for ((entity, _), reply) in plan.asked(keys).zip(&replies) {
-                    self.answer(entity, reply, &mut enrichment);
+                    is_served &= self.answer(entity, reply, &mut enrichment);
+                }
+                let now = self.clock.instant();
+                if is_served {
+                    permit.succeeded(now)
+                } else {
+                    permit.failed(now)
                 }
                 enrichment
             }
             Ok(_) => {
                 count(&counters.errors);
+                permit.failed(self.clock.instant());
                 self.link.complain();
                 plan.unanswered(keys)
             }
             Err(_) => {
                 count(&counters.timeouts);
+                if wait >= VERDICT_WAIT_MIN {
+                    permit.failed(self.clock.instant());
+                }
                 self.link.complain();
                 plan.unanswered(keys)
             }

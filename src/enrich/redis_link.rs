@@ -19,6 +19,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
+use crate::domain::time::Clock;
+use crate::enrich::breaker::Breaker;
 use crate::enrich::counters::{ProfileCounters, count};
 use crate::enrich::redis_target::RedisTarget;
 
@@ -49,6 +51,8 @@ struct Shared {
     connection: ArcSwapOption<MultiplexedConnection>,
     complaint: Notify,
     counters: Arc<ProfileCounters>,
+    breaker: Arc<Breaker>,
+    clock: Arc<dyn Clock>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -59,9 +63,20 @@ impl std::fmt::Debug for Shared {
 
 impl RedisLink {
     /// Starts to connect, on `runtime`, and returns at once.
-    pub(super) fn start(target: RedisTarget, counters: Arc<ProfileCounters>, runtime: &Handle) -> Self {
-        let shared =
-            Arc::new(Shared { connection: ArcSwapOption::empty(), complaint: Notify::new(), counters });
+    pub(super) fn start(
+        target: RedisTarget,
+        counters: Arc<ProfileCounters>,
+        breaker: Arc<Breaker>,
+        clock: Arc<dyn Clock>,
+        runtime: &Handle,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            connection: ArcSwapOption::empty(),
+            complaint: Notify::new(),
+            counters,
+            breaker,
+            clock,
+        });
         let (up_sender, up) = watch::channel(false);
         let keeper = runtime.spawn(keep(target, Arc::clone(&shared), up_sender));
         Self { shared, up, keeper }
@@ -174,6 +189,7 @@ impl<'a> Published<'a> {
         shared.connection.store(Some(Arc::new(connection)));
         count(&shared.counters.connects);
         count(&shared.counters.connections_up);
+        shared.breaker.dependency_is_back(shared.clock.instant());
         up.send_replace(true);
         Self { shared, up }
     }

@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 use crate::audit::record::StageTimes;
 use crate::domain::decision::{Decision, Outcome};
 use crate::domain::label::{Label, Verdict};
+use crate::pipeline::profile_metrics::ProfileMetrics;
 use crate::pipeline::service::{DecideError, Service};
 use crate::pipeline::shadow_metrics::ShadowMetrics;
 use crate::pipeline::snapshot::Taken;
@@ -73,6 +74,8 @@ pub struct Metrics {
     gauges: Gauges,
     /// Of challengers and drift.
     pub(crate) shadow: ShadowMetrics,
+    /// Of the enrichment store.
+    profiles: ProfileMetrics,
 }
 
 #[derive(Debug, Default)]
@@ -93,7 +96,6 @@ struct Gauges {
     log_bytes: Gauge,
     log_queue: Gauge,
     log_healthy: Gauge,
-    profiles_up: Gauge,
     in_flight: Gauge,
     snapshot_keys: Gauge,
     snapshot_bytes: Gauge,
@@ -121,6 +123,7 @@ impl Default for Metrics {
             stages,
             gauges: Gauges::default(),
             shadow: ShadowMetrics::registered(&mut registry),
+            profiles: ProfileMetrics::registered(&mut registry),
             registry: Registry::default(),
         };
         registry.register("requests", "Decision requests by result", metrics.requests.clone());
@@ -204,11 +207,6 @@ impl Default for Metrics {
             "audit_healthy",
             "1 while the audit log can be written",
             gauges.log_healthy.clone(),
-        );
-        registry.register(
-            "profiles_up",
-            "1 while the enrichment store can be asked",
-            gauges.profiles_up.clone(),
         );
         registry.register("requests_in_flight", "Requests being decided", gauges.in_flight.clone());
         registry.register(
@@ -383,7 +381,7 @@ impl Service {
         gauges.log_bytes.set(count(log.bytes));
         gauges.log_queue.set(count(log.queue_depth as u64));
         gauges.log_healthy.set(i64::from(log.healthy));
-        gauges.profiles_up.set(i64::from(self.profiles.is_up()));
+        self.metrics.profiles.take(&self.profiles);
         let free = self.in_flight.available_permits();
         gauges.in_flight.set(count(self.settings.in_flight_max.saturating_sub(free) as u64));
     }

@@ -18,6 +18,7 @@ pub mod lane;
 pub mod look_up;
 pub mod metrics;
 pub mod policy;
+mod profile_metrics;
 pub mod readiness;
 pub mod recover;
 pub mod reload;

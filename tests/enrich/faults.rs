@@ -12,7 +12,7 @@ use tollgate::domain::enrichment::{Lookup, ProfileValue};
 use tollgate::domain::time::{Clock, SystemClock};
 use tollgate::enrich::counters::ProfileCounters;
 use tollgate::enrich::plan::ProfileType::{Int, Text};
-use tollgate::enrich::redis::RedisProfiles;
+use tollgate::enrich::redis::{RedisOptions, RedisProfiles};
 use tollgate::enrich::redis_target::RedisTarget;
 use tollgate::enrich::source::ProfileSource;
 
@@ -326,7 +326,13 @@ fn each_runtime_has_its_own_connection_and_all_share_the_counters() {
             std::thread::spawn(move || {
                 let runtime = Builder::new_current_thread().enable_all().build().unwrap();
                 let target = RedisTarget::parse(&url).unwrap();
-                let redis = RedisProfiles::start(target, Arc::clone(&counters), runtime.handle());
+                let redis = RedisProfiles::start(
+                    target,
+                    RedisOptions::default(),
+                    Arc::clone(&counters),
+                    Arc::new(SystemClock),
+                    runtime.handle(),
+                );
                 let answer = runtime.block_on(async {
                     assert!(redis.wait_until_up(AMPLE).await);
                     timed(&redis, AMPLE).await.0

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tollgate::domain::enrichment::Enrichment;
+use tollgate::domain::time::SystemClock;
+use tollgate::enrich::breaker::BreakerSettings;
 use tollgate::enrich::counters::ProfileCounters;
 use tollgate::enrich::embedded::EmbeddedProfiles;
 use tollgate::enrich::plan::{ProfilePlan, ProfileType};
 use tollgate::enrich::profiles::Profiles;
-use tollgate::enrich::redis::RedisProfiles;
+use tollgate::enrich::redis::{RedisOptions, RedisProfiles};
 use tollgate::enrich::redis_target::RedisTarget;
 use tollgate::enrich::source::{ProfileKeys, ProfileSource};
 
@@ -27,8 +29,14 @@ pub async fn connected(url: &str) -> RedisProfiles {
 
 /// A connection to `url` that may come later.
 pub fn started(url: &str) -> RedisProfiles {
+    started_with(url, RedisOptions { breaker: BreakerSettings::never() })
+}
+
+/// The same, as the operator wants it.
+pub fn started_with(url: &str, options: RedisOptions) -> RedisProfiles {
     let target = RedisTarget::parse(url).unwrap();
-    RedisProfiles::start(target, Arc::new(ProfileCounters::default()), &Handle::current())
+    let (counters, clock) = (Arc::new(ProfileCounters::default()), Arc::new(SystemClock));
+    RedisProfiles::start(target, options, counters, clock, &Handle::current())
 }
 
 /// Every kind of store, with what it needs to live.

@@ -38,7 +38,8 @@ fn recovered(connection: &mut Connection, prefix: &str) -> Duration {
     })
 }
 
-fn is_degraded(answer: &Value) -> bool {
+/// Whether the profile was missing, and nothing else.
+pub fn is_degraded(answer: &Value) -> bool {
     let missing = json!(["enrich.profile"]);
     assert_eq!(answer["degraded"] == true, answer["missing"] == missing, "{answer}");
     assert!(answer["missing"] == json!([]) || answer["missing"] == missing, "{answer}");

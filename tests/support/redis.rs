@@ -90,6 +90,11 @@ impl RedisServer {
         assert!(self.try_launch(), "redis-server did not come back on port {}", self.port);
     }
 
+    /// Further options from the next start on, in the place of those of the first.
+    pub fn options(&mut self, extra: &[&str]) {
+        self.extra = extra.iter().map(|&option| option.to_owned()).collect();
+    }
+
     /// One command over a connection of its own, in words; answers the first line of the reply, or a bulk text whole.
     pub fn command(&self, words: &[&str]) -> String {
         ask(self.port, words).expect("redis-server answers")
