@@ -39,3 +39,5 @@ mod restart;
 mod shutdown;
 #[path = "service/traffic.rs"]
 mod traffic;
+#[path = "service/updates.rs"]
+mod updates;

@@ -17,3 +17,4 @@ pub mod profiles;
 pub mod progress;
 pub mod serve;
 pub mod simulate;
+mod store;

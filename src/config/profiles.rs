@@ -1,19 +1,84 @@
 //! `[profiles]`: the enrichment store, and what stands before it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::enrich::breaker::BreakerSettings;
-use crate::enrich::redis::RedisOptions;
+use crate::enrich::cache::{CACHE_ENTRIES_MAX, CacheSettings};
+use crate::enrich::redis::{CONNECTIONS_DEFAULT, RedisOptions};
+use crate::pipeline::profile_updates::{CATCH_UP_RECORDS_MAX_DEFAULT, ProfileUpdateSettings};
 
 /// `[profiles]`
-#[derive(Clone, Default, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "the default file explains each key")]
 pub struct ProfilesConfig {
     pub redis: String,
+    pub username: String,
+    pub password: String,
+    pub tls: TlsConfig,
+    pub connections: usize,
     pub breaker: BreakerConfig,
+    pub cache: CacheConfig,
+    pub updates: UpdatesConfig,
+}
+
+/// `[profiles.updates]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the default file explains each key")]
+pub struct UpdatesConfig {
+    pub enabled: bool,
+    pub catch_up_records_max: u64,
+}
+
+impl Default for UpdatesConfig {
+    fn default() -> Self {
+        Self { enabled: false, catch_up_records_max: CATCH_UP_RECORDS_MAX_DEFAULT }
+    }
+}
+
+/// `[profiles.tls]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the default file explains each key")]
+pub struct TlsConfig {
+    pub ca_file: PathBuf,
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
+}
+
+/// `[profiles.cache]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the default file explains each key")]
+pub struct CacheConfig {
+    pub entries_max: usize,
+    pub ttl_ms: u64,
+    pub negative_ttl_ms: u64,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self { entries_max: 0, ttl_ms: 5_000, negative_ttl_ms: 1_000 }
+    }
+}
+
+impl Default for ProfilesConfig {
+    fn default() -> Self {
+        Self {
+            redis: String::new(),
+            username: String::new(),
+            password: String::new(),
+            tls: TlsConfig::default(),
+            connections: CONNECTIONS_DEFAULT,
+            breaker: BreakerConfig::default(),
+            cache: CacheConfig::default(),
+            updates: UpdatesConfig::default(),
+        }
+    }
 }
 
 /// `[profiles.breaker]`
@@ -38,11 +103,17 @@ impl Default for BreakerConfig {
 }
 
 impl std::fmt::Debug for ProfilesConfig {
-    /// The URL may hold a password.
+    /// Without URL and credentials.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { redis, breaker } = self;
-        let store = if redis.is_empty() { "embedded" } else { "redis" };
-        f.debug_struct("ProfilesConfig").field("store", &store).field("breaker", breaker).finish()
+        let store = if self.redis.is_empty() { "embedded" } else { "redis" };
+        f.debug_struct("ProfilesConfig")
+            .field("store", &store)
+            .field("tls", &self.tls)
+            .field("connections", &self.connections)
+            .field("breaker", &self.breaker)
+            .field("cache", &self.cache)
+            .field("updates", &self.updates)
+            .finish_non_exhaustive()
     }
 }
 
@@ -50,7 +121,14 @@ impl ProfilesConfig {
     /// How Redis is asked.
     pub const fn redis_options(&self) -> RedisOptions {
         let BreakerConfig { failure_percent, window_ms, requests_min, open_ms, probes } = self.breaker;
+        let CacheConfig { entries_max, ttl_ms, negative_ttl_ms } = self.cache;
         RedisOptions {
+            connections: self.connections,
+            cache: CacheSettings {
+                entries_max,
+                ttl: Duration::from_millis(ttl_ms),
+                negative_ttl: Duration::from_millis(negative_ttl_ms),
+            },
             breaker: BreakerSettings {
                 failure_percent,
                 window: Duration::from_millis(window_ms),
@@ -61,10 +139,21 @@ impl ProfilesConfig {
         }
     }
 
+    /// Whether and how decisions change profiles.
+    pub fn updates(&self) -> Option<ProfileUpdateSettings> {
+        let UpdatesConfig { enabled, catch_up_records_max } = self.updates;
+        enabled.then_some(ProfileUpdateSettings { catch_up_records_max })
+    }
+
     /// Name, value, least and most of each number.
     pub(super) fn bounds(&self) -> impl Iterator<Item = (&'static str, u64, u64, u64)> {
-        let breaker = &self.breaker;
+        let (breaker, cache) = (&self.breaker, &self.cache);
         [
+            ("profiles.connections", self.connections as u64, 1, 64),
+            ("profiles.cache.entries_max", cache.entries_max as u64, 0, CACHE_ENTRIES_MAX as u64),
+            ("profiles.updates.catch_up_records_max", self.updates.catch_up_records_max, 1, 1_000_000_000),
+            ("profiles.cache.ttl_ms", cache.ttl_ms, 1, 86_400_000),
+            ("profiles.cache.negative_ttl_ms", cache.negative_ttl_ms, 0, 86_400_000),
             ("profiles.breaker.failure_percent", u64::from(breaker.failure_percent), 0, 100),
             ("profiles.breaker.window_ms", breaker.window_ms, 10, 60_000),
             ("profiles.breaker.requests_min", u64::from(breaker.requests_min), 1, 1_000_000),

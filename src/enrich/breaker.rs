@@ -39,22 +39,20 @@ pub struct BreakerSettings {
     pub probes: u32,
 }
 
-impl Default for BreakerSettings {
-    fn default() -> Self {
-        Self {
-            failure_percent: FAILURE_PERCENT_DEFAULT,
-            window: WINDOW_DEFAULT,
-            requests_min: REQUESTS_MIN_DEFAULT,
-            open: OPEN_DEFAULT,
-            probes: PROBES_DEFAULT,
-        }
-    }
+impl BreakerSettings {
+    /// Unless config says otherwise.
+    pub const DEFAULT: Self = Self {
+        failure_percent: FAILURE_PERCENT_DEFAULT,
+        window: WINDOW_DEFAULT,
+        requests_min: REQUESTS_MIN_DEFAULT,
+        open: OPEN_DEFAULT,
+        probes: PROBES_DEFAULT,
+    };
 }
 
-impl BreakerSettings {
-    /// A breaker that never opens.
-    pub fn never() -> Self {
-        Self { failure_percent: 0, ..Self::default() }
+impl Default for BreakerSettings {
+    fn default() -> Self {
+        Self::DEFAULT
     }
 }
 

@@ -5,9 +5,12 @@
 //! - `record` one profile as it is written, checked
 //! - `source` the trait of a profile store, the ids of one transaction, the errors of a write
 //! - `embedded` the default store: one file in the data directory, or memory
-//! - `redis`, `redis_link`, `redis_target` Redis: the questions, the life of the connection, the URL
+//! - `redis`, `redis_link`, `redis_connection`, `redis_target`, `redis_url` Redis: the questions, the life of a connection, one server or
+//!   a cluster, how it is reached, the URL
+//! - `cache` what Redis said, kept for a while
 //! - `breaker` leaves a dependency alone that mostly fails
 //! - `profiles` either of the two, as configured
+//! - `update`, `redis_update` what decisions add to profiles, exactly once
 //! - `import` NDJSON into a store
 //! - `counters` what an operator wants to see of all this
 //!
@@ -20,6 +23,7 @@
 //! - One transaction costs at most one round trip, however many entities and fields it asks for.
 
 pub mod breaker;
+pub mod cache;
 pub mod counters;
 pub mod embedded;
 pub mod import;
@@ -27,6 +31,10 @@ pub mod plan;
 pub mod profiles;
 pub mod record;
 pub mod redis;
+mod redis_connection;
 pub mod redis_link;
 pub mod redis_target;
+mod redis_update;
+pub mod redis_url;
 pub mod source;
+pub mod update;

@@ -33,6 +33,7 @@ pub mod output;
 #[cfg(feature = "parquet")]
 pub mod output_parquet;
 pub mod picture;
+pub mod profiles;
 pub mod replay;
 pub mod report;
 pub mod report_text;

@@ -75,7 +75,7 @@ pub struct Metrics {
     /// Of challengers and drift.
     pub(crate) shadow: ShadowMetrics,
     /// Of the enrichment store.
-    profiles: ProfileMetrics,
+    pub(crate) profiles: ProfileMetrics,
 }
 
 #[derive(Debug, Default)]

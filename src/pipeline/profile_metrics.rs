@@ -9,6 +9,7 @@ use prometheus_client::registry::Registry;
 
 use crate::enrich::breaker::BreakerState;
 use crate::enrich::profiles::Profiles;
+use crate::enrich::update::Applied;
 
 /// The name of the enrichment store among the dependencies.
 const DEPENDENCY: &str = "profiles";
@@ -22,9 +23,13 @@ pub(crate) struct ProfileMetrics {
     events: Counted,
     up: Gauge,
     connections: Gauge,
+    cache_entries: Gauge,
+    cache_events: Counted,
     breaker_state: Family<Labels, Gauge>,
     breaker_transitions: Counted,
     breaker_refused: Counted,
+    updates: Counted,
+    update_lag: Gauge,
 }
 
 impl ProfileMetrics {
@@ -43,6 +48,16 @@ impl ProfileMetrics {
             metrics.events.clone(),
         );
         registry.register(
+            "profiles_cache_entries",
+            "Profiles in the cache before Redis",
+            metrics.cache_entries.clone(),
+        );
+        registry.register(
+            "profiles_cache_events",
+            "Profiles found or not in the cache, and entries dropped because they changed or there were too many",
+            metrics.cache_events.clone(),
+        );
+        registry.register(
             "breaker_state",
             "0 closed, 1 half-open, 2 open: a dependency that mostly fails is left alone",
             metrics.breaker_state.clone(),
@@ -57,7 +72,43 @@ impl ProfileMetrics {
             "What was not asked of a dependency because its breaker was open",
             metrics.breaker_refused.clone(),
         );
+        registry.register(
+            "profile_updates",
+            "What decisions add to profiles: steps applied, steps seen before, profiles refused, records skipped, writes that failed and were repeated",
+            metrics.updates.clone(),
+        );
+        registry.register(
+            "profile_updates_lag_records",
+            "Records of the log that profiles have not seen yet",
+            metrics.update_lag.clone(),
+        );
         metrics
+    }
+
+    /// Notes how many records of the log profiles have not seen.
+    pub(crate) fn set_update_lag(&self, records: u64) {
+        self.update_lag.set(i64::try_from(records).unwrap_or(i64::MAX));
+    }
+
+    /// Counts updates that the store has taken.
+    pub(crate) fn count_updates(&self, applied: Applied) {
+        self.count_update("applied", applied.steps);
+        self.count_update("repeated", applied.repeated);
+        self.count_update("refused", applied.refused);
+    }
+
+    /// Counts records that profiles will never see.
+    pub(crate) fn count_updates_skipped(&self, records: u64) {
+        self.count_update("skipped", records);
+    }
+
+    /// Counts a write of updates that failed, and will be repeated.
+    pub(crate) fn count_update_failure(&self) {
+        self.count_update("failed", 1);
+    }
+
+    fn count_update(&self, event: &'static str, number: u64) {
+        self.updates.get_or_create(&vec![("event", event)]).inc_by(number);
     }
 
     /// Takes over what the store has counted.
@@ -75,6 +126,17 @@ impl ProfileMetrics {
             ("disconnect", counts.disconnects),
         ] {
             set(&self.events, vec![("event", event)], number);
+        }
+        if let Some(cache) = profiles.cache() {
+            self.cache_entries.set(i64::try_from(cache.entries).unwrap_or(i64::MAX));
+            for (event, number) in [
+                ("hit", cache.hits),
+                ("miss", cache.misses),
+                ("invalidation", cache.invalidations),
+                ("eviction", cache.evictions),
+            ] {
+                set(&self.cache_events, vec![("event", event)], number);
+            }
         }
         let Some(breaker) = profiles.breaker() else { return };
         let dependency = ("dependency", DEPENDENCY);

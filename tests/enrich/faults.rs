@@ -12,12 +12,13 @@ use tollgate::domain::enrichment::{Lookup, ProfileValue};
 use tollgate::domain::time::{Clock, SystemClock};
 use tollgate::enrich::counters::ProfileCounters;
 use tollgate::enrich::plan::ProfileType::{Int, Text};
-use tollgate::enrich::redis::{RedisOptions, RedisProfiles};
+use tollgate::enrich::redis::RedisProfiles;
 use tollgate::enrich::redis_target::RedisTarget;
+use tollgate::enrich::redis_url::RedisAccess;
 use tollgate::enrich::source::ProfileSource;
 
 use crate::redis_server::RedisServer;
-use crate::stores::{AMPLE, ask, connected, keys, plan, shown, started};
+use crate::stores::{AMPLE, RAW, ask, connected, keys, plan, shown, started};
 
 /// What a busy two-core machine may add to a timer; short of every other wait there is (a probe, a connect).
 const SLACK: Duration = Duration::from_millis(150);
@@ -325,10 +326,10 @@ fn each_runtime_has_its_own_connection_and_all_share_the_counters() {
             let (url, counters, all_up) = (server.url(), Arc::clone(&counters), Arc::clone(&all_up));
             std::thread::spawn(move || {
                 let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-                let target = RedisTarget::parse(&url).unwrap();
+                let target = RedisTarget::parse(&url, RedisAccess::default()).unwrap();
                 let redis = RedisProfiles::start(
-                    target,
-                    RedisOptions::default(),
+                    &target,
+                    RAW,
                     Arc::clone(&counters),
                     Arc::new(SystemClock),
                     runtime.handle(),

@@ -7,18 +7,27 @@ use tokio::runtime::Handle;
 use tollgate::domain::enrichment::Enrichment;
 use tollgate::domain::time::SystemClock;
 use tollgate::enrich::breaker::BreakerSettings;
+use tollgate::enrich::cache::CacheSettings;
 use tollgate::enrich::counters::ProfileCounters;
 use tollgate::enrich::embedded::EmbeddedProfiles;
 use tollgate::enrich::plan::{ProfilePlan, ProfileType};
 use tollgate::enrich::profiles::Profiles;
 use tollgate::enrich::redis::{RedisOptions, RedisProfiles};
 use tollgate::enrich::redis_target::RedisTarget;
+use tollgate::enrich::redis_url::RedisAccess;
 use tollgate::enrich::source::{ProfileKeys, ProfileSource};
 
 use crate::redis_server::RedisServer;
 
 /// Long enough for a busy machine; nothing should ever come near it.
 pub const AMPLE: Duration = Duration::from_secs(5);
+
+/// One connection, and nothing before it: what is asked goes to the server.
+pub const RAW: RedisOptions = RedisOptions {
+    connections: 1,
+    breaker: BreakerSettings { failure_percent: 0, ..BreakerSettings::DEFAULT },
+    cache: CacheSettings { entries_max: 0, ttl: Duration::ZERO, negative_ttl: Duration::ZERO },
+};
 
 /// A connection to `url` that stands.
 pub async fn connected(url: &str) -> RedisProfiles {
@@ -29,14 +38,14 @@ pub async fn connected(url: &str) -> RedisProfiles {
 
 /// A connection to `url` that may come later.
 pub fn started(url: &str) -> RedisProfiles {
-    started_with(url, RedisOptions { breaker: BreakerSettings::never() })
+    started_with(url, RAW)
 }
 
 /// The same, as the operator wants it.
 pub fn started_with(url: &str, options: RedisOptions) -> RedisProfiles {
-    let target = RedisTarget::parse(url).unwrap();
+    let target = RedisTarget::parse(url, RedisAccess::default()).unwrap();
     let (counters, clock) = (Arc::new(ProfileCounters::default()), Arc::new(SystemClock));
-    RedisProfiles::start(target, options, counters, clock, &Handle::current())
+    RedisProfiles::start(&target, options, counters, clock, &Handle::current())
 }
 
 /// Every kind of store, with what it needs to live.
