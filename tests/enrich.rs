@@ -27,5 +27,8 @@ mod layout;
 mod proxy;
 #[path = "enrich/stores.rs"]
 mod stores;
+#[cfg(feature = "tls")]
+#[path = "enrich/tls.rs"]
+mod tls;
 #[path = "enrich/updates.rs"]
 mod updates;

@@ -1,6 +1,10 @@
 //! Profiles in Redis: one hash per profile, key `tollgate:profile:<entity>:<id>`, fields by name, values as text, so that
 //! any system can write them with a plain `HSET`.
 //!
+//! One packed value per profile and one `MGET` would spare the server about a quarter of its work: hashes take 1.4 times its CPU (1.1 to
+//! 2.5 in nine rounds; 5.8 us against 4.7 us a transaction) and the same memory (`tests/enrich/layout.rs` measures it). That is less than
+//! what a plain `HSET`, counts that grow in place and fields of several owners are worth.
+//!
 //! A transaction is one pipeline of one `HMGET` per entity, written at once: one round trip. Requests of concurrent
 //! transactions share the connection; replies come back in the order of the requests, and a reply whose transaction has
 //! stopped waiting is thrown away by its place in that order. An error reply (a key that is no hash, a server that is

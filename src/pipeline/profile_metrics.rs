@@ -125,7 +125,7 @@ impl ProfileMetrics {
             ("connect", counts.connects),
             ("disconnect", counts.disconnects),
         ] {
-            set(&self.events, vec![("event", event)], number);
+            set(&self.events, &vec![("event", event)], number);
         }
         if let Some(cache) = profiles.cache() {
             self.cache_entries.set(i64::try_from(cache.entries).unwrap_or(i64::MAX));
@@ -135,7 +135,7 @@ impl ProfileMetrics {
                 ("invalidation", cache.invalidations),
                 ("eviction", cache.evictions),
             ] {
-                set(&self.cache_events, vec![("event", event)], number);
+                set(&self.cache_events, &vec![("event", event)], number);
             }
         }
         let Some(breaker) = profiles.breaker() else { return };
@@ -144,12 +144,12 @@ impl ProfileMetrics {
             if state == breaker.state {
                 self.breaker_state.get_or_create(&vec![dependency]).set(number);
             }
-            set(&self.breaker_transitions, vec![dependency, ("to", state.name())], entered);
+            set(&self.breaker_transitions, &vec![dependency, ("to", state.name())], entered);
         }
-        set(&self.breaker_refused, vec![dependency], breaker.refused);
+        set(&self.breaker_refused, &vec![dependency], breaker.refused);
     }
 }
 
-fn set(family: &Counted, labels: Labels, number: u64) {
-    family.get_or_create(&labels).inner().store(number, Ordering::Relaxed);
+fn set(family: &Counted, labels: &Labels, number: u64) {
+    family.get_or_create(labels).inner().store(number, Ordering::Relaxed);
 }

@@ -205,7 +205,7 @@ impl Worker {
                 return false;
             }
         };
-        if self.write(updates) {
+        if self.write(&updates) {
             self.done = last;
             true
         } else {
@@ -242,12 +242,12 @@ impl Worker {
     }
 
     /// Writes until it is done; `false` when the service ends first.
-    fn write(&self, updates: Vec<ProfileUpdate>) -> bool {
+    fn write(&self, updates: &[ProfileUpdate]) -> bool {
         let mut wait = RETRY_WAIT_MIN;
         let mut failures = 0_u64;
         let metrics = &self.service.metrics.profiles;
         loop {
-            match self.runtime.block_on(self.service.profiles.apply(updates.clone())) {
+            match self.runtime.block_on(self.service.profiles.apply(updates.to_vec())) {
                 Ok(applied) => {
                     metrics.count_updates(applied);
                     return true;
@@ -283,7 +283,7 @@ impl Worker {
         match write_place(&self.place_file, &place) {
             Ok(()) => self.noted = Some(self.done),
             Err(error) => {
-                warn!(%error, file = %self.place_file.display(), "how far profiles have come cannot be noted")
+                warn!(%error, file = %self.place_file.display(), "how far profiles have come cannot be noted");
             }
         }
     }
