@@ -62,7 +62,8 @@ pub struct CacheConfig {
 
 impl Default for CacheConfig {
     fn default() -> Self {
-        Self { entries_max: 0, ttl_ms: 5_000, negative_ttl_ms: 1_000 }
+        let CacheSettings { entries_max, ttl, negative_ttl } = CacheSettings::default();
+        Self { entries_max, ttl_ms: ms(ttl), negative_ttl_ms: ms(negative_ttl) }
     }
 }
 
@@ -97,7 +98,6 @@ impl Default for BreakerConfig {
     fn default() -> Self {
         let BreakerSettings { failure_percent, window, requests_min, open, probes } =
             BreakerSettings::default();
-        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Self { failure_percent, window_ms: ms(window), requests_min, open_ms: ms(open), probes }
     }
 }
@@ -161,5 +161,38 @@ impl ProfilesConfig {
             ("profiles.breaker.probes", u64::from(breaker.probes), 1, 1_000),
         ]
         .into_iter()
+    }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_never_shown() {
+        let text =
+            "redis = \"redis://app:hunter2@localhost\"\nusername = \"hunter3\"\npassword = \"hunter4\"";
+        let config: ProfilesConfig = toml::from_str(text).unwrap();
+        assert_eq!(config.password, "hunter4");
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("hunter") && shown.contains("breaker"), "{shown}");
+    }
+
+    #[test]
+    fn what_the_file_says_is_how_redis_is_asked() {
+        let text = "connections = 3\n[breaker]\nfailure_percent = 10\nopen_ms = 70\n[cache]\nentries_max = 5\nttl_ms = 9\nnegative_ttl_ms = 0";
+        let config: ProfilesConfig = toml::from_str(text).unwrap();
+        let options = config.redis_options();
+        assert_eq!((options.connections, options.breaker.failure_percent), (3, 10));
+        assert_eq!(options.breaker.open, Duration::from_millis(70));
+        assert_eq!(options.breaker.probes, BreakerSettings::DEFAULT.probes);
+        assert_eq!((options.cache.entries_max, options.cache.ttl), (5, Duration::from_millis(9)));
+        assert_eq!(options.cache.negative_ttl, Duration::ZERO);
+        assert_eq!(config.updates(), None);
+        assert_eq!(ProfilesConfig::default().redis_options(), RedisOptions::default());
     }
 }

@@ -21,13 +21,17 @@ use crate::enrich::plan::{PlanEntity, ProfilePlan};
 
 /// Most entries that config may ask for.
 pub const CACHE_ENTRIES_MAX: usize = 10_000_000;
+/// How long a profile is good, unless config says otherwise.
+pub const TTL_DEFAULT: Duration = Duration::from_secs(5);
+/// How long "there is no such profile" is good, unless config says otherwise: a new customer should soon have a profile.
+pub const NEGATIVE_TTL_DEFAULT: Duration = Duration::from_secs(1);
 /// Texts of one entry, in bytes; a profile with more is not kept. With the number of entries it bounds the memory.
 pub const CACHE_ENTRY_BYTES_MAX: usize = 4 * 1024;
 /// Parts with a lock each, so that threads seldom meet.
 const SHARDS: usize = 16;
 
 /// What the operator chose.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CacheSettings {
     /// Most profiles that are kept; 0: no cache.
     pub entries_max: usize,
@@ -35,6 +39,13 @@ pub struct CacheSettings {
     pub ttl: Duration,
     /// How long "there is no such profile" is good; zero: it is not kept.
     pub negative_ttl: Duration,
+}
+
+impl Default for CacheSettings {
+    /// No cache.
+    fn default() -> Self {
+        Self { entries_max: 0, ttl: TTL_DEFAULT, negative_ttl: NEGATIVE_TTL_DEFAULT }
+    }
 }
 
 /// The cache as an operator sees it.

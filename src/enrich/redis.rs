@@ -296,7 +296,9 @@ impl ProfileSource for RedisProfiles {
         if records.is_empty() {
             return Ok(());
         }
-        let refused = self.write(&writes(&records)).await?.into_iter().find_map(|reply| match reply {
+        let written = self.write(&writes(&records)).await;
+        self.forget(records.iter().map(|record| key(record.entity(), record.id())));
+        let refused = written?.into_iter().find_map(|reply| match reply {
             Reply::Error { said, .. } => Some(said),
             Reply::Lost => Some("a node of the cluster cannot be reached".to_owned()),
             Reply::Value(_) => None,
@@ -308,8 +310,9 @@ impl ProfileSource for RedisProfiles {
         if updates.is_empty() {
             return Ok(Applied::default());
         }
-        let replies = self.write(&redis_update::pipeline(&updates)).await?;
-        redis_update::read(&updates, &replies).map_err(|detail| self.refused(detail))
+        let written = self.write(&redis_update::pipeline(&updates)).await;
+        self.forget(updates.iter().map(|update| key(&update.entity, update.id.as_str())));
+        redis_update::read(&updates, &written?).map_err(|detail| self.refused(detail))
     }
 }
 
@@ -330,6 +333,13 @@ impl RedisProfiles {
                 link.complain();
                 Err(ProfileError::TimedOut { store: store(), timeout_ms: PUT_TIMEOUT.as_millis() })
             }
+        }
+    }
+
+    /// Who has written reads what was written, also before the server's word comes, and where none comes.
+    fn forget(&self, keys: impl Iterator<Item = String>) {
+        if let Some(cache) = &self.around.cache {
+            keys.for_each(|key| cache.invalidate(&key));
         }
     }
 

@@ -6,7 +6,7 @@
 //! done since then is sent again after a crash, and changes nothing.
 //!
 //! Too far behind, it skips to the last records that the bound allows, and counts what it left out. Switched on for the first time,
-//! it begins with the next decision.
+//! it begins with the next decision. What a Redis loses afterwards, as in a failover before it was replicated, is not sent again.
 
 use std::io;
 use std::path::{Path, PathBuf};

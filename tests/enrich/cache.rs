@@ -9,13 +9,8 @@ use tollgate::enrich::redis::{RedisOptions, RedisProfiles};
 use tollgate::enrich::source::ProfileSource as _;
 
 use crate::redis_server::RedisServer;
-use crate::stores::{AMPLE, RAW, ask, plan, started_with};
+use crate::stores::{AMPLE, LONG, RAW, ask, plan, started_with};
 
-const LONG: CacheSettings = CacheSettings {
-    entries_max: 1_000,
-    ttl: Duration::from_secs(600),
-    negative_ttl: Duration::from_secs(600),
-};
 const KEY: &str = "tollgate:profile:customer:c_7";
 
 async fn cached(server: &RedisServer, cache: CacheSettings, connections: usize) -> RedisProfiles {

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use tokio::time::sleep;
+use tollgate::domain::text::Id;
 use tollgate::domain::time::{Clock as _, SystemClock};
 use tollgate::enrich::plan::ProfileType::{Int, Text};
 use tollgate::enrich::redis::{RedisOptions, RedisProfiles};
 use tollgate::enrich::source::ProfileSource as _;
+use tollgate::enrich::update::{ProfileUpdate, UpdateStep};
 
 use crate::redis_server::RedisServer;
-use crate::stores::{AMPLE, RAW, ask, connected, keys, plan, shown, started, started_with};
+use crate::stores::{AMPLE, LONG, RAW, ask, connected, keys, plan, shown, started, started_with};
 
 const ONE: [(&str, &str, tollgate::enrich::plan::ProfileType); 1] = [("customer", "orders", Int)];
 
@@ -48,25 +50,39 @@ async fn several_connections_share_the_work_and_stand_in_for_one_another() {
 }
 
 #[tokio::test]
-async fn a_user_with_the_least_rights_is_enough() {
+async fn users_with_the_least_rights_are_enough() {
     let server = RedisServer::start();
-    let rules = "on >s3cret ~tollgate:profile:* -@all +ping +hmget +hset +hdel";
-    let mut command = vec!["ACL", "SETUSER", "tollgate", "reset"];
-    command.extend(rules.split(' '));
-    assert_eq!(server.command(&command), "+OK");
-    let redis = connected(&format!("redis://tollgate:s3cret@127.0.0.1:{}", server.port())).await;
-    redis.put("customer", "c_7", &[("orders", "5")]).await.unwrap();
-    assert_eq!(ask(&redis, &plan(&ONE), &[Some("c_7")]).await, r#"[{"known":5}]"#);
-    // Without the right to be told of changes, a cache is believed by time.
-    let cache =
-        tollgate::enrich::cache::CacheSettings { entries_max: 10, ttl: AMPLE, negative_ttl: Duration::ZERO };
-    let url = format!("redis://tollgate:s3cret@127.0.0.1:{}", server.port());
-    let cached = started_with(&url, RedisOptions { cache, ..RAW });
-    assert!(cached.wait_until_up(AMPLE).await);
-    assert_eq!(ask(&cached, &plan(&ONE), &[Some("c_7")]).await, r#"[{"known":5}]"#);
+    let url = |rights: &str| {
+        let mut command =
+            vec!["ACL", "SETUSER", "tollgate", "reset", "on", ">s3cret", "~tollgate:profile:*", "-@all"];
+        command.extend(rights.split(' '));
+        assert_eq!(server.command(&command), "+OK");
+        format!("redis://tollgate:s3cret@127.0.0.1:{}", server.port())
+    };
+    let plan = plan(&ONE);
+    let importing = connected(&url("+ping +hset +hdel")).await;
+    importing.put("customer", "c_7", &[("orders", "5")]).await.unwrap();
+    let reading = connected(&url("+ping +hmget")).await;
+    assert_eq!(ask(&reading, &plan, &[Some("c_7")]).await, r#"[{"known":5}]"#);
+    let updating = connected(&url("+ping +hmget +eval +type +hget +hincrby +hset")).await;
+    let steps = vec![UpdateStep { sequence: 1, add: vec![("orders".into(), 1)], set: Vec::new() }];
+    let update =
+        ProfileUpdate { entity: "customer".into(), id: Id::parse("c_7").unwrap(), log: "a".into(), steps };
+    assert_eq!(updating.apply(vec![update]).await.unwrap().steps, 1);
 
-    let refused = started(&format!("redis://tollgate:wrong@127.0.0.1:{}", server.port()));
-    assert!(!refused.wait_until_up(Duration::from_millis(300)).await);
+    // Without the right to be told of changes, a cache goes by time; with it, by the server's word.
+    for (rights, hears) in [("+ping +hmget", false), ("+ping +hmget +client|tracking", true)] {
+        server.command(&["HSET", "tollgate:profile:customer:c_7", "orders", "6"]);
+        let cached = started_with(&url(rights), RedisOptions { cache: LONG, ..RAW });
+        assert!(cached.wait_until_up(AMPLE).await);
+        assert_eq!(ask(&cached, &plan, &[Some("c_7")]).await, r#"[{"known":6}]"#);
+        server.command(&["HSET", "tollgate:profile:customer:c_7", "orders", "7"]);
+        sleep(Duration::from_millis(200)).await;
+        let expected = if hears { r#"[{"known":7}]"# } else { r#"[{"known":6}]"# };
+        assert_eq!(ask(&cached, &plan, &[Some("c_7")]).await, expected, "{rights}");
+    }
+    let wrong = started(&format!("redis://tollgate:wrong@127.0.0.1:{}", server.port()));
+    assert!(!wrong.wait_until_up(Duration::from_millis(300)).await);
 }
 
 /// Asks until the answer is this one; how long that took.

@@ -48,14 +48,25 @@ pub fn started_with(url: &str, options: RedisOptions) -> RedisProfiles {
     RedisProfiles::start(&target, options, counters, clock, &Handle::current())
 }
 
+/// A cache in which nothing grows old while a test runs.
+pub const LONG: CacheSettings = CacheSettings {
+    entries_max: 1_000,
+    ttl: Duration::from_secs(600),
+    negative_ttl: Duration::from_secs(600),
+};
+
 /// Every kind of store, with what it needs to live.
 pub async fn every_store() -> Vec<(&'static str, Profiles, Box<dyn std::any::Any>)> {
     let server = RedisServer::start();
     let dir = tempfile::tempdir().unwrap();
+    let behind = RedisServer::start();
+    let cached = started_with(&behind.url(), RedisOptions { cache: LONG, ..RAW });
+    assert!(cached.wait_until_up(AMPLE).await);
     vec![
         ("memory", Profiles::Embedded(EmbeddedProfiles::in_memory().unwrap()), Box::new(())),
         ("file", Profiles::Embedded(EmbeddedProfiles::open(dir.path()).unwrap()), Box::new(dir)),
         ("redis", Profiles::Redis(connected(&server.url()).await), Box::new(server)),
+        ("cached redis", Profiles::Redis(cached), Box::new(behind)),
     ]
 }
 

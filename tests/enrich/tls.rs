@@ -11,7 +11,6 @@ use tollgate::enrich::plan::ProfileType::Int;
 use tollgate::enrich::redis::RedisProfiles;
 use tollgate::enrich::redis_target::RedisTarget;
 use tollgate::enrich::redis_url::RedisAccess;
-use tollgate::enrich::source::ProfileSource as _;
 
 use crate::redis_server::{RedisServer, free_port};
 use crate::stores::{AMPLE, RAW, ask, plan};

@@ -157,6 +157,14 @@ impl Rig {
             assert!(asked >= CLIENTS, "{fault}: not much of a test");
             assert!(recovery < RECOVERY_MAX, "{fault}: well again only after {recovery:?}");
         }
+        let metrics = service.admin("/metrics").body;
+        let opened = "tollgate_breaker_transitions_total{dependency=\"profiles\",to=\"open\"}";
+        let opened = metrics.lines().find_map(|line| line.strip_prefix(opened)).expect("it is counted");
+        assert!(opened.trim().parse::<u64>().unwrap() > 0, "the breaker has opened now and then");
+        assert!(
+            metrics.contains("tollgate_breaker_state{dependency=\"profiles\"} 0\n"),
+            "and is closed again"
+        );
         service.kill();
         self.check_records();
     }
