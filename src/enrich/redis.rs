@@ -183,7 +183,7 @@ impl RedisProfiles {
             // An error reply names the kind of fault; it holds neither key nor value.
             Reply::Error { code, said } => (&**said, code == WRONG_TYPE),
             Reply::Value(_) => {
-                link.complain();
+                link.distrust();
                 ("a reply that is none to HMGET", false)
             }
             Reply::Lost => {
@@ -225,6 +225,12 @@ impl RedisProfiles {
         };
         let pipeline = pipeline(questions);
         match connection.ask(&pipeline, wait).await {
+            // Given up in the meantime: these may be replies to others.
+            Ok(_) if !link.is_up() => {
+                count(&counters.errors);
+                permit.failed(self.now());
+                None
+            }
             Ok(replies) if replies.len() == questions.len() => {
                 let (mut is_served, mut served) = (true, 0);
                 for (question, reply) in questions.iter().zip(&replies) {

@@ -7,7 +7,7 @@
 //! That also bounds how many unanswered requests can pile up in it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -50,6 +50,8 @@ pub(super) struct RedisLink {
 struct Shared {
     connection: ArcSwapOption<RedisConnection>,
     complaint: Notify,
+    /// A reply was none to its question: what stands must be given up, whatever it says next.
+    is_distrusted: AtomicBool,
     around: Surroundings,
 }
 
@@ -71,8 +73,12 @@ impl std::fmt::Debug for Shared {
 impl RedisLink {
     /// Starts to connect, on `runtime`, and returns at once.
     pub(super) fn start(target: RedisTarget, around: Surroundings, runtime: &Handle) -> Self {
-        let shared =
-            Arc::new(Shared { connection: ArcSwapOption::empty(), complaint: Notify::new(), around });
+        let shared = Arc::new(Shared {
+            connection: ArcSwapOption::empty(),
+            complaint: Notify::new(),
+            is_distrusted: AtomicBool::new(false),
+            around,
+        });
         let (up_sender, up) = watch::channel(false);
         let keeper = runtime.spawn(keep(target, Arc::clone(&shared), up_sender));
         Self { shared, up, keeper }
@@ -91,6 +97,14 @@ impl RedisLink {
     /// A request was not answered, or not in time: have the connection looked at. Never waits.
     pub(super) fn complain(&self) {
         self.shared.complaint.notify_one();
+    }
+
+    /// A reply was none to its question, so that those after it may belong to others: nobody may ask here until there is another
+    /// connection, and what comes back to those who have asked is not believed (`is_up`). Never waits.
+    pub(super) fn distrust(&self) {
+        self.shared.is_distrusted.store(true, Ordering::Release);
+        self.shared.connection.store(None);
+        self.complain();
     }
 
     /// Waits until a connection stands; `false` when none does within `wait`.
@@ -164,6 +178,9 @@ async fn watch_over(target: &RedisTarget, shared: &Shared, mut connection: Redis
             () = shared.complaint.notified() => {}
             () = sleep(HEARTBEAT) => {}
         }
+        if shared.is_distrusted.load(Ordering::Acquire) {
+            return "a reply was none to its question".to_owned();
+        }
         match timeout(PROBE_TIMEOUT, sign_of_life(target, &mut connection)).await {
             Ok(Ok(())) => sleep(PROBE_PAUSE).await,
             Ok(Err(reason)) => return reason,
@@ -189,6 +206,7 @@ struct Published<'a> {
 
 impl<'a> Published<'a> {
     fn new(shared: &'a Shared, up: &'a watch::Sender<bool>, connection: RedisConnection) -> Self {
+        shared.is_distrusted.store(false, Ordering::Release);
         shared.connection.store(Some(Arc::new(connection)));
         count(&shared.around.counters.connects);
         count(&shared.around.counters.connections_up);

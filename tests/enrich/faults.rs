@@ -17,6 +17,7 @@ use tollgate::enrich::redis_target::RedisTarget;
 use tollgate::enrich::redis_url::RedisAccess;
 use tollgate::enrich::source::ProfileSource;
 
+use crate::fault_proxy::{Fault, FaultProxy};
 use crate::redis_server::RedisServer;
 use crate::stores::{AMPLE, RAW, ask, connected, keys, plan, shown, started};
 
@@ -220,6 +221,52 @@ async fn a_late_reply_is_never_taken_for_another_transactions() {
     println!("{known} known, {timed_out} timed out, {lost} connections given up");
     assert!(known > 1_000 && timed_out > 1_000 && lost > 0, "not much of a test");
     until_answered(&redis).await;
+}
+
+/// Something on the way loses replies and puts others in their place: those after them come to whoever did not ask.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replies_out_of_order_are_not_believed() {
+    let server = RedisServer::start();
+    let proxy = FaultProxy::start(server.port());
+    let redis = Arc::new(connected(&proxy.url()).await);
+    for task in 0..8 {
+        let own = format!("c_{task}");
+        server.command(&["HSET", &format!("tollgate:profile:customer:{own}"), "me", &own]);
+    }
+    let traffic: Vec<_> = (0..8)
+        .map(|task| {
+            let redis = Arc::clone(&redis);
+            tokio::spawn(async move {
+                let (own, plan) = (format!("c_{task}"), plan(&[("customer", "me", Text)]));
+                let (expected, mut known) = (format!(r#"[{{"known":"{own}"}}]"#), 0);
+                for _ in 0..1_500 {
+                    let answer = shown(&redis.fetch(&plan, &keys(&[Some(&*own)]), TIMEOUT).await);
+                    assert!(
+                        answer == expected || answer == r#"["timed_out"]"#,
+                        "{own} was answered {answer}"
+                    );
+                    known += u32::from(answer == expected);
+                    sleep(Duration::from_millis(1)).await;
+                }
+                known
+            })
+        })
+        .collect();
+    let mut switches = 0;
+    while !traffic.iter().all(tokio::task::JoinHandle::is_finished) {
+        proxy.set(Fault::WrongReply);
+        sleep(Duration::from_millis(3)).await;
+        proxy.set(Fault::None);
+        sleep(Duration::from_millis(120)).await;
+        switches += 1;
+    }
+    let mut known = 0;
+    for task in traffic {
+        known += task.await.unwrap();
+    }
+    let lost = redis.counters().read().disconnects;
+    println!("{known} known; replies were exchanged {switches} times, {lost} connections given up");
+    assert!(known > 500 && lost > 3, "not much of a test");
 }
 
 #[tokio::test]
