@@ -11,8 +11,8 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use tollgate::domain::transaction::{Mode, Transaction};
 use tollgate::engine::policy::{Policy, PolicyFiles};
 use tollgate::engine::settings::{MissingPolicy, OnMissing};
+use tollgate::evaluation::session::Session;
 use tollgate::model::backend::Backend;
-use tollgate::offline::session::Session;
 use tollgate::simulate::parameters::Parameters;
 use tollgate::simulate::simulation::Simulation;
 

@@ -19,6 +19,8 @@ pub mod audit;
 pub mod engine;
 pub mod enrich;
 
+pub mod evaluation;
+
 pub mod offline;
 pub mod pipeline;
 

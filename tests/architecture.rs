@@ -9,12 +9,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms of every floor, from the lowest up.
-const FLOORS: [&[&str]; 8] = [
+const FLOORS: [&[&str]; 9] = [
     &["domain"],
     &["expr", "model", "simulate", "window", "wire"],
     &["feature"],
     &["rules"],
     &["audit", "engine", "enrich"],
+    &["evaluation"],
     &["offline", "pipeline"],
     &["http"],
     &["cli", "config"],

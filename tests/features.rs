@@ -16,9 +16,9 @@ use tollgate::domain::time::EventTime;
 use tollgate::domain::transaction::Mode;
 use tollgate::engine::policy::{Policy, PolicyFiles};
 use tollgate::engine::settings::{MissingPolicy, OnMissing};
+use tollgate::evaluation::session::Session;
 use tollgate::feature::catalogue::Catalogue;
 use tollgate::model::backend::Backend;
-use tollgate::offline::session::Session;
 use tollgate::wire::{label, transaction};
 
 const HOUR_MS: i64 = 3_600_000;

@@ -12,11 +12,11 @@ use tollgate::domain::time::EventTime;
 use tollgate::domain::transaction::Mode;
 use tollgate::engine::policy::Policy;
 use tollgate::engine::settings::{MissingPolicy, OnMissing};
+use tollgate::evaluation::session::Session;
 use tollgate::offline::error::InputError;
 use tollgate::offline::input::Rows;
 use tollgate::offline::mapping::{ColumnName, Mapping};
 use tollgate::offline::replay::{LabelSource, Replay, ReplayEvent};
-use tollgate::offline::session::Session;
 use tollgate::offline::transactions::{ReadOptions, TransactionReader, TransactionRow};
 
 const TRANSACTIONS: &str = "handbook_2018-04-01_2018-09-04.parquet";

@@ -13,8 +13,14 @@ mod redis_server;
 #[path = "support/tollgate.rs"]
 mod tollgate_process;
 
+#[path = "service/backtest.rs"]
+mod backtest;
+#[path = "service/candidates.rs"]
+mod candidates;
 #[path = "service/challengers.rs"]
 mod challengers;
+#[path = "service/check.rs"]
+mod check;
 #[path = "service/crash.rs"]
 mod crash;
 #[path = "service/drift.rs"]
@@ -27,14 +33,20 @@ mod hostile;
 mod idempotency;
 #[path = "service/labels.rs"]
 mod labels;
+#[path = "service/lists.rs"]
+mod lists;
 #[path = "service/parity.rs"]
 mod parity;
 #[path = "service/profiles.rs"]
 mod profiles;
 #[path = "service/reload.rs"]
 mod reload;
+#[path = "service/reload_load.rs"]
+mod reload_load;
 #[path = "service/restart.rs"]
 mod restart;
+#[path = "service/rules.rs"]
+mod rules;
 #[path = "service/shutdown.rs"]
 mod shutdown;
 #[path = "service/traffic.rs"]

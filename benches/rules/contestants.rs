@@ -10,11 +10,13 @@ use tollgate::expr::schema::{Schema, Slot};
 use tollgate::rules::directory::SourceFile;
 use tollgate::rules::set::RuleSet;
 
+/// Writes the numbers of the rules that match the payment of that number, in order.
+type Run<'a> = Box<dyn FnMut(usize, &mut Vec<u32>) + 'a>;
+
 /// One contestant.
 pub(crate) struct Contestant<'a> {
     pub(crate) name: &'static str,
-    /// Writes the numbers of the rules that match the payment of that number, in order.
-    pub(crate) run: Box<dyn FnMut(usize, &mut Vec<u32>) + 'a>,
+    pub(crate) run: Run<'a>,
 }
 
 /// A payment as Tollgate sees it: nothing is made ready for it but where its values are.

@@ -1,5 +1,7 @@
 //! The bodies of records: JSON that an auditor can read without this program, and that this program can decide again from.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use thiserror::Error;
@@ -7,11 +9,17 @@ use thiserror::Error;
 use crate::domain::decision::{ChallengerVersion, Decision, Versions};
 use crate::domain::enrichment::Enrichment;
 use crate::domain::label::Label;
+use crate::domain::recorded_value::RecordedValue;
+use crate::domain::time::EventTime;
 use crate::domain::transaction::Transaction;
+use crate::rules::problem::Problem;
+use crate::rules::run_time::{Action, ListChange, Listed};
 use crate::wire;
 use crate::wire::label::LabelJson;
 use crate::wire::rejection::Rejection;
 
+/// Most mistakes of a refused policy that a record names in parts; the texts name all.
+pub const RECORDED_PROBLEMS_MAX: usize = 50;
 /// The version of the bodies that this program writes. A reader reads every version ever written.
 pub const BODY_SCHEMA: u16 = 1;
 
@@ -37,13 +45,16 @@ pub struct StageTimes {
 }
 
 /// One rule that matched.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct RecordedHit {
     /// Its id.
     pub rule: Box<str>,
     /// Whether it only watched.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shadow: bool,
+    /// The names that its condition reads, with the values that it saw then. Records from before there were any have none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub values: BTreeMap<Box<str>, RecordedValue>,
 }
 
 /// Everything that the decision function saw and gave.
@@ -82,6 +93,10 @@ pub struct DecisionRecord {
     pub bias: Option<f32>,
     /// Every rule that matched, live or shadow.
     pub hits: Vec<RecordedHit>,
+    /// What was asked for and stood on a list at run time; lists in files are part of the policy. Records from before there were
+    /// such lists have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listed: Vec<Listed>,
     /// The policy, by content hash.
     pub policy: Box<str>,
     /// How long the stages took.
@@ -125,6 +140,60 @@ impl LabelRecord {
     }
 }
 
+/// A value put on a list at run time, or taken off.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ListChangeRecord {
+    /// What was done.
+    pub change: ListChangeKind,
+    /// The list.
+    pub list: Box<str>,
+    /// The value.
+    pub value: Box<str>,
+    /// The first moment (event time, RFC 3339) at which it no longer counts; absent when it counts for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Box<str>>,
+    /// Why.
+    pub note: Box<str>,
+    /// Whose API key it was; `anybody` where the admin port is open.
+    pub by: Box<str>,
+}
+
+/// What was done to a list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ListChangeKind {
+    /// A value was put on it, also in place of what stood there.
+    Add,
+    /// A value was taken off.
+    Remove,
+}
+
+impl From<&ListChange> for ListChangeRecord {
+    fn from(made: &ListChange) -> Self {
+        let (change, until) = match made.action {
+            Action::Add { until } => (ListChangeKind::Add, until.map(|until| until.to_string().into())),
+            Action::Remove => (ListChangeKind::Remove, None),
+        };
+        let ListChange { list, value, note, by, .. } = made.clone();
+        Self { change, list, value, until, note, by }
+    }
+}
+
+impl TryFrom<ListChangeRecord> for ListChange {
+    type Error = RecordError;
+
+    fn try_from(recorded: ListChangeRecord) -> Result<Self, RecordError> {
+        let ListChangeRecord { change, list, value, until, note, by } = recorded;
+        let until = until.as_deref().map(EventTime::parse_rfc3339).transpose();
+        let until = until.map_err(|_| RecordError::Malformed("until"))?;
+        let action = match change {
+            ListChangeKind::Add => Action::Add { until },
+            ListChangeKind::Remove => Action::Remove,
+        };
+        Ok(Self { list, value, action, note, by })
+    }
+}
+
 /// A change of policy, or the refusal of one.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct PolicyRecord {
@@ -140,6 +209,9 @@ pub struct PolicyRecord {
     /// Why the candidate was refused; empty when it went live.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<String>,
+    /// The same in parts, at most `RECORDED_PROBLEMS_MAX` of them. Records from before there were any have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Problem>,
 }
 
 /// What challengers say of decisions that are in the log already: a record of its own, because none waits for it.
@@ -208,6 +280,38 @@ mod tests {
         let [decision] = &record.decisions[..] else { panic!("{record:?}") };
         assert_eq!(decision.margins, [Some(-5.25), None]);
         assert_eq!(encode(&record).unwrap(), CHALLENGER_RECORD_V1.as_bytes());
+    }
+
+    /// As they are in logs: never changed.
+    const LIST_CHANGES_V1: [&str; 3] = [
+        r#"{"change":"add","list":"blocked_cards","value":"fp_1","until":"2027-02-01T00:00:00.000Z","note":"stolen","by":"ops"}"#,
+        r#"{"change":"add","list":"blocked_cards","value":"fp_2","note":"stolen","by":"anybody"}"#,
+        r#"{"change":"remove","list":"blocked_cards","value":"fp_1","note":"found again","by":"ops"}"#,
+    ];
+
+    #[test]
+    fn changes_of_lists_are_read_and_written_byte_for_byte() {
+        for text in LIST_CHANGES_V1 {
+            let record: ListChangeRecord = decode(text.as_bytes()).unwrap();
+            let change = ListChange::try_from(record.clone()).unwrap();
+            assert_eq!(ListChangeRecord::from(&change), record);
+            assert_eq!(encode(&record).unwrap(), text.as_bytes());
+        }
+        let wrong: ListChangeRecord =
+            decode(LIST_CHANGES_V1[0].replace("2027-02", "2027-2").as_bytes()).unwrap();
+        assert!(matches!(ListChange::try_from(wrong), Err(RecordError::Malformed("until"))));
+    }
+
+    #[test]
+    fn hits_with_and_without_values_are_read_and_written_byte_for_byte() {
+        for text in [
+            r#"{"rule":"a"}"#,
+            r#"{"rule":"a","shadow":true}"#,
+            r#"{"rule":"a","values":{"amount":12.0,"card.count_5m":6,"country":"NO","gift":true,"score":null}}"#,
+        ] {
+            let hit: RecordedHit = decode(text.as_bytes()).unwrap();
+            assert_eq!(encode(&hit).unwrap(), text.as_bytes());
+        }
     }
 
     #[test]

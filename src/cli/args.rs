@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::cli::args_backtest::{BacktestArgs, InputArgs, ReplayArgs};
 use crate::engine::policy::ChallengerFiles;
-use crate::offline::scored::Unlabelled;
+use crate::evaluation::truth::Unlabelled;
+use crate::offline::recorded_traffic::DECISIONS_DEFAULT;
 
 /// Low-latency fraud decisions: windowed features, an XGBoost model, rules, and an audit log that can be proven.
 #[derive(Parser, Debug)]
@@ -29,8 +31,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Decide transactions from a file or standard input, explained, without a server.
     Decide(DecideArgs),
-    /// Decide a file of past transactions as if they came live, and report how well that went.
-    Backtest(BacktestArgs),
+    /// Decide past transactions again, of the audit log or of a file, and report how well that went and what would change.
+    Backtest(Box<BacktestArgs>),
     /// Write a point-in-time training set: for each transaction the features that serving would have seen.
     Features(FeaturesArgs),
     /// Make realistic transactions with known fraud.
@@ -91,6 +93,10 @@ pub struct ServeArgs {
     /// Directory of the audit log and the embedded profiles [default: data].
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// Rules that decide every transaction beside the live ones, and change nothing: GET /v1/rules/candidate on the admin port
+    /// says what would be different.
+    #[arg(long, value_name = "DIR")]
+    pub candidate: Option<PathBuf>,
     /// Redis that holds the profiles, as redis://host:port; without it the embedded store.
     #[arg(long, value_name = "URL", env = "TOLLGATE_REDIS", hide_env_values = true)]
     pub redis: Option<String>,
@@ -98,33 +104,26 @@ pub struct ServeArgs {
 
 /// `tollgate check`
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Exit codes:\n  0  sound; warnings stand on standard error\n  1  not sound, or --deny-warnings and there are warnings, or the log cannot be read\n  2  the command line is wrong"
+)]
 pub struct CheckArgs {
     /// Where the policy is read from.
     #[command(flatten)]
     pub policy: PolicyArgs,
+    /// Also hold the rules against recorded decisions: the data directory of a service. Warns of names that are always missing and of
+    /// rules that match nothing.
+    #[arg(long, value_name = "DIR")]
+    pub traffic: Option<PathBuf>,
+    /// How many of the newest recorded decisions are looked at.
+    #[arg(long, value_name = "N", requires = "traffic", default_value_t = DECISIONS_DEFAULT)]
+    pub last: u64,
+    /// Fail when there are warnings.
+    #[arg(long)]
+    pub deny_warnings: bool,
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
-}
-
-/// Which file of transactions, and how its columns are to be read.
-#[derive(Args, Debug, Clone)]
-pub struct InputArgs {
-    /// Transactions: CSV, NDJSON (both also .gz) or Parquet (with the cargo feature `parquet`).
-    #[arg(long, value_name = "FILE")]
-    pub input: PathBuf,
-    /// Labels: what turned out to be fraud.
-    #[arg(long, value_name = "FILE")]
-    pub labels: Option<PathBuf>,
-    /// Which column of a foreign file is which field; see models/mappings/.
-    #[arg(long, value_name = "FILE")]
-    pub map: Option<PathBuf>,
-    /// Stop after that many transactions.
-    #[arg(long, value_name = "N")]
-    pub limit: Option<u64>,
-    /// Leave out rows that are wrong, and count them, instead of stopping at the first.
-    #[arg(long)]
-    pub skip_bad_rows: bool,
 }
 
 /// `tollgate decide`
@@ -139,30 +138,11 @@ pub struct DecideArgs {
     /// Where the policy is read from.
     #[command(flatten)]
     pub policy: PolicyArgs,
-    /// Print each rule that matched with the values that it read, and the features that moved the score most.
+    /// Print which parts of each matching rule held with which values, which rules nearly matched and by how much, and the features
+    /// that moved the score most.
     #[arg(long)]
     pub explain: bool,
     /// Print one JSON answer a line.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `tollgate backtest`
-#[derive(Args, Debug)]
-pub struct BacktestArgs {
-    /// What to read.
-    #[command(flatten)]
-    pub input: InputArgs,
-    /// Where the policy is read from.
-    #[command(flatten)]
-    pub policy: PolicyArgs,
-    /// Write one line for each transaction: id, decision, reason, score.
-    #[arg(long, value_name = "FILE")]
-    pub decisions: Option<PathBuf>,
-    /// Measure on transactions from this moment on (RFC 3339); earlier ones only fill the windows.
-    #[arg(long, value_name = "TIME")]
-    pub from: Option<String>,
-    /// Print the report as JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -179,9 +159,6 @@ pub struct FeaturesArgs {
     /// Where to write: .csv or .parquet.
     #[arg(long, value_name = "FILE")]
     pub output: PathBuf,
-    /// Write only rows from this moment on (RFC 3339); earlier ones only fill the windows.
-    #[arg(long, value_name = "TIME")]
-    pub from: Option<String>,
     /// Print what was written as JSON.
     #[arg(long)]
     pub json: bool,
@@ -342,21 +319,9 @@ pub struct ModelReportArgs {
     /// Rows that are scored already: columns score (0 to 1), label (1/0, fraud/legitimate), amount (major units), currency.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["labels", "map", "from", "limit", "rules", "model", "features", "config"])]
     pub scored: Option<PathBuf>,
-    /// Labels of the transactions: what turned out to be fraud.
-    #[arg(long, value_name = "FILE")]
-    pub labels: Option<PathBuf>,
-    /// Which column of a foreign file is which field; see models/mappings/.
-    #[arg(long, value_name = "FILE")]
-    pub map: Option<PathBuf>,
-    /// Stop after that many transactions.
-    #[arg(long, value_name = "N")]
-    pub limit: Option<u64>,
-    /// Leave out rows that are wrong, and count them, instead of stopping at the first.
-    #[arg(long)]
-    pub skip_bad_rows: bool,
-    /// Measure on transactions from this moment on (RFC 3339); earlier ones only fill the windows.
-    #[arg(long, value_name = "TIME")]
-    pub from: Option<String>,
+    /// How they are replayed.
+    #[command(flatten)]
+    pub replay: ReplayArgs,
     /// Where the policy is read from.
     #[command(flatten)]
     pub policy: PolicyArgs,
@@ -374,7 +339,8 @@ pub struct ModelReportArgs {
     pub json: bool,
 }
 
-fn unlabelled(text: &str) -> Result<Unlabelled, &'static str> {
+/// What a transaction without a label is.
+pub fn unlabelled(text: &str) -> Result<Unlabelled, &'static str> {
     match text {
         "legitimate" => Ok(Unlabelled::Legitimate),
         "left-out" => Ok(Unlabelled::LeftOut),

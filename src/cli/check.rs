@@ -1,71 +1,121 @@
 //! `tollgate check`
 
-use anyhow::bail;
+use std::collections::HashMap;
+
+use anyhow::{Context, bail};
 
 use crate::cli::args::CheckArgs;
 use crate::cli::output::say;
 use crate::cli::policy::{files, settings};
 use crate::domain::time::{Clock, SystemClock};
+use crate::engine::doubts::ranges;
 use crate::engine::policy::Policy;
-use crate::rules::lint::lint;
+use crate::offline::recorded_traffic::recorded;
+use crate::pipeline::start::LOG_DIRECTORY;
+use crate::rules::lint::run::{Background, lint_with};
+use crate::rules::lint::traffic::{TRANSACTIONS_MIN, Traffic};
+use crate::rules::problem::{Kind, Problem};
 
 /// Runs it.
 pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
     let config = settings(args.policy.config.as_deref())?;
     let files = files(&args.policy, &config);
-    match Policy::load(&files, config.on_missing.policy()) {
-        Ok(policy) => {
-            let mut warnings: Vec<_> = policy.rules.warnings().to_vec();
-            warnings.extend(lint(&policy.rules, SystemClock.now()));
-            let of_models = policy.catalogue_warnings();
-            let rules = policy.rules.rules();
-            let tests: usize = rules.iter().map(|rule| rule.tests).sum();
+    let policy = match Policy::check(&files, config.on_missing.policy()) {
+        Ok(policy) => policy,
+        Err(mistakes) => {
+            let problems: Vec<Problem> = mistakes.iter().map(|mistake| mistake.problem()).collect();
             if args.json {
-                let result = serde_json::json!({
-                    "sound": true, "policy": policy.hash, "versions": policy.versions, "challengers": policy.challenger_versions(), "features": policy.catalogue.features.len(),
-                    "rules": rules.len(), "tests": tests, "errors": [], "warnings": warnings,
-                    "model_warnings": of_models,
-                });
-                say!("{result:#}");
+                say!("{:#}", serde_json::json!({"sound": false, "errors": problems, "warnings": []}));
             } else {
-                for warning in &warnings {
-                    eprintln!("{warning}");
-                }
-                for warning in &of_models {
-                    eprintln!("{warning}");
-                }
-                let model = policy.model.as_ref().map_or_else(
-                    || "no model".to_owned(),
-                    |bound| {
-                        format!(
-                            "model {} over {} features",
-                            bound.model.name,
-                            bound.model.feature_names.len()
-                        )
-                    },
-                );
-                let beside = match policy.challengers.len() {
-                    0 => String::new(),
-                    count => format!(", {count} beside it as challengers"),
-                };
-                say!(
-                    "sound: {} features, {model}{beside}, {} rules, {tests} tests passed, {} warnings",
-                    policy.catalogue.features.len(),
-                    rules.len(),
-                    warnings.len() + of_models.len()
-                );
+                problems.iter().for_each(|problem| eprintln!("{problem}"));
             }
-            Ok(())
+            bail!("the policy is not sound: {} errors", problems.len());
         }
-        Err(errors) if args.json => {
-            say!("{:#}", serde_json::json!({"sound": false, "errors": errors}));
-            bail!("the policy is not sound: {} errors", errors.len());
+    };
+    let traffic = traffic(args, &policy)?;
+    let warnings = warnings(&policy, traffic.as_ref());
+    if args.json {
+        report_json(&policy, traffic.as_ref(), &warnings);
+    } else {
+        report(&policy, traffic.as_ref(), &warnings);
+    }
+    if args.deny_warnings && !warnings.is_empty() {
+        bail!("{} warnings, and warnings are denied", warnings.len());
+    }
+    Ok(())
+}
+
+fn traffic(args: &CheckArgs, policy: &Policy) -> anyhow::Result<Option<Traffic>> {
+    let Some(data) = &args.traffic else { return Ok(None) };
+    let directory = data.join(LOG_DIRECTORY);
+    let traffic = recorded(&directory, policy, args.last)
+        .with_context(|| format!("{}: recorded decisions cannot be read", directory.display()))?;
+    Ok(Some(traffic))
+}
+
+/// All warnings, each with the line that it points at.
+fn warnings(policy: &Policy, traffic: Option<&Traffic>) -> Vec<Problem> {
+    let ranges = ranges(&policy.catalogue);
+    let background = Background { at: SystemClock.now(), ranges: &ranges, traffic };
+    let of_models = policy.catalogue_warnings().into_iter().map(|message| {
+        let (model, message) =
+            message.split_once(": ").map_or(("models", &*message), |(model, rest)| (model, rest));
+        Problem::error(model, message).of(Kind::OtherCatalogue).warning()
+    });
+    let of_rules = policy.rules.warnings().iter().cloned().chain(lint_with(&policy.rules, background));
+    let mut texts: HashMap<String, String> = HashMap::new();
+    let with_line = |problem: Problem| match problem.place {
+        Some(place) if problem.source_line.is_none() => {
+            let text = texts
+                .entry(problem.file.clone())
+                .or_insert_with_key(|file| std::fs::read_to_string(file).unwrap_or_default());
+            problem.at(place, text)
         }
-        Err(errors) => {
-            for error in &errors {
-                eprintln!("{error}");
-            }
-            bail!("the policy is not sound: {} errors", errors.len());
+        _ => problem,
+    };
+    of_rules.map(with_line).chain(of_models).collect()
+}
+
+fn report_json(policy: &Policy, traffic: Option<&Traffic>, warnings: &[Problem]) {
+    let rules = policy.rules.rules();
+    let tests: usize = rules.iter().map(|rule| rule.tests).sum();
+    let mut result = serde_json::json!({
+        "sound": true, "policy": policy.hash, "versions": policy.versions,
+        "challengers": policy.challenger_versions(), "features": policy.catalogue.features.len(),
+        "rules": rules.len(), "tests": tests, "errors": [], "warnings": warnings,
+    });
+    if let Some(traffic) = traffic {
+        result["traffic"] =
+            serde_json::json!({"decisions": traffic.transactions(), "with_features": traffic.judged()});
+    }
+    say!("{result:#}");
+}
+
+fn report(policy: &Policy, traffic: Option<&Traffic>, warnings: &[Problem]) {
+    warnings.iter().for_each(|warning| eprintln!("{warning}"));
+    let rules = policy.rules.rules();
+    let tests: usize = rules.iter().map(|rule| rule.tests).sum();
+    let model = policy.model.as_ref().map_or_else(
+        || "no model".to_owned(),
+        |bound| format!("model {} over {} features", bound.model.name, bound.model.feature_names.len()),
+    );
+    let beside = match policy.challengers.len() {
+        0 => String::new(),
+        count => format!(", {count} beside it as challengers"),
+    };
+    say!(
+        "sound: {} features, {model}{beside}, {} rules, {tests} tests passed, {} warnings",
+        policy.catalogue.features.len(),
+        rules.len(),
+        warnings.len()
+    );
+    if let Some(traffic) = traffic {
+        let (decisions, judged) = (traffic.transactions(), traffic.judged());
+        say!(
+            "held against {decisions} recorded decisions, {judged} of them with the features of this catalogue"
+        );
+        if judged < TRANSACTIONS_MIN {
+            say!("fewer than {TRANSACTIONS_MIN} with features say nothing about rules and features");
         }
     }
 }

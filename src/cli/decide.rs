@@ -6,21 +6,20 @@ use anyhow::{Context, bail};
 use serde_json::{Value as Json, json};
 
 use crate::cli::args::DecideArgs;
+use crate::cli::explain;
 use crate::cli::output::say;
 use crate::cli::policy;
 use crate::engine::judge::Judgement;
 use crate::engine::policy::{BoundModel, Policy};
 use crate::engine::shadow;
+use crate::evaluation::session::Session;
 use crate::offline::input::Format;
 use crate::offline::mapping::Mapping;
-use crate::offline::session::Session;
 use crate::offline::transactions::{ReadOptions, TransactionReader};
 use crate::wire::transaction::{DecisionRequest, parse_value};
 
 /// Largest input, in bytes: for more there is `tollgate backtest`.
 const INPUT_BYTES_MAX: u64 = 256 * 1024 * 1024;
-/// How many features are shown.
-const FEATURES_SHOWN: usize = 10;
 
 /// Runs it.
 pub fn run(args: &DecideArgs) -> anyhow::Result<()> {
@@ -102,6 +101,9 @@ fn print(args: &DecideArgs, policy: &Policy, request: &DecisionRequest, judgemen
             let scores = beside.iter().map(|(name, score)| json!({"name": name, "score": score}));
             answer["challengers"] = scores.collect();
         }
+        if args.explain {
+            answer["explanation"] = explain::as_json(policy, transaction, judgement);
+        }
         say!("{answer}");
         return;
     }
@@ -122,7 +124,7 @@ fn print(args: &DecideArgs, policy: &Policy, request: &DecisionRequest, judgemen
         say!("    challenger {name}: {}", text(score));
     }
     if args.explain {
-        explain(policy, judgement);
+        explain::print(policy, transaction, judgement);
     }
 }
 
@@ -132,28 +134,4 @@ fn challengers<'p>(policy: &'p Policy, judgement: &Judgement) -> Vec<(&'p str, O
         shadow::score(bound, &bound.binding.row(judgement.features.numbers())).map(|scored| scored.score)
     };
     policy.challengers.iter().map(|challenger| (&*challenger.name, score(&challenger.bound))).collect()
-}
-
-fn explain(policy: &Policy, judgement: &Judgement) {
-    for hit in &judgement.hits {
-        let Some(rule) = policy.rules.rules().iter().find(|rule| rule.id == hit.rule) else { continue };
-        let shadow = if hit.is_shadow { " (shadow)" } else { "" };
-        say!("    rule {}{shadow}: {}", rule.id, rule.when.trim());
-        for read in rule.program().reads() {
-            let value = policy
-                .catalogue
-                .slot(&read.name)
-                .map(|slot| judgement.features.get(slot, policy.catalogue.types[slot]).to_string());
-            if let Some(value) = value {
-                say!("        {} = {value}", read.name);
-            }
-        }
-    }
-    let mut moved = judgement.contributions.clone();
-    moved.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
-    for (slot, contribution) in moved.into_iter().take(FEATURES_SHOWN) {
-        let slot = usize::from(slot);
-        let value = judgement.features.get(slot, policy.catalogue.types[slot]);
-        say!("    {contribution:+.4}  {} = {value}", policy.catalogue.features[slot].name);
-    }
 }

@@ -5,27 +5,28 @@ use std::ops::ControlFlow;
 use anyhow::{Context, bail};
 
 use crate::cli::args::FeaturesArgs;
-use crate::cli::backtest::{ROWS_PER_TICK, files, from, mapping};
+use crate::cli::backtest::{ROWS_PER_TICK, files, mapping, moment};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::output::say;
 use crate::cli::{policy, progress};
 use crate::domain::value::Value;
-use crate::offline::backtest::{BacktestOptions, replay};
+use crate::evaluation::session::Session;
+use crate::offline::backtest::{BacktestOptions, Other, replay};
 use crate::offline::output::{Column, ColumnType, FeatureTable};
-use crate::offline::session::Session;
 use crate::offline::transactions::{ReadOptions, TransactionReader};
 
 /// Runs it.
 pub fn run(args: &FeaturesArgs) -> anyhow::Result<()> {
     let policy = policy::load_for_features(&args.policy)?;
     let catalogue = &policy.catalogue;
-    let mapping = mapping(&args.input)?;
+    let mapping = mapping(&args.input.replay)?;
     let options = BacktestOptions {
-        files: files(&args.input, mapping.as_ref()),
-        from: from(args.from.as_deref())?,
-        limit: args.input.limit,
+        files: files(&args.input.input, &args.input.replay, mapping.as_ref()),
+        from: moment("--from", args.input.replay.from.as_deref())?,
+        to: None,
+        limit: args.input.replay.limit,
     };
-    let read = ReadOptions { mapping: mapping.as_ref(), skip_bad_rows: args.input.skip_bad_rows };
+    let read = ReadOptions { mapping: mapping.as_ref(), skip_bad_rows: args.input.replay.skip_bad_rows };
     let reader = TransactionReader::open(&args.input.input, read)?;
     let id_type = if reader.id_is_integer() { ColumnType::Int64 } else { ColumnType::Text };
     let id = Column { name: reader.id_column().to_owned(), column_type: id_type };
@@ -44,16 +45,18 @@ pub fn run(args: &FeaturesArgs) -> anyhow::Result<()> {
     let bar = progress::things("features", None);
     let mut written = Ok(());
     let mut rows = 0_u64;
-    let done = replay(&session, &options, |decided, replay| {
+    let done = replay(&session, Other::Nothing, &options, |decided, replay| {
         rows += 1;
-        let vector = &decided.judgement.features;
-        let values: Vec<Value<'_>> = catalogue
-            .types
-            .iter()
-            .enumerate()
-            .map(|(slot, value_type)| vector.get(slot, *value_type))
-            .collect();
-        written = table.write_row(decided.transaction.id.as_str(), &values);
+        if decided.is_measured {
+            let vector = &decided.judgement.features;
+            let values: Vec<Value<'_>> = catalogue
+                .types
+                .iter()
+                .enumerate()
+                .map(|(slot, value_type)| vector.get(slot, *value_type))
+                .collect();
+            written = table.write_row(decided.transaction.id.as_str(), &values);
+        }
         if rows.is_multiple_of(ROWS_PER_TICK) {
             progress::tick(&bar, &replay.source().progress());
         }

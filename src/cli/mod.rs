@@ -1,10 +1,12 @@
 //! The command line: wiring only. Each command turns arguments and settings into calls of the rooms below.
 
 pub mod args;
+pub mod args_backtest;
 pub mod audit;
 pub mod backtest;
 pub mod check;
 pub mod decide;
+pub mod explain;
 pub mod features;
 pub mod interrupt;
 pub mod logging;

@@ -5,16 +5,16 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 
-use crate::cli::args::{InputArgs, ModelReportArgs};
-use crate::cli::backtest::{ROWS_PER_TICK, files, from, mapping};
+use crate::cli::args::ModelReportArgs;
+use crate::cli::backtest::{ROWS_PER_TICK, files, mapping, moment};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::output::say;
 use crate::cli::{policy, progress};
-use crate::offline::backtest::{BacktestOptions, replay};
+use crate::evaluation::session::Session;
+use crate::offline::backtest::{BacktestOptions, Other, replay};
 use crate::offline::model_report::ModelReport;
 use crate::offline::picture::pictures;
 use crate::offline::scored::ScoredRows;
-use crate::offline::session::Session;
 
 /// The file in the output directory that holds all numbers.
 const NUMBERS_FILE: &str = "report.json";
@@ -78,26 +78,22 @@ fn replayed(
     let Some(model) = policy.versions.model.as_deref().map(str::to_owned) else {
         bail!("there is no model to report on: name its directory with --model");
     };
-    let input = InputArgs {
-        input: input.to_owned(),
-        labels: args.labels.clone(),
-        map: args.map.clone(),
-        limit: args.limit,
-        skip_bad_rows: args.skip_bad_rows,
-    };
-    let mapping = mapping(&input)?;
+    let mapping = mapping(&args.replay)?;
     let options = BacktestOptions {
-        files: files(&input, mapping.as_ref()),
-        from: from(args.from.as_deref())?,
-        limit: input.limit,
+        files: files(input, &args.replay, mapping.as_ref()),
+        from: moment("--from", args.replay.from.as_deref())?,
+        to: None,
+        limit: args.replay.limit,
     };
     let session = Session::new(&policy);
     let bar = progress::things("model report", None);
     let (mut scored, mut added, mut rows) = (ScoredRows::new(args.unlabelled), Ok(()), 0_u64);
-    let done = replay(&session, &options, |decided, replay| {
+    let done = replay(&session, Other::Nothing, &options, |decided, replay| {
         rows += 1;
-        let score = decided.judgement.score.map(f64::from);
-        added = scored.add(&input.input, score, decided.truth, decided.transaction.amount);
+        if decided.is_measured {
+            let score = decided.judgement.score.map(f64::from);
+            added = scored.add(input, score, decided.truth, decided.transaction.amount);
+        }
         if rows.is_multiple_of(ROWS_PER_TICK) {
             progress::tick(&bar, &replay.source().progress());
         }
@@ -115,7 +111,7 @@ fn replayed(
 fn read(args: &ModelReportArgs, file: &Path, interrupt: &Interrupt) -> anyhow::Result<ScoredRows> {
     let bar = progress::things("model report", None);
     let mut rows = 0_u64;
-    let scored = ScoredRows::read(file, args.unlabelled, args.skip_bad_rows, |progress| {
+    let scored = ScoredRows::read(file, args.unlabelled, args.replay.skip_bad_rows, |progress| {
         rows += 1;
         if rows.is_multiple_of(ROWS_PER_TICK) {
             progress::tick(&bar, progress);

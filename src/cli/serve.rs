@@ -49,6 +49,9 @@ fn effective(args: &ServeArgs) -> anyhow::Result<Config> {
     if let Some(data) = &args.data {
         config.paths.data.clone_from(data);
     }
+    if let Some(candidate) = &args.candidate {
+        config.shadow.candidate_rules.clone_from(candidate);
+    }
     if let Some(redis) = &args.redis {
         config.profiles.redis.clone_from(redis);
     }
@@ -79,6 +82,8 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
         shadow: ShadowSettings {
             queue_max: config.shadow.queue_decisions_max,
             drift_window: Duration::from_secs(config.shadow.drift_window_s),
+            candidate_rules: Some(config.shadow.candidate_rules.clone())
+                .filter(|it| !it.as_os_str().is_empty()),
         },
         snapshot_interval: match config.state.snapshot_interval_s {
             0 => None,

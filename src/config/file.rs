@@ -229,6 +229,7 @@ impl Default for StateConfig {
 #[expect(missing_docs, reason = "the default file explains each key")]
 pub struct ShadowConfig {
     pub challengers: Vec<ChallengerConfig>,
+    pub candidate_rules: PathBuf,
     pub queue_decisions_max: usize,
     pub drift_window_s: u64,
 }
@@ -244,7 +245,12 @@ pub struct ChallengerConfig {
 
 impl Default for ShadowConfig {
     fn default() -> Self {
-        Self { challengers: Vec::new(), queue_decisions_max: 4_096, drift_window_s: 86_400 }
+        Self {
+            challengers: Vec::new(),
+            candidate_rules: PathBuf::new(),
+            queue_decisions_max: 4_096,
+            drift_window_s: 86_400,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ pub mod ip;
 pub mod label;
 pub mod limits;
 pub mod money;
+pub mod recorded_value;
 pub mod text;
 pub mod time;
 pub mod transaction;

@@ -26,6 +26,8 @@ pub enum EventTimeError {
 }
 
 impl EventTime {
+    /// The first moment there is: 1970-01-01T00:00:00Z.
+    pub const EPOCH: Self = Self(0);
     const MILLIS_MAX: i64 = 253_402_207_200_000;
 
     /// The moment that many milliseconds after the Unix epoch; from 1970 to the year 9999.
@@ -58,6 +60,12 @@ impl EventTime {
     pub fn plus(self, duration: Duration) -> Self {
         let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         Self(self.0.saturating_add(millis).min(Self::MILLIS_MAX))
+    }
+
+    /// This moment, that much earlier; held at the ends of the range.
+    pub fn minus(self, duration: Duration) -> Self {
+        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(millis).max(0))
     }
 
     /// Milliseconds from `earlier` to this moment; negative when `earlier` is in fact later.

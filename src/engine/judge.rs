@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use crate::domain::decision::{Outcome, Reason, ReasonSource, RiskLevel};
 use crate::domain::enrichment::Enrichment;
+use crate::domain::recorded_value::RecordedValue;
 use crate::domain::time::EventTime;
 use crate::domain::transaction::Transaction;
 use crate::domain::value::Value;
@@ -20,10 +21,17 @@ use crate::feature::words;
 use crate::model::attribution::AttributionScratch;
 use crate::model::forest::probability;
 use crate::model::manifest::Thresholds;
-use crate::rules::list::Lists;
+use crate::rules::list::{Lists, as_listed};
+use crate::rules::run_time::{Listed, RunTimeLists};
+use crate::rules::set::Rule;
 
 /// How many of the features that raised the score are named as reasons.
 const MODEL_REASONS_MAX: usize = 3;
+/// About how many bytes of values all hits of one decision may name, so that no set of rules makes a record too long to be written.
+/// Hits beyond it, in file order, name none.
+const HIT_VALUES_BYTES_MAX: usize = 128 * 1024;
+/// What a value costs beside its name and its text.
+const HIT_VALUE_BYTES: usize = 24;
 
 /// What a stage of `judge` has just finished, for those who measure; nothing depends on it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,13 +45,20 @@ pub enum Stage {
 }
 
 /// A rule that matched.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct RuleHit {
     /// Its id.
     pub rule: Box<str>,
+    /// Its position in `RuleSet::rules`.
+    pub position: u32,
     /// Whether it only watched.
     pub is_shadow: bool,
+    /// The names that its condition reads, with the values that it saw.
+    pub values: HitValues,
 }
+
+/// Names with their values.
+pub type HitValues = Vec<(Box<str>, RecordedValue)>;
 
 /// What `judge` found.
 #[derive(Clone, PartialEq, Debug)]
@@ -67,7 +82,9 @@ pub struct Judgement {
     /// The expected margin that the contributions start from.
     pub bias: Option<f32>,
     /// Every rule that matched, in file order.
-    pub hits: SmallVec<[RuleHit; 8]>,
+    pub hits: SmallVec<[RuleHit; 2]>,
+    /// What was asked for and stood on a list at run time, in order: what the decision took from outside its policy.
+    pub listed: Vec<Listed>,
     /// What was missing.
     pub missing: SmallVec<[Part; 2]>,
 }
@@ -81,11 +98,53 @@ struct Scored {
 }
 
 /// What rules see: the transaction, its features, the score and the lists.
-struct JudgeFacts<'a> {
+pub(super) struct JudgeFacts<'a> {
     transaction: TransactionFacts<'a>,
     score: Option<f32>,
     lists: &'a Lists,
+    run_time: &'a RunTimeLists,
+    /// What was asked for and found in `run_time`.
+    found: RefCell<Vec<Listed>>,
     at: EventTime,
+}
+
+impl<'a> JudgeFacts<'a> {
+    pub(super) fn new(
+        policy: &'a Policy,
+        transaction: &'a Transaction,
+        features: &'a FeatureVector,
+        score: Option<f32>,
+        run_time: &'a RunTimeLists,
+    ) -> Self {
+        Self {
+            transaction: TransactionFacts {
+                transaction,
+                features,
+                feature_types: &policy.catalogue.types,
+                metadata_keys: &policy.metadata_keys,
+            },
+            score,
+            lists: policy.rules.lists(),
+            run_time,
+            found: RefCell::default(),
+            at: transaction.occurred_at,
+        }
+    }
+
+    /// Asked also for what stands in the file: what a record names must not depend on which of the two is looked at first.
+    fn stands_at_run_time(&self, list: usize, value: Value<'_>) -> bool {
+        let Some(list) = self.lists.get(list) else { return false };
+        as_listed(value, |text| {
+            let stands = self.run_time.holds(list.name(), text, self.at);
+            if stands {
+                let mut found = self.found.borrow_mut();
+                if !found.iter().any(|it| *it.list == *list.name() && *it.value == *text) {
+                    found.push(Listed { list: list.name().into(), value: text.into() });
+                }
+            }
+            stands
+        })
+    }
 }
 
 impl Facts for JudgeFacts<'_> {
@@ -97,16 +156,19 @@ impl Facts for JudgeFacts<'_> {
     }
 
     fn in_list(&self, list: usize, value: Value<'_>) -> bool {
-        self.lists.contains(list, value, self.at)
+        let stands_at_run_time = !self.run_time.is_empty() && self.stands_at_run_time(list, value);
+        stands_at_run_time || self.lists.contains(list, value, self.at)
     }
 }
 
-/// Decides. `windows` is what `observe` saw, `enrichment` what the store said. `lap` is told when a stage is over.
+/// Decides. `windows` is what `observe` saw, `enrichment` what the store said, `lists` what stands on lists beside their files: of
+/// a decision that is decided again, what its record names. `lap` is told when a stage is over.
 pub fn judge(
     policy: &Policy,
     transaction: &Transaction,
     windows: FeatureVector,
     enrichment: &Enrichment,
+    lists: &RunTimeLists,
     lap: &mut dyn FnMut(Stage),
 ) -> Judgement {
     let features = extract::vector(&policy.catalogue, transaction, windows, enrichment);
@@ -122,17 +184,8 @@ pub fn judge(
         missing.push(Part::Model);
     }
 
-    let facts = JudgeFacts {
-        transaction: TransactionFacts {
-            transaction,
-            features: &features,
-            feature_types: &policy.catalogue.types,
-            metadata_keys: &policy.metadata_keys,
-        },
-        score: scored.as_ref().map(|scored| scored.score),
-        lists: policy.rules.lists(),
-        at: transaction.occurred_at,
-    };
+    let score_value = scored.as_ref().map(|scored| scored.score);
+    let facts = JudgeFacts::new(policy, transaction, &features, score_value, lists);
     let hits = policy.rules.evaluate(&facts, transaction.occurred_at);
     let verdict = policy.rules.decide(&hits);
     let mut outcome = verdict.outcome;
@@ -147,11 +200,19 @@ pub fn judge(
     if let Some(scored) = &scored {
         add_model_reasons(policy, &features, scored, &mut reasons);
     }
+    let mut values_bytes = 0;
     let hits = hits
         .iter()
-        .filter_map(|hit| policy.rules.rule(*hit).map(|rule| (rule, hit.live)))
-        .map(|(rule, live)| RuleHit { rule: rule.id.clone(), is_shadow: !live })
+        .filter_map(|hit| policy.rules.rule(*hit).map(|rule| (rule, hit)))
+        .map(|(rule, hit)| RuleHit {
+            rule: rule.id.clone(),
+            position: hit.rule,
+            is_shadow: !hit.live,
+            values: hit_values(rule, &facts, &mut values_bytes),
+        })
         .collect();
+    let mut listed = facts.found.take();
+    listed.sort_unstable();
     lap(Stage::Rules);
     Judgement {
         outcome,
@@ -164,8 +225,22 @@ pub fn judge(
         contributions: scored.map_or_else(Vec::new, |scored| scored.contributions),
         features,
         hits,
+        listed,
         missing,
     }
+}
+
+/// What the rule's condition read; nothing when the hits before it have named as much as may be.
+fn hit_values(rule: &Rule, facts: &JudgeFacts<'_>, bytes: &mut usize) -> HitValues {
+    let text_bytes = |value: &Value<'_>| if let Value::Text(text) = value { text.len() } else { 0 };
+    *bytes += rule
+        .values_read(facts)
+        .map(|(name, value)| HIT_VALUE_BYTES + name.len() + text_bytes(&value))
+        .sum::<usize>();
+    if *bytes > HIT_VALUES_BYTES_MAX {
+        return Vec::new();
+    }
+    rule.values_read(facts).map(|(name, value)| (name.into(), value.into())).collect()
 }
 
 /// The most severe outcome that config asks for what is missing.

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use crate::domain::decision::{ChallengerVersion, Versions};
 use crate::domain::hash::sha256_of_parts;
 use crate::domain::value::ValueType;
+use crate::engine::mistake::Mistake;
 use crate::engine::settings::{MissingPolicy, OnMissing};
+use crate::expr::schema::Schema;
 use crate::feature::catalogue::Catalogue;
 use crate::feature::facts::SCORE_SLOT;
 use crate::model::backend::{Backend, Scorer};
 use crate::model::binding::Binding;
 use crate::model::manifest::Model;
 use crate::rules::directory::SourceFile;
+use crate::rules::problem::Problem;
 use crate::rules::set::RuleSet;
 
 /// Most challengers beside a champion.
@@ -80,7 +83,7 @@ pub struct Policy {
     /// The features.
     pub catalogue: Arc<Catalogue>,
     /// The model, if there is one.
-    pub model: Option<BoundModel>,
+    pub model: Option<Arc<BoundModel>>,
     /// The models that score beside it, in the order of config.
     pub challengers: Box<[Challenger]>,
     /// The rules.
@@ -96,16 +99,23 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Reads and checks all files. Each mistake is a text with its file and line; all are reported at once, except that rules
-    /// and model are not looked at when the catalogue that they refer to is wrong.
-    pub fn load(files: &PolicyFiles, missing: MissingPolicy) -> Result<Self, Vec<String>> {
+    /// As `load`, with each mistake as data.
+    pub fn check(files: &PolicyFiles, missing: MissingPolicy) -> Result<Self, Vec<Mistake>> {
         let catalogue = Catalogue::load(&files.features)
-            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        let model =
-            files.model.as_deref().map(|directory| bind(directory, files.backend, &catalogue)).transpose();
-        let challengers = load_challengers(&files.challengers, &catalogue);
-        let rules = load_rules(&files.rules, &catalogue);
-        match (model, challengers, rules) {
+            .map_err(|errors| errors.into_iter().map(Mistake::Catalogue).collect::<Vec<_>>())?;
+        let of_models = |directory: &Path, errors: Vec<String>| {
+            let mistake = |message| Mistake::Model { directory: directory.to_owned(), message };
+            errors.into_iter().map(mistake).collect::<Vec<_>>()
+        };
+        let model = files.model.as_deref().map(|directory| {
+            let bound = bind(directory, files.backend, &catalogue).map(Arc::new);
+            bound.map_err(|errors| of_models(directory, errors))
+        });
+        let challengers = load_challengers(&files.challengers, &catalogue)
+            .map_err(|errors| of_models(Path::new("challengers"), errors));
+        let rules = load_rules(&files.rules, &catalogue)
+            .map_err(|problems| problems.into_iter().map(Mistake::Rules).collect());
+        match (model.transpose(), challengers, rules) {
             (Ok(model), Ok(challengers), Ok(rules)) => {
                 Ok(Self::new(Arc::new(catalogue), model, challengers, rules, missing))
             }
@@ -113,6 +123,12 @@ impl Policy {
                 Err([model.err(), challengers.err(), rules.err()].into_iter().flatten().flatten().collect())
             }
         }
+    }
+
+    /// Reads and checks all files. Each mistake is a text with its file and line; all are reported at once, except that rules
+    /// and model are not looked at when the catalogue that they refer to is wrong.
+    pub fn load(files: &PolicyFiles, missing: MissingPolicy) -> Result<Self, Vec<String>> {
+        Self::check(files, missing).map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
     }
 
     /// A catalogue alone: no model, and rules that approve everything. For training sets of a catalogue that nothing else fits.
@@ -140,7 +156,7 @@ impl Policy {
 
     /// Every model with its name: the champion, then the challengers.
     pub fn models(&self) -> impl Iterator<Item = (&str, &BoundModel)> {
-        let champion = self.model.iter().map(|bound| (CHAMPION, bound));
+        let champion = self.model.iter().map(|bound| (CHAMPION, &**bound));
         champion.chain(self.challengers.iter().map(|challenger| (&*challenger.name, &challenger.bound)))
     }
 
@@ -160,9 +176,15 @@ impl Policy {
         others.collect()
     }
 
+    /// The same with other rules, and without challengers: what a candidate is.
+    #[must_use]
+    pub fn with_rules(&self, rules: RuleSet) -> Self {
+        Self::new(Arc::clone(&self.catalogue), self.model.clone(), Box::default(), rules, self.missing)
+    }
+
     fn new(
         catalogue: Arc<Catalogue>,
-        model: Option<BoundModel>,
+        model: Option<Arc<BoundModel>>,
         challengers: Box<[Challenger]>,
         rules: RuleSet,
         missing: MissingPolicy,
@@ -228,10 +250,25 @@ fn load_challengers(
     if errors.is_empty() { Ok(challengers.into()) } else { Err(errors) }
 }
 
-fn load_rules(directory: &Path, catalogue: &Catalogue) -> Result<RuleSet, Vec<String>> {
+/// Reads and checks the rules of a directory against a catalogue.
+pub fn load_rules(directory: &Path, catalogue: &Catalogue) -> Result<RuleSet, Vec<Problem>> {
+    RuleSet::load(directory, &rules_schema(catalogue).map_err(of_schema)?)
+}
+
+/// The same for files in memory.
+pub fn rules_from_files(files: &[SourceFile], catalogue: &Catalogue) -> Result<RuleSet, Vec<Problem>> {
+    RuleSet::from_files(files, &rules_schema(catalogue).map_err(of_schema)?)
+}
+
+fn of_schema(error: String) -> Vec<Problem> {
+    vec![Problem::error("rules", error)]
+}
+
+/// The names that rules may read: the catalogue's and the score.
+pub fn rules_schema(catalogue: &Catalogue) -> Result<Schema, String> {
     let mut schema = catalogue.schema.clone();
-    schema.add("score", ValueType::Double, SCORE_SLOT, true).map_err(|error| vec![error.to_string()])?;
-    RuleSet::load(directory, &schema).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    schema.add("score", ValueType::Double, SCORE_SLOT, true).map_err(|error| error.to_string())?;
+    Ok(schema)
 }
 
 #[cfg(test)]

@@ -1,14 +1,18 @@
-//! Everything that decisions change: the windows, and what has been counted. A fold over the audit log, or over the end of it from
+//! Everything that records change: the windows, what has been counted, and what stands on lists at run time. A fold over the audit log, or over the end of it from
 //! a snapshot on.
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use crate::domain::decision::Outcome;
 use crate::domain::label::Label;
+use crate::domain::time::EventTime;
 use crate::domain::transaction::Transaction;
 use crate::engine::ledger::Ledger;
 use crate::feature::catalogue::Catalogue;
 use crate::feature::extract;
+use crate::rules::run_time::{Entry, ListChange, Listed, RunTimeLists};
 use crate::window::event::{Attempt, Key, KeyHasher};
 use crate::window::layout::{Layout, OutcomeStream};
 use crate::window::store::WindowStore;
@@ -25,6 +29,8 @@ pub struct State {
     pub ledger: Ledger,
     /// How entities become keys.
     pub hasher: KeyHasher,
+    /// What stands on lists beside their files. Whoever decides reads one value of it; changes come one at a time.
+    pub lists: ArcSwap<RunTimeLists>,
 }
 
 /// What the state knows a transaction by.
@@ -45,7 +51,7 @@ impl State {
 
     /// A state with windows and a ledger that are there already. They must have been made under this very secret.
     pub fn with(windows: WindowStore, ledger: Ledger, secret: [u8; 16]) -> Self {
-        Self { windows, ledger, hasher: KeyHasher::new(secret) }
+        Self { windows, ledger, hasher: KeyHasher::new(secret), lists: ArcSwap::default() }
     }
 
     /// What the state knows a transaction by.
@@ -75,6 +81,21 @@ impl State {
             Outcome::Block => self.windows.record_outcome(OutcomeStream::Declined, &counted.attempt),
             Outcome::Review | Outcome::Challenge => {}
         }
+    }
+
+    /// Does what a record says of a list, and answers what stood there before. Two at once would lose one: the caller orders them.
+    pub fn change_list(&self, change: &ListChange, sequence: u64, at: EventTime) -> Option<Entry> {
+        let mut lists = RunTimeLists::clone(&self.lists.load());
+        let before = lists.apply(change, sequence, at);
+        self.lists.store(Arc::new(lists));
+        before
+    }
+
+    /// Takes off what `RunTimeLists::expired` has named; in the order of changes, as `change_list`.
+    pub fn sweep_lists(&self, expired: &[Listed], before: EventTime) {
+        let mut lists = RunTimeLists::clone(&self.lists.load());
+        lists.remove_expired(expired, before);
+        self.lists.store(Arc::new(lists));
     }
 
     /// Counts a label at its time for everyone who took part in the labelled transaction. A transaction counts once as

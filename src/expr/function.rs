@@ -6,9 +6,8 @@ use jiff::tz::TimeZone;
 use regex::RegexBuilder;
 
 use crate::expr::check::{At, Checker, Checking, Refusal, Typed};
-use crate::expr::node::{
-    BoolNode, DoubleNode, DurationNode, IntNode, Rounding, TextNode, TextTest, TimeNode, double,
-};
+use crate::expr::node::{BoolNode, DoubleNode, DurationNode, IntNode, TextNode, TextTest, TimeNode};
+use crate::expr::number::{self, NUMBER_FUNCTIONS};
 use crate::expr::suggest::nearest;
 use crate::expr::syntax::HAS;
 use crate::expr::temporal::{self, Part};
@@ -19,7 +18,7 @@ const PATTERN_COMPILED_BYTES_MAX: usize = 256 * 1024;
 const PATTERN_BYTES_MAX: usize = 1_024;
 
 /// Every function: its name, how it is written, and what it gives.
-pub const FUNCTIONS: [(&str, &str, &str); 30] = [
+pub const FUNCTIONS: [(&str, &str, &str); 42] = [
     ("has", "has(name)", "bool: whether the name has a value"),
     ("in_list", "in_list(x, \"list\")", "bool: whether the text or int stands in rules/lists/list.txt"),
     ("startsWith", "x.startsWith(\"text\")", "bool"),
@@ -29,6 +28,17 @@ pub const FUNCTIONS: [(&str, &str, &str); 30] = [
     ("size", "size(x) or x.size()", "int: characters of a text"),
     ("lowerAscii", "x.lowerAscii()", "string"),
     ("upperAscii", "x.upperAscii()", "string"),
+    ("trim", "x.trim()", "string: without white space at its ends"),
+    ("substring", "x.substring(from) or x.substring(from, to)", "string: from one position up to another"),
+    ("charAt", "x.charAt(i)", "string: the character at a position"),
+    ("indexOf", "x.indexOf(\"text\") or x.indexOf(\"text\", from)", "int: where it begins, or -1"),
+    (
+        "lastIndexOf",
+        "x.lastIndexOf(\"text\") or x.lastIndexOf(\"text\", at)",
+        "int: where it begins last, or -1",
+    ),
+    ("replace", "x.replace(\"old\", \"new\") or x.replace(\"old\", \"new\", times)", "string"),
+    ("bool", "bool(x)", "bool: of the texts true, false, t, f, 1 and 0"),
     ("int", "int(x)", "int: of a double (cut), a text, or a timestamp (seconds since 1970)"),
     ("double", "double(x)", "double: of an int, a text or metadata"),
     ("string", "string(x)", "string: of anything"),
@@ -44,12 +54,17 @@ pub const FUNCTIONS: [(&str, &str, &str); 30] = [
     ("getMinutes", "t.getMinutes()", "int; of a duration: whole minutes"),
     ("getSeconds", "t.getSeconds()", "int; of a duration: whole seconds"),
     ("getMilliseconds", "t.getMilliseconds()", "int: below the second"),
-    ("abs", "abs(x) or math.abs(x)", "int or double"),
-    ("ceil", "ceil(x) or math.ceil(x)", "double"),
-    ("floor", "floor(x) or math.floor(x)", "double"),
-    ("round", "round(x) or math.round(x)", "double: halves away from zero"),
-    ("math.abs", "math.abs(x)", "CEL's own spelling of abs"),
-    ("math.round", "math.round(x)", "and so for ceil and floor"),
+    ("abs", "math.abs(x)", "int or double"),
+    ("ceil", "math.ceil(x)", "double"),
+    ("floor", "math.floor(x)", "double"),
+    ("round", "math.round(x)", "double: halves away from zero"),
+    ("trunc", "math.trunc(x)", "double: towards zero"),
+    ("sign", "math.sign(x)", "int or double: -1, 0 or 1"),
+    ("greatest", "math.greatest(x, y, …)", "int or double"),
+    ("least", "math.least(x, y, …)", "int or double"),
+    ("isNaN", "math.isNaN(x)", "bool"),
+    ("isInf", "math.isInf(x)", "bool"),
+    ("isFinite", "math.isFinite(x)", "bool"),
 ];
 
 impl Checker<'_> {
@@ -59,14 +74,12 @@ impl Checker<'_> {
         let Some(target) = call.target.as_deref() else {
             return self.free_function(id, &call.func_name, arguments);
         };
-        if matches!(&target.expr, Expr::Ident(name) if name == "math") {
-            return match (call.func_name.as_str(), arguments) {
-                ("abs" | "ceil" | "floor" | "round", [operand]) => {
-                    let operand = self.expression(operand)?;
-                    numeric(id, &call.func_name, operand)
-                }
-                (name, _) => Err(unknown(At::NameBefore(id, name.to_owned()), &format!("math.{name}"))),
-            };
+        let name = call.func_name.as_str();
+        if matches!(&target.expr, Expr::Ident(target) if target == "math") {
+            if NUMBER_FUNCTIONS.contains(&name) {
+                return number::call(id, name, self.all(arguments)?);
+            }
+            return Err(unknown(At::NameBefore(id, name.to_owned()), &format!("math.{name}")));
         }
         self.method(id, &call.func_name, target, arguments)
     }
@@ -76,26 +89,25 @@ impl Checker<'_> {
             (HAS, [argument]) => self.has(id, argument),
             ("in_list", [operand, list]) => self.in_list(id, operand, list),
             ("matches", [operand, pattern]) => self.method(id, name, operand, std::slice::from_ref(pattern)),
-            ("size" | "int" | "double" | "string" | "timestamp" | "duration", [operand]) => {
+            ("size" | "bool" | "int" | "double" | "string" | "timestamp" | "duration", [operand]) => {
                 let place = operand.id;
                 let operand = self.expression(operand)?;
                 convert(id, place, name, operand)
             }
-            ("abs" | "ceil" | "floor" | "round", [operand]) => {
-                let operand = self.expression(operand)?;
-                numeric(id, name, operand)
-            }
             (HAS, _) => Refusal::token(id, "has() takes one name"),
             ("in_list", _) => Refusal::token(id, "in_list() takes a value and the name of a list"),
-            (
-                "size" | "int" | "double" | "string" | "timestamp" | "duration" | "abs" | "ceil" | "floor"
-                | "round",
-                _,
-            ) => Refusal::token(id, format!("{name}() takes one value, not {}", arguments.len())),
+            ("size" | "bool" | "int" | "double" | "string" | "timestamp" | "duration", _) => {
+                Refusal::token(id, format!("{name}() takes one value, not {}", arguments.len()))
+            }
             ("matches", _) => Refusal::token(id, "matches() takes a text and a pattern"),
+            _ if NUMBER_FUNCTIONS.contains(&name) => number::call(id, name, self.all(arguments)?),
             _ if is_method(name) => Refusal::token(id, format!("{name}() is called on a value: x.{name}(…)")),
             _ => Err(unknown(At::Token(id), name)),
         }
+    }
+
+    fn all(&mut self, arguments: &[IdedExpr]) -> Checking<Vec<Typed>> {
+        arguments.iter().map(|argument| self.expression(argument)).collect()
     }
 
     fn in_list(&mut self, id: u64, operand: &IdedExpr, list: &IdedExpr) -> Checking<Typed> {
@@ -168,18 +180,57 @@ impl Checker<'_> {
                     "endsWith" => TextTest::EndsWith,
                     _ => TextTest::Contains,
                 };
-                match self.expression(part)? {
-                    Typed::Text(part) => Ok(Typed::Bool(BoolNode::Text(test, Box::new((text, part))))),
-                    Typed::Dynamic(slot) => {
-                        Ok(Typed::Bool(BoolNode::Text(test, Box::new((text, TextNode::Slot(slot))))))
-                    }
-                    other => {
-                        Err(Refusal::new(at(), format!("{name}() takes a string, not {}", other.type_name())))
-                    }
-                }
+                let part = self.text_argument(name, part)?;
+                Ok(Typed::Bool(BoolNode::Text(test, Box::new((text, part)))))
+            }
+            ("trim", []) => Ok(Typed::Text(TextNode::Trim(Box::new(text)))),
+            ("charAt", [position]) => {
+                let position = self.int_argument(name, position)?;
+                Ok(Typed::Text(TextNode::CharAt(Box::new((text, position)))))
+            }
+            ("substring", [from, rest @ ..]) if rest.len() <= 1 => {
+                let (from, to) = (self.int_argument(name, from)?, self.int_if_given(name, rest)?);
+                Ok(Typed::Text(TextNode::Substring(Box::new((text, from, to)))))
+            }
+            ("indexOf", [part, rest @ ..]) if rest.len() <= 1 => {
+                let (part, from) = (self.text_argument(name, part)?, self.int_if_given(name, rest)?);
+                Ok(Typed::Int(IntNode::IndexOf(Box::new((text, part, from)))))
+            }
+            ("lastIndexOf", [part, rest @ ..]) if rest.len() <= 1 => {
+                let (part, at) = (self.text_argument(name, part)?, self.int_if_given(name, rest)?);
+                Ok(Typed::Int(IntNode::LastIndexOf(Box::new((text, part, at)))))
+            }
+            ("replace", [old, new, rest @ ..]) if rest.len() <= 1 => {
+                let (old, new) = (self.text_argument(name, old)?, self.text_argument(name, new)?);
+                let limit = self.int_if_given(name, rest)?;
+                Ok(Typed::Text(TextNode::Replace(Box::new((text, old, new, limit)))))
             }
             _ => Err(Refusal::new(at(), format!("{name}() does not take {} arguments", arguments.len()))),
         }
+    }
+
+    fn text_argument(&mut self, name: &str, argument: &IdedExpr) -> Checking<TextNode> {
+        match self.expression(argument)? {
+            Typed::Text(node) => Ok(node),
+            Typed::Dynamic(slot) => Ok(TextNode::Slot(slot)),
+            other => Refusal::token(
+                argument.id,
+                format!("{name}() takes a string here, not {}", other.type_name()),
+            ),
+        }
+    }
+
+    fn int_argument(&mut self, name: &str, argument: &IdedExpr) -> Checking<IntNode> {
+        match self.expression(argument)? {
+            Typed::Int(node) => Ok(node),
+            other => {
+                Refusal::token(argument.id, format!("{name}() takes an int here, not {}", other.type_name()))
+            }
+        }
+    }
+
+    fn int_if_given(&mut self, name: &str, arguments: &[IdedExpr]) -> Checking<Option<IntNode>> {
+        arguments.first().map(|argument| self.int_argument(name, argument)).transpose()
     }
 }
 
@@ -197,11 +248,22 @@ fn text_literal(expr: &IdedExpr) -> Option<&str> {
 }
 
 fn is_method(name: &str) -> bool {
-    part(name).is_some()
-        || matches!(
-            name,
-            "size" | "lowerAscii" | "upperAscii" | "matches" | "startsWith" | "endsWith" | "contains"
-        )
+    const OF_TEXTS: [&str; 13] = [
+        "size",
+        "lowerAscii",
+        "upperAscii",
+        "matches",
+        "startsWith",
+        "endsWith",
+        "contains",
+        "trim",
+        "substring",
+        "charAt",
+        "indexOf",
+        "lastIndexOf",
+        "replace",
+    ];
+    part(name).is_some() || OF_TEXTS.contains(&name)
 }
 
 fn part(name: &str) -> Option<Part> {
@@ -255,38 +317,14 @@ fn calendar(
     }
 }
 
-/// `abs`, `ceil`, `floor`, `round`.
-fn numeric(id: u64, name: &str, operand: Typed) -> Checking<Typed> {
-    let operand = match operand {
-        Typed::Dynamic(slot) => Typed::Double(DoubleNode::Slot(slot)),
-        Typed::Int(IntNode::Const(number)) if name != "abs" => {
-            Typed::Double(DoubleNode::Const(double(number)))
-        }
-        other => other,
-    };
-    let rounded = |rounding, node| Typed::Double(DoubleNode::Rounded(rounding, Box::new(node)));
-    match (name, operand) {
-        ("abs", Typed::Int(node)) => Ok(Typed::Int(IntNode::Abs(Box::new(node)))),
-        ("abs", Typed::Double(node)) => Ok(Typed::Double(DoubleNode::Abs(Box::new(node)))),
-        ("ceil", Typed::Double(node)) => Ok(rounded(Rounding::Ceil, node)),
-        ("floor", Typed::Double(node)) => Ok(rounded(Rounding::Floor, node)),
-        ("round", Typed::Double(node)) => Ok(rounded(Rounding::Round, node)),
-        (_, other) => Refusal::token(
-            id,
-            format!(
-                "{name}() takes a {}, not {}",
-                if name == "abs" { "number" } else { "double" },
-                other.type_name()
-            ),
-        ),
-    }
-}
-
-/// `size`, `int`, `double`, `string`, `timestamp`, `duration`.
+/// `size`, `bool`, `int`, `double`, `string`, `timestamp`, `duration`.
 fn convert(id: u64, place: u64, name: &str, operand: Typed) -> Checking<Typed> {
     Ok(match (name, operand) {
         ("size", Typed::Text(node)) => Typed::Int(IntNode::Size(Box::new(node))),
         ("size", Typed::Dynamic(slot)) => Typed::Int(IntNode::Size(Box::new(TextNode::Slot(slot)))),
+
+        ("bool", Typed::Bool(node)) => Typed::Bool(node),
+        ("bool", Typed::Text(node)) => Typed::Bool(BoolNode::FromText(Box::new(node))),
 
         ("int", Typed::Int(node)) => Typed::Int(node),
         ("int", Typed::Double(node)) => Typed::Int(IntNode::FromDouble(Box::new(node))),

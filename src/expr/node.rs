@@ -1,19 +1,13 @@
-//! The compiled tree: one enum per type, so that nothing asks for a type while it runs. `None` is missing.
-//!
-//! What allocates: joining texts, changing their case, making a text of something else, and the regular expression
-//! engine's own cache (once per thread). Everything else neither allocates nor looks anything up.
+//! The compiled tree: one enum per type, so that nothing asks for a type while it runs; and how numbers become others.
 
-use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use regex::Regex;
 
-use crate::domain::value::Value;
-use crate::expr::program::Facts;
 use crate::expr::schema::Slot;
-use crate::expr::temporal::{self, Part};
+use crate::expr::temporal::Part;
 
 /// A comparison.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +30,18 @@ impl Comparison {
             Self::LessEqual => matches!(order, Some(Ordering::Less | Ordering::Equal)),
             Self::Greater => order == Some(Ordering::Greater),
             Self::GreaterEqual => matches!(order, Some(Ordering::Greater | Ordering::Equal)),
+        }
+    }
+
+    /// The comparison that holds when this one does not, of values that are there and no NaN.
+    pub(crate) fn opposite(self) -> Self {
+        match self {
+            Self::Equal => Self::NotEqual,
+            Self::NotEqual => Self::Equal,
+            Self::Less => Self::GreaterEqual,
+            Self::LessEqual => Self::Greater,
+            Self::Greater => Self::LessEqual,
+            Self::GreaterEqual => Self::Less,
         }
     }
 
@@ -76,6 +82,23 @@ pub(crate) enum Rounding {
     Floor,
     /// To the nearest, halves away from zero.
     Round,
+    /// Towards zero.
+    Trunc,
+}
+
+/// Which of several numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Extreme {
+    Greatest,
+    Least,
+}
+
+/// What kind of number a double is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum DoubleTest {
+    Nan,
+    Infinite,
+    Finite,
 }
 
 /// `condition ? then : otherwise`
@@ -84,12 +107,6 @@ pub(crate) struct Choice<T> {
     pub(crate) condition: BoolNode,
     pub(crate) then: T,
     pub(crate) otherwise: T,
-}
-
-impl<T> Choice<T> {
-    fn pick<F: Facts + ?Sized>(&self, facts: &F) -> Option<&T> {
-        Some(if self.condition.eval(facts)? { &self.then } else { &self.otherwise })
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -115,6 +132,8 @@ pub(crate) enum BoolNode {
     IntInList(Box<IntNode>, usize),
     Text(TextTest, Box<(TextNode, TextNode)>),
     Matches(Box<(TextNode, Regex)>),
+    Double(DoubleTest, Box<DoubleNode>),
+    FromText(Box<TextNode>),
 }
 
 #[derive(Clone, Debug)]
@@ -125,7 +144,13 @@ pub(crate) enum IntNode {
     Negate(Box<IntNode>),
     Abs(Box<IntNode>),
     Arithmetic(Arithmetic, Box<(IntNode, IntNode)>),
+    Extreme(Extreme, Box<[IntNode]>),
+    Sign(Box<IntNode>),
     Size(Box<TextNode>),
+    /// Text, part, and where to begin.
+    IndexOf(Box<(TextNode, TextNode, Option<IntNode>)>),
+    /// Text, part, and where to begin backwards.
+    LastIndexOf(Box<(TextNode, TextNode, Option<IntNode>)>),
     FromDouble(Box<DoubleNode>),
     FromText(Box<TextNode>),
     FromTime(Box<TimeNode>),
@@ -141,6 +166,8 @@ pub(crate) enum DoubleNode {
     Negate(Box<DoubleNode>),
     Abs(Box<DoubleNode>),
     Arithmetic(Arithmetic, Box<(DoubleNode, DoubleNode)>),
+    Extreme(Extreme, Box<[DoubleNode]>),
+    Sign(Box<DoubleNode>),
     Rounded(Rounding, Box<DoubleNode>),
     FromInt(Box<IntNode>),
     FromText(Box<TextNode>),
@@ -156,6 +183,12 @@ pub(crate) enum TextNode {
     Join(Box<(TextNode, TextNode)>),
     Lower(Box<TextNode>),
     Upper(Box<TextNode>),
+    Trim(Box<TextNode>),
+    CharAt(Box<(TextNode, IntNode)>),
+    /// Text, first position, and the position behind the last one.
+    Substring(Box<(TextNode, IntNode, Option<IntNode>)>),
+    /// Text, old, new, and how many times.
+    Replace(Box<(TextNode, TextNode, TextNode, Option<IntNode>)>),
     FromBool(Box<BoolNode>),
     FromInt(Box<IntNode>),
     FromDouble(Box<DoubleNode>),
@@ -186,223 +219,6 @@ pub(crate) enum DurationNode {
     Minus(Box<(DurationNode, DurationNode)>),
 }
 
-impl BoolNode {
-    pub(crate) fn eval<F: Facts + ?Sized>(&self, facts: &F) -> Option<bool> {
-        match self {
-            Self::Const(flag) => Some(*flag),
-            Self::Slot(slot) => match facts.value(*slot) {
-                Value::Bool(flag) => Some(flag),
-                _ => None,
-            },
-            Self::Choice(choice) => choice.pick(facts)?.eval(facts),
-            Self::Not(operand) => operand.eval(facts).map(|flag| !flag),
-            Self::All(terms) => absorb(terms, false, facts),
-            Self::Any(terms) => absorb(terms, true, facts),
-            Self::Has(slot) => Some(facts.value(*slot).is_present()),
-            Self::CompareBool(comparison, sides) => {
-                Some(comparison.holds(Some(sides.0.eval(facts)?.cmp(&sides.1.eval(facts)?))))
-            }
-            Self::CompareInt(comparison, sides) => {
-                Some(comparison.holds(Some(sides.0.eval(facts)?.cmp(&sides.1.eval(facts)?))))
-            }
-            Self::CompareDouble(comparison, sides) => {
-                Some(comparison.holds(sides.0.eval(facts)?.partial_cmp(&sides.1.eval(facts)?)))
-            }
-            Self::CompareIntDouble(comparison, sides) => {
-                Some(comparison.holds(int_double_order(sides.0.eval(facts)?, sides.1.eval(facts)?)))
-            }
-            Self::CompareText(comparison, sides) => {
-                Some(comparison.holds(Some(sides.0.eval(facts)?.cmp(&sides.1.eval(facts)?))))
-            }
-            Self::CompareTime(comparison, sides) => {
-                Some(comparison.holds(Some(sides.0.eval(facts)?.cmp(&sides.1.eval(facts)?))))
-            }
-            Self::CompareDuration(comparison, sides) => {
-                Some(comparison.holds(Some(sides.0.eval(facts)?.cmp(&sides.1.eval(facts)?))))
-            }
-            Self::IntIn(sides) => sides.0.eval(facts).map(|number| sides.1.contains(&number)),
-            Self::DoubleIn(sides) => sides.0.eval(facts).map(|number| sides.1.contains(&number)),
-            Self::TextIn(sides) => {
-                sides.0.eval(facts).map(|text| sides.1.iter().any(|element| **element == *text))
-            }
-            Self::TextInList(operand, list) => {
-                operand.eval(facts).map(|text| facts.in_list(*list, Value::Text(&text)))
-            }
-            Self::IntInList(operand, list) => {
-                operand.eval(facts).map(|number| facts.in_list(*list, Value::Int(number)))
-            }
-            Self::Text(test, sides) => {
-                let (text, part) = (sides.0.eval(facts)?, sides.1.eval(facts)?);
-                Some(match test {
-                    TextTest::StartsWith => text.starts_with(&*part),
-                    TextTest::EndsWith => text.ends_with(&*part),
-                    TextTest::Contains => text.contains(&*part),
-                })
-            }
-            Self::Matches(sides) => sides.0.eval(facts).map(|text| sides.1.is_match(&text)),
-        }
-    }
-}
-
-/// `&&` (`decisive` is false) and `||` (`decisive` is true): one decisive term decides, else one missing term makes the
-/// whole missing.
-fn absorb<F: Facts + ?Sized>(terms: &[BoolNode], decisive: bool, facts: &F) -> Option<bool> {
-    let mut result = Some(!decisive);
-    for term in terms {
-        match term.eval(facts) {
-            Some(flag) if flag == decisive => return Some(decisive),
-            Some(_) => {}
-            None => result = None,
-        }
-    }
-    result
-}
-
-impl IntNode {
-    pub(crate) fn eval<F: Facts + ?Sized>(&self, facts: &F) -> Option<i64> {
-        match self {
-            Self::Const(number) => Some(*number),
-            Self::Slot(slot) => match facts.value(*slot) {
-                Value::Int(number) => Some(number),
-                _ => None,
-            },
-            Self::Choice(choice) => choice.pick(facts)?.eval(facts),
-            Self::Negate(operand) => operand.eval(facts)?.checked_neg(),
-            Self::Abs(operand) => operand.eval(facts)?.checked_abs(),
-            Self::Arithmetic(operation, sides) => {
-                let (left, right) = (sides.0.eval(facts)?, sides.1.eval(facts)?);
-                match operation {
-                    Arithmetic::Add => left.checked_add(right),
-                    Arithmetic::Subtract => left.checked_sub(right),
-                    Arithmetic::Multiply => left.checked_mul(right),
-                    Arithmetic::Divide => left.checked_div(right),
-                    Arithmetic::Remainder => left.checked_rem(right),
-                }
-            }
-            Self::Size(operand) => i64::try_from(operand.eval(facts)?.chars().count()).ok(),
-            Self::FromDouble(operand) => whole(operand.eval(facts)?),
-            Self::FromText(operand) => operand.eval(facts)?.parse().ok(),
-            Self::FromTime(operand) => Some(floor_second(operand.eval(facts)?)),
-            Self::TimePart(part, sides) => Some(temporal::time_part(sides.0.eval(facts)?, *part, &sides.1)),
-            Self::DurationPart(part, operand) => temporal::duration_part(operand.eval(facts)?, *part),
-        }
-    }
-}
-
-impl DoubleNode {
-    pub(crate) fn eval<F: Facts + ?Sized>(&self, facts: &F) -> Option<f64> {
-        match self {
-            Self::Const(number) => Some(*number),
-            Self::Slot(slot) => match facts.value(*slot) {
-                Value::Double(number) => Some(number),
-                Value::Int(number) => Some(double(number)),
-                _ => None,
-            },
-            Self::Choice(choice) => choice.pick(facts)?.eval(facts),
-            Self::Negate(operand) => operand.eval(facts).map(|number| -number),
-            Self::Abs(operand) => operand.eval(facts).map(f64::abs),
-            Self::Arithmetic(operation, sides) => {
-                let (left, right) = (sides.0.eval(facts)?, sides.1.eval(facts)?);
-                Some(match operation {
-                    Arithmetic::Add => left + right,
-                    Arithmetic::Subtract => left - right,
-                    Arithmetic::Multiply => left * right,
-                    Arithmetic::Divide => left / right,
-                    Arithmetic::Remainder => return None,
-                })
-            }
-            Self::Rounded(rounding, operand) => operand.eval(facts).map(|number| match rounding {
-                Rounding::Ceil => number.ceil(),
-                Rounding::Floor => number.floor(),
-                Rounding::Round => number.round(),
-            }),
-            Self::FromInt(operand) => operand.eval(facts).map(double),
-            Self::FromText(operand) => parse_double(&operand.eval(facts)?),
-            Self::FromDynamic(slot) => match facts.value(*slot) {
-                Value::Double(number) => Some(number),
-                Value::Int(number) => Some(double(number)),
-                Value::Text(text) => parse_double(text),
-                _ => None,
-            },
-        }
-    }
-}
-
-impl TextNode {
-    pub(crate) fn eval<'a, F: Facts + ?Sized>(&'a self, facts: &'a F) -> Option<Cow<'a, str>> {
-        match self {
-            Self::Const(text) => Some(Cow::Borrowed(text)),
-            Self::Slot(slot) => match facts.value(*slot) {
-                Value::Text(text) => Some(Cow::Borrowed(text)),
-                _ => None,
-            },
-            Self::Choice(choice) => choice.pick(facts)?.eval(facts),
-            Self::Join(sides) => {
-                let mut text = sides.0.eval(facts)?.into_owned();
-                text.push_str(&sides.1.eval(facts)?);
-                Some(Cow::Owned(text))
-            }
-            Self::Lower(operand) => operand.eval(facts).map(|text| Cow::Owned(text.to_ascii_lowercase())),
-            Self::Upper(operand) => operand.eval(facts).map(|text| Cow::Owned(text.to_ascii_uppercase())),
-            Self::FromBool(operand) => {
-                operand.eval(facts).map(|flag| Cow::Borrowed(if flag { "true" } else { "false" }))
-            }
-            Self::FromInt(operand) => operand.eval(facts).map(|number| Cow::Owned(number.to_string())),
-            Self::FromDouble(operand) => operand.eval(facts).map(|number| Cow::Owned(double_text(number))),
-            Self::FromTime(operand) => operand.eval(facts).map(|time| Cow::Owned(temporal::time_text(time))),
-            Self::FromDuration(operand) => {
-                operand.eval(facts).map(|duration| Cow::Owned(temporal::duration_text(duration)))
-            }
-            Self::FromDynamic(slot) => match facts.value(*slot) {
-                Value::Missing => None,
-                Value::Text(text) => Some(Cow::Borrowed(text)),
-                Value::Double(number) => Some(Cow::Owned(double_text(number))),
-                other => Some(Cow::Owned(other.to_string())),
-            },
-        }
-    }
-}
-
-impl TimeNode {
-    pub(crate) fn eval<F: Facts + ?Sized>(&self, facts: &F) -> Option<Timestamp> {
-        match self {
-            Self::Const(time) => Some(*time),
-            Self::Slot(slot) => match facts.value(*slot) {
-                Value::Time(time) => Some(time.timestamp()),
-                _ => None,
-            },
-            Self::Choice(choice) => choice.pick(facts)?.eval(facts),
-            Self::FromText(operand) => temporal::parse_timestamp(&operand.eval(facts)?),
-            Self::FromInt(operand) => {
-                Timestamp::from_second(operand.eval(facts)?).ok().and_then(temporal::in_range)
-            }
-            Self::Plus(sides) => {
-                sides.0.eval(facts)?.checked_add(sides.1.eval(facts)?).ok().and_then(temporal::in_range)
-            }
-            Self::Minus(sides) => {
-                sides.0.eval(facts)?.checked_sub(sides.1.eval(facts)?).ok().and_then(temporal::in_range)
-            }
-        }
-    }
-}
-
-impl DurationNode {
-    pub(crate) fn eval<F: Facts + ?Sized>(&self, facts: &F) -> Option<SignedDuration> {
-        match self {
-            Self::Const(duration) => Some(*duration),
-            Self::Choice(choice) => choice.pick(facts)?.eval(facts),
-            Self::FromText(operand) => temporal::parse_duration(&operand.eval(facts)?),
-            Self::Between(sides) => temporal::difference(sides.0.eval(facts)?, sides.1.eval(facts)?),
-            Self::Plus(sides) => {
-                sides.0.eval(facts)?.checked_add(sides.1.eval(facts)?).and_then(temporal::duration_in_range)
-            }
-            Self::Minus(sides) => {
-                sides.0.eval(facts)?.checked_sub(sides.1.eval(facts)?).and_then(temporal::duration_in_range)
-            }
-        }
-    }
-}
-
 /// The nearest double.
 #[expect(clippy::cast_precision_loss, reason = "CEL's double(int) rounds to the nearest")]
 pub(crate) fn double(number: i64) -> f64 {
@@ -414,31 +230,26 @@ const TWO_POW_63: f64 = 9_223_372_036_854_775_808.0;
 
 /// Cut towards zero; `None` for what no `int` holds. As CEL asks, both ends of the range are out of it.
 #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
-fn whole(number: f64) -> Option<i64> {
+pub(super) fn whole(number: f64) -> Option<i64> {
     (number > -TWO_POW_63 && number < TWO_POW_63).then_some(number as i64)
 }
 
-/// The exact order of an `int` and a `double`; `None` for NaN.
-#[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
-pub(crate) fn int_double_order(int: i64, double: f64) -> Option<Ordering> {
-    if double.is_nan() {
-        None
-    } else if double >= TWO_POW_63 {
-        Some(Ordering::Less)
-    } else if double < -TWO_POW_63 {
-        Some(Ordering::Greater)
-    } else {
-        let floor = double.floor();
-        Some(int.cmp(&(floor as i64)).then(if double > floor { Ordering::Less } else { Ordering::Equal }))
-    }
+/// The order of an `int` and a `double`, as CEL has it: by the nearest double. `None` for NaN.
+pub(crate) fn int_double_order(int: i64, number: f64) -> Option<Ordering> {
+    double(int).partial_cmp(&number)
 }
 
-fn floor_second(time: Timestamp) -> i64 {
+/// The double that is the same number, if there is one.
+pub(crate) fn exact_double(int: i64) -> Option<f64> {
+    Some(double(int)).filter(|number| whole(*number) == Some(int))
+}
+
+pub(super) fn floor_second(time: Timestamp) -> i64 {
     time.as_second() - i64::from(time.subsec_nanosecond() < 0)
 }
 
 /// Reads a double as CEL writes it. Rust's own names for infinity in odd spellings are not CEL's.
-fn parse_double(text: &str) -> Option<f64> {
+pub(super) fn parse_double(text: &str) -> Option<f64> {
     text.parse::<f64>().ok().filter(|number| {
         number.is_finite()
             || matches!(text.trim_start_matches(['+', '-']), "inf" | "Inf" | "Infinity" | "NaN" | "nan")
@@ -447,7 +258,7 @@ fn parse_double(text: &str) -> Option<f64> {
 
 /// A double as CEL's implementations write it: the shortest digits that read back as the same number, with an exponent
 /// of at least two digits below 10^-4 and from 10^6 on.
-fn double_text(number: f64) -> String {
+pub(super) fn double_text(number: f64) -> String {
     let magnitude = number.abs();
     if !number.is_finite() || magnitude == 0.0 || (1e-4..1e6).contains(&magnitude) {
         return number.to_string();

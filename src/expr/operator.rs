@@ -4,8 +4,8 @@ use cel::common::ast::operators;
 
 use crate::expr::check::{At, Checking, Refusal, Typed};
 use crate::expr::node::{
-    Arithmetic, BoolNode, Choice, Comparison, DoubleNode, DurationNode, IntNode, TextNode, TimeNode, double,
-    int_double_order,
+    Arithmetic, BoolNode, Choice, Comparison, DoubleNode, DurationNode, IntNode, TextNode, TimeNode,
+    exact_double,
 };
 
 /// The comparison that the parser's name of an operator stands for.
@@ -53,14 +53,12 @@ pub(crate) fn boolean(id: u64, operator: &str, typed: Typed) -> Checking<BoolNod
 }
 
 /// An integer literal as a double, if both are the same number.
-fn promoted(typed: Typed) -> Result<DoubleNode, Typed> {
+pub(crate) fn promoted(typed: Typed) -> Result<DoubleNode, Typed> {
     match typed {
         Typed::Double(node) => Ok(node),
         Typed::Dynamic(slot) => Ok(DoubleNode::Slot(slot)),
-        Typed::Int(IntNode::Const(number))
-            if int_double_order(number, double(number)) == Some(std::cmp::Ordering::Equal) =>
-        {
-            Ok(DoubleNode::Const(double(number)))
+        Typed::Int(IntNode::Const(number)) => {
+            exact_double(number).map(DoubleNode::Const).ok_or(Typed::Int(IntNode::Const(number)))
         }
         other => Err(other),
     }

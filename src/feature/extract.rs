@@ -47,6 +47,17 @@ fn attribute(hasher: &KeyHasher, value: Value<'_>) -> u64 {
     }
 }
 
+/// What of a whole vector the window store gave: all but the profile and what is computed.
+pub fn windows_of(catalogue: &Catalogue, features: &FeatureVector) -> FeatureVector {
+    let mut windows = FeatureVector::missing(catalogue.features.len());
+    windows.numbers_mut().copy_from_slice(features.numbers());
+    let profile = catalogue.profile.iter().map(|feature| feature.slot);
+    for slot in profile.chain(catalogue.derived.iter().map(|feature| feature.slot)) {
+        windows.numbers_mut()[slot] = f64::NAN;
+    }
+    windows // windows are numbers: no text is one
+}
+
 /// The whole vector: windows as the store gave them, then the profile, then what is computed from all of it.
 pub fn vector(
     catalogue: &Catalogue,

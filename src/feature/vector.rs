@@ -17,6 +17,14 @@ impl FeatureVector {
         Self { numbers: vec![f64::NAN; count].into(), texts: SmallVec::new() }
     }
 
+    /// As a record keeps it.
+    pub fn recorded(numbers: &[Option<f64>], texts: &[(u16, Box<str>)]) -> Self {
+        Self {
+            numbers: numbers.iter().map(|number| number.unwrap_or(f64::NAN)).collect(),
+            texts: texts.iter().cloned().collect(),
+        }
+    }
+
     /// The numbers; NaN is missing, and so is every text.
     pub fn numbers(&self) -> &[f64] {
         &self.numbers

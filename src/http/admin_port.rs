@@ -1,4 +1,4 @@
-//! The port that operators and their tools call: health, metrics, policy and rules.
+//! The port that operators and their tools call: health, metrics, policy, rules and lists.
 
 use std::sync::Arc;
 
@@ -10,17 +10,21 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::http::auth::PortName;
-use crate::http::body::ResponseBody;
+use crate::http::backtest;
+use crate::http::body::{self, ResponseBody};
 use crate::http::decision_port::not_found;
+use crate::http::lists_port::{self, ListPath};
 use crate::http::metrics::Route;
+use crate::http::options::RULES_CHECK_BYTES_MAX;
 use crate::http::port::Handler;
 use crate::http::problem::{Problem, ProblemError, ProblemKind};
-use crate::http::request;
+use crate::http::request::{self, JSON_TYPES};
 use crate::http::server::Shared;
 use crate::http::service::DecisionService;
 use crate::http::transport::BusyGuard;
 use crate::pipeline::policy::PolicyStatus;
 use crate::pipeline::readiness::Check;
+use crate::pipeline::service::DecideError;
 
 /// The media type of a metrics text that ends with `# EOF`.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -38,20 +42,20 @@ impl<S: DecisionService> AdminPort<S> {
         Self { shared }
     }
 
-    async fn call(
-        &self,
-        route: Route,
-        request: Request<Incoming>,
-    ) -> Result<Response<ResponseBody>, Problem> {
+    async fn call(&self, call: Call, request: Request<Incoming>) -> Result<Response<ResponseBody>, Problem> {
         request::check_host(&request)?;
         let service = &self.shared.service;
         // Probes of orchestrators cannot carry keys.
-        match route {
-            Route::Health => return to_json(StatusCode::OK, &json!({"status": "ok"})),
-            Route::Ready => return self.readiness(),
-            _ => {}
-        }
+        let call = match call {
+            Call::Of(Route::Health) => return to_json(StatusCode::OK, &json!({"status": "ok"})),
+            Call::Of(Route::Ready) => return self.readiness(),
+            call => call,
+        };
         let caller = self.shared.options.keys.authorize(PortName::Admin, request.headers())?;
+        let route = match call {
+            Call::List(path) => return lists_port::call(&self.shared, path, caller, request).await,
+            Call::Of(route) => route,
+        };
         match route {
             Route::Metrics => Ok(self.metrics()),
             Route::Policy => to_json(StatusCode::OK, &service.policy_status()),
@@ -60,8 +64,33 @@ impl<S: DecisionService> AdminPort<S> {
                 reloaded(&service.reload("api").await)
             }
             Route::Rules => to_json(StatusCode::OK, &service.rules_status()),
+            Route::RulesBacktest => {
+                tracing::info!(caller = caller.unwrap_or("anybody"), "backtest asked for");
+                backtest::run(&self.shared, request).await
+            }
+            Route::RulesCandidate => backtest::candidate(service, request.uri().query()).await,
+            Route::RulesCheck => self.check_rules(request).await,
             _ => Err(not_found()),
         }
+    }
+
+    async fn check_rules(&self, request: Request<Incoming>) -> Result<Response<ResponseBody>, Problem> {
+        let shared = &self.shared;
+        request::check_content_type(request.headers(), JSON_TYPES)?;
+        let Ok(slot) = Arc::clone(&shared.checks).try_acquire_owned() else {
+            return Err(Problem::new(ProblemKind::Overloaded, "other rules are being checked").retry_after(1));
+        };
+        let (head, body) = request.into_parts();
+        let timeout = shared.options.batch_body_timeout;
+        let body = body::read(&head.headers, body, RULES_CHECK_BYTES_MAX, timeout).await?;
+        let service = Arc::clone(&shared.service);
+        let checked = tokio::task::spawn_blocking(move || {
+            let _slot = slot;
+            service.check_rules(&body)
+        })
+        .await
+        .map_err(|error| DecideError::Internal(format!("a check of rules ended: {error}")))??;
+        to_json(StatusCode::OK, &checked)
     }
 
     fn readiness(&self) -> Result<Response<ResponseBody>, Problem> {
@@ -92,9 +121,9 @@ impl<S: DecisionService> AdminPort<S> {
 
 impl<S: DecisionService> Handler for AdminPort<S> {
     async fn handle(&self, request: Request<Incoming>, _busy: BusyGuard) -> Response<ResponseBody> {
-        let (route, allowed) = route(request.method(), request.uri().path());
-        let result = match allowed {
-            Ok(()) => self.call(route, request).await,
+        let (route, call) = route(request.method(), request.uri().path());
+        let result = match call {
+            Ok(call) => self.call(call, request).await,
             Err(problem) => Err(problem),
         };
         let mut response = result.unwrap_or_else(Problem::into_response);
@@ -104,7 +133,21 @@ impl<S: DecisionService> Handler for AdminPort<S> {
     }
 }
 
-fn route(method: &Method, path: &str) -> (Route, Result<(), Problem>) {
+/// What a path and a method ask for.
+enum Call {
+    Of(Route),
+    List(ListPath),
+}
+
+fn route(method: &Method, path: &str) -> (Route, Result<Call, Problem>) {
+    match ListPath::parse(path) {
+        None => {}
+        Some(Ok(path)) => {
+            let (route, allowed) = (path.route(), path.check_method(method));
+            return (route, allowed.map(|()| Call::List(path)));
+        }
+        Some(Err(problem)) => return (Route::ListEntry, Err(problem)),
+    }
     let route = match path {
         "/healthz" => Route::Health,
         "/readyz" => Route::Ready,
@@ -112,13 +155,16 @@ fn route(method: &Method, path: &str) -> (Route, Result<(), Problem>) {
         "/v1/policy" => Route::Policy,
         "/v1/policy/reload" => Route::Reload,
         "/v1/rules" => Route::Rules,
+        "/v1/rules/backtest" => Route::RulesBacktest,
+        "/v1/rules/candidate" => Route::RulesCandidate,
+        "/v1/rules/check" => Route::RulesCheck,
         _ => return (Route::Unknown, Err(not_found())),
     };
     let (allowed, allow) = match route {
-        Route::Reload => (*method == Method::POST, "POST"),
+        Route::Reload | Route::RulesBacktest | Route::RulesCheck => (*method == Method::POST, "POST"),
         _ => (matches!(*method, Method::GET | Method::HEAD), "GET, HEAD"),
     };
-    (route, if allowed { Ok(()) } else { Err(Problem::method_not_allowed(allow)) })
+    (route, if allowed { Ok(Call::Of(route)) } else { Err(Problem::method_not_allowed(allow)) })
 }
 
 /// 200 with the policy now live, or 422 with every reason why the one on disk was refused.
@@ -140,7 +186,7 @@ fn reloaded(status: &PolicyStatus) -> Result<Response<ResponseBody>, Problem> {
     })
 }
 
-fn to_json(status: StatusCode, body: &impl Serialize) -> Result<Response<ResponseBody>, Problem> {
+pub(super) fn to_json(status: StatusCode, body: &impl Serialize) -> Result<Response<ResponseBody>, Problem> {
     let body = serde_json::to_vec(body).map_err(|error| {
         tracing::error!(%error, "an answer cannot be written as JSON");
         Problem::new(ProblemKind::Internal, "the answer could not be written")

@@ -32,11 +32,23 @@ pub enum Route {
     Reload,
     /// `GET /v1/rules`.
     Rules,
+    /// `POST /v1/rules/backtest`.
+    RulesBacktest,
+    /// `GET /v1/rules/candidate`.
+    RulesCandidate,
+    /// `POST /v1/rules/check`.
+    RulesCheck,
+    /// `GET /v1/lists`.
+    Lists,
+    /// `GET /v1/lists/{list}`.
+    List,
+    /// `/v1/lists/{list}/{value}`.
+    ListEntry,
     /// Anything else.
     Unknown,
 }
 
-const ROUTES: [(Route, &str); 12] = [
+const ROUTES: [(Route, &str); 18] = [
     (Route::Decide, "/v1/decisions"),
     (Route::Batch, "/v1/decisions/batch"),
     (Route::Label, "/v1/labels"),
@@ -48,11 +60,18 @@ const ROUTES: [(Route, &str); 12] = [
     (Route::Policy, "/v1/policy"),
     (Route::Reload, "/v1/policy/reload"),
     (Route::Rules, "/v1/rules"),
+    (Route::RulesBacktest, "/v1/rules/backtest"),
+    (Route::RulesCandidate, "/v1/rules/candidate"),
+    (Route::RulesCheck, "/v1/rules/check"),
+    (Route::Lists, "/v1/lists"),
+    (Route::List, "/v1/lists/{list}"),
+    (Route::ListEntry, "/v1/lists/{list}/{value}"),
     (Route::Unknown, "unknown"),
 ];
 
 /// Every status that is answered; the last place counts any other.
-const STATUSES: [u16; 15] = [200, 400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 500, 503, 0];
+const STATUSES: [u16; 17] =
+    [200, 201, 400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 500, 503, 507, 0];
 
 /// The counters.
 #[derive(Debug, Default)]

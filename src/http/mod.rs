@@ -6,9 +6,12 @@
 
 pub mod admin_port;
 pub mod auth;
+pub mod backtest;
 pub mod batch;
 pub mod body;
+pub mod candidate_body;
 pub mod decision_port;
+mod lists_port;
 pub mod metrics;
 pub mod options;
 pub mod port;

@@ -41,6 +41,10 @@ pub enum ProblemKind {
     KeyReused,
     /// The policy on disk was refused; the last good one stays.
     PolicyRefused,
+    /// The value stands in the list's file, where the API takes nothing out.
+    ListedInFile,
+    /// No room for one more entry of a list.
+    ListsFull,
     /// Over this client's limit.
     TooManyRequests,
     /// A fault of the service itself.
@@ -57,7 +61,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::BadRequest,
         Self::NotJson,
         Self::Unauthorized,
@@ -71,6 +75,8 @@ impl ProblemKind {
         Self::InvalidFields,
         Self::KeyReused,
         Self::PolicyRefused,
+        Self::ListedInFile,
+        Self::ListsFull,
         Self::TooManyRequests,
         Self::Internal,
         Self::NotReady,
@@ -119,6 +125,12 @@ impl ProblemKind {
             Self::PolicyRefused => {
                 ("urn:tollgate:problem:policy-refused", "Policy refused", StatusCode::UNPROCESSABLE_ENTITY)
             }
+            Self::ListedInFile => {
+                ("urn:tollgate:problem:listed-in-file", "Listed in a file", StatusCode::CONFLICT)
+            }
+            Self::ListsFull => {
+                ("urn:tollgate:problem:lists-full", "Lists full", StatusCode::INSUFFICIENT_STORAGE)
+            }
             Self::TooManyRequests => {
                 ("urn:tollgate:problem:too-many-requests", "Too many requests", StatusCode::TOO_MANY_REQUESTS)
             }
@@ -157,6 +169,9 @@ pub struct ProblemError {
     pub parameter: Option<&'static str>,
     /// What is wrong, and what would be right.
     pub detail: String,
+    /// In rules: file, line, column, rule, message and suggestion.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules: Option<crate::rules::problem::Problem>,
 }
 
 impl From<FieldError> for ProblemError {

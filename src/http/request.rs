@@ -98,18 +98,23 @@ fn single<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a s
 /// The `transaction_id` of a query.
 pub fn transaction_id(query: Option<&str>) -> Result<TransactionId, Problem> {
     const NAME: &str = "transaction_id";
+    let text = parameter(query, NAME)?.ok_or_else(|| Problem::parameter(NAME, "is required"))?;
+    TransactionId::parse(&text).map_err(|error| Problem::parameter(NAME, error.to_string()))
+}
+
+/// A parameter of a query, decoded; none when it is not there.
+pub fn parameter(query: Option<&str>, name: &'static str) -> Result<Option<String>, Problem> {
     let mut values = query
         .unwrap_or_default()
         .split('&')
-        .filter_map(|pair| pair.split_once('=').filter(|(name, _)| *name == NAME))
+        .filter_map(|pair| pair.split_once('=').filter(|(it, _)| *it == name))
         .map(|(_, value)| value);
-    let Some(value) = values.next() else { return Err(Problem::parameter(NAME, "is required")) };
+    let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
-        return Err(Problem::parameter(NAME, "must be sent once"));
+        return Err(Problem::parameter(name, "must be sent once"));
     }
-    let text =
-        percent_decode(value).ok_or_else(|| Problem::parameter(NAME, "is not percent-encoded correctly"))?;
-    TransactionId::parse(&text).map_err(|error| Problem::parameter(NAME, error.to_string()))
+    let text = percent_decode(value);
+    text.map(Some).ok_or_else(|| Problem::parameter(name, "is not percent-encoded correctly"))
 }
 
 /// Undoes percent-encoding; `None` when it is malformed or no UTF-8. A `+` stays one: an id cannot hold a space.

@@ -14,7 +14,8 @@ use crate::http::auth::PortName;
 use crate::http::decision_port::DecisionPort;
 use crate::http::metrics::HttpMetrics;
 use crate::http::options::{
-    ADMIN_CONNECTIONS_MAX, BATCHES_IN_FLIGHT_MAX, LOOKUPS_IN_FLIGHT_MAX, ServerOptions,
+    ADMIN_CONNECTIONS_MAX, BATCHES_IN_FLIGHT_MAX, LOOKUPS_IN_FLIGHT_MAX, RULES_CHECKS_IN_FLIGHT_MAX,
+    ServerOptions,
 };
 use crate::http::port::Port;
 use crate::http::service::DecisionService;
@@ -61,6 +62,8 @@ pub struct Shared<S> {
     pub batches: Arc<Semaphore>,
     /// Bounds the look-ups in work.
     pub lookups: Arc<Semaphore>,
+    /// Bounds the checks of rules in work.
+    pub checks: Arc<Semaphore>,
 }
 
 impl<S> Shared<S> {
@@ -102,6 +105,7 @@ impl<S: DecisionService> Server<S> {
             draining: AtomicBool::new(false),
             batches: Arc::new(Semaphore::new(BATCHES_IN_FLIGHT_MAX)),
             lookups: Arc::new(Semaphore::new(LOOKUPS_IN_FLIGHT_MAX)),
+            checks: Arc::new(Semaphore::new(RULES_CHECKS_IN_FLIGHT_MAX)),
         });
         Ok(Self { decision_listener, admin_listener, decision_address, admin_address, workers, shared })
     }

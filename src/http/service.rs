@@ -4,13 +4,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use serde::Serialize;
 
-use crate::domain::decision::Outcome;
+use crate::evaluation::comparison::SAMPLES_DEFAULT;
+use crate::evaluation::report::BacktestReport;
+use crate::evaluation::truth::Unlabelled;
+use crate::pipeline::backtest::{BacktestError, CandidateRun};
+use crate::pipeline::candidate_shadow::CandidateStatus;
+use crate::pipeline::list_status::{ListChanged, ListPage, ListedStatus, ListsStatus};
+use crate::pipeline::lists::ListError;
 use crate::pipeline::policy::PolicyStatus;
 use crate::pipeline::readiness::Readiness;
+use crate::pipeline::rules_check::RulesChecked;
+use crate::pipeline::rules_status::RulesStatus;
 use crate::pipeline::service::{DecideError, Service};
-use crate::rules::file::State;
 
 /// The service behind both ports.
 ///
@@ -48,42 +54,46 @@ pub trait DecisionService: Send + Sync + 'static {
     /// The rules now live.
     fn rules_status(&self) -> RulesStatus;
 
+    /// Runs candidate rules over the recorded traffic.
+    fn backtest(
+        self: &Arc<Self>,
+        wanted: CandidateRun,
+    ) -> impl Future<Output = Result<BacktestReport, BacktestError>> + Send;
+
+    /// The candidate that decides beside the live rules; `None` when there is none to be. May take a moment.
+    fn candidate_status(&self, unlabelled: Unlabelled) -> Option<CandidateStatus>;
+    /// Checks rule files as a reload would. Blocks while it does.
+    fn check_rules(&self, body: &[u8]) -> Result<RulesChecked, DecideError>;
+
+    /// All lists.
+    fn lists_status(&self) -> ListsStatus;
+
+    /// Entries of a list that were put there at run time. May take a while.
+    fn list_page(&self, list: &str, after: Option<&str>, count: usize) -> Result<ListPage, ListError>;
+
+    /// Where a value stands on a list.
+    fn listed(&self, list: &str, value: &str) -> Result<ListedStatus, ListError>;
+
+    /// Puts a value on a list. `body` is the JSON of the request, `by` whose API key it came with.
+    fn put_on_list(
+        &self,
+        list: &str,
+        value: &str,
+        body: &[u8],
+        by: &str,
+    ) -> impl Future<Output = Result<ListChanged, ListError>> + Send;
+
+    /// Takes a value off a list. `body` is the JSON of the request, `by` whose API key it came with.
+    fn take_off_list(
+        &self,
+        list: &str,
+        value: &str,
+        body: &[u8],
+        by: &str,
+    ) -> impl Future<Output = Result<ListChanged, ListError>> + Send;
+
     /// Every metric as Prometheus or OpenMetrics text.
     fn metrics_text(&self) -> String;
-}
-
-/// The rules now live.
-#[derive(Clone, Debug, Serialize)]
-pub struct RulesStatus {
-    /// Their content hash, with the lists that they name.
-    pub version: Box<str>,
-    /// Each rule, in the order of the files.
-    pub rules: Vec<RuleStatus>,
-}
-
-/// One rule now live.
-#[derive(Clone, Debug, Serialize)]
-pub struct RuleStatus {
-    /// Its id.
-    pub id: Box<str>,
-    /// Why it exists.
-    pub description: Box<str>,
-    /// Who answers for it.
-    pub owner: Option<Box<str>>,
-    /// Its condition as written.
-    pub when: Box<str>,
-    /// What it asks for.
-    pub then: Outcome,
-    /// The code that the answer shows.
-    pub reason: Box<str>,
-    /// Whether it decides.
-    pub state: State,
-    /// Higher wins.
-    pub priority: i32,
-    /// The file that it stands in.
-    pub file: Box<str>,
-    /// The line there, counted from 1.
-    pub line: usize,
 }
 
 impl DecisionService for Service {
@@ -122,20 +132,54 @@ impl DecisionService for Service {
     }
 
     fn rules_status(&self) -> RulesStatus {
-        let live = self.policies.live();
-        let rules = live.policy.rules.rules().iter().map(|rule| RuleStatus {
-            id: rule.id.clone(),
-            description: rule.description.clone(),
-            owner: rule.owner.clone(),
-            when: rule.when.clone(),
-            then: rule.then,
-            reason: rule.reason.clone(),
-            state: rule.state,
-            priority: rule.priority,
-            file: rule.file.clone(),
-            line: rule.place.line,
-        });
-        RulesStatus { version: live.policy.versions.rules.clone(), rules: rules.collect() }
+        Self::rules_status(self)
+    }
+
+    fn check_rules(&self, body: &[u8]) -> Result<RulesChecked, DecideError> {
+        Self::check_rules(self, body)
+    }
+
+    fn lists_status(&self) -> ListsStatus {
+        Self::lists_status(self)
+    }
+
+    fn list_page(&self, list: &str, after: Option<&str>, count: usize) -> Result<ListPage, ListError> {
+        Self::list_page(self, list, after, count)
+    }
+
+    fn listed(&self, list: &str, value: &str) -> Result<ListedStatus, ListError> {
+        Self::listed(self, list, value)
+    }
+
+    fn put_on_list(
+        &self,
+        list: &str,
+        value: &str,
+        body: &[u8],
+        by: &str,
+    ) -> impl Future<Output = Result<ListChanged, ListError>> + Send {
+        Self::put_on_list(self, list, value, body, by)
+    }
+
+    fn take_off_list(
+        &self,
+        list: &str,
+        value: &str,
+        body: &[u8],
+        by: &str,
+    ) -> impl Future<Output = Result<ListChanged, ListError>> + Send {
+        Self::take_off_list(self, list, value, body, by)
+    }
+
+    fn backtest(
+        self: &Arc<Self>,
+        wanted: CandidateRun,
+    ) -> impl Future<Output = Result<BacktestReport, BacktestError>> + Send {
+        Self::backtest(self, wanted)
+    }
+
+    fn candidate_status(&self, unlabelled: Unlabelled) -> Option<CandidateStatus> {
+        Self::candidate_status(self, SAMPLES_DEFAULT, unlabelled)
     }
 
     fn metrics_text(&self) -> String {

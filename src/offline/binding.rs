@@ -5,18 +5,22 @@
 
 use serde_json::{Map, Number, Value};
 
+use crate::domain::decision::Outcome;
 use crate::domain::label::Verdict;
 use crate::domain::money::{Currency, Money, MoneyError};
 use crate::offline::cell::Cell;
 use crate::offline::error::RowProblem;
 use crate::offline::mapping::{
-    AmountUnit, ColumnName, MappedField, MetadataType, Reading, Source, VerdictReading, mappable_names,
-    reading_of,
+    AmountUnit, ColumnName, DecisionReading, MappedField, MetadataType, Reading, Source, VerdictReading,
+    mappable_names, reading_of,
 };
 use crate::offline::moment::MomentReading;
 use crate::wire::pan::contains_pan;
 use crate::wire::reader::escape;
 use crate::wire::rejection::Rejection;
+
+/// What an answer of the API calls its outcome.
+pub const DECISION: &str = "decision";
 
 /// Fields bound to columns.
 #[derive(Clone, Debug)]
@@ -24,6 +28,7 @@ pub struct Binding {
     columns: Vec<ColumnName>,
     fields: Vec<BoundField>,
     verdict: Option<BoundVerdict>,
+    decision: Option<BoundDecision>,
 }
 
 #[derive(Clone, Debug)]
@@ -53,11 +58,22 @@ struct BoundVerdict {
     legitimate: Vec<Box<str>>,
 }
 
+#[derive(Clone, Debug)]
+struct BoundDecision {
+    column: usize,
+    words: Vec<(Outcome, Vec<Box<str>>)>,
+    is_strict: bool,
+}
+
 impl Binding {
     /// Binds the fields, and a verdict if there is one.
     pub fn new(fields: &[MappedField], verdict: Option<&VerdictReading>) -> Self {
-        let mut binding =
-            Self { columns: Vec::new(), fields: Vec::with_capacity(fields.len()), verdict: None };
+        let mut binding = Self {
+            columns: Vec::new(),
+            fields: Vec::with_capacity(fields.len()),
+            verdict: None,
+            decision: None,
+        };
         for field in fields {
             let slot = binding.slot(&field.source);
             let reading = match &field.reading {
@@ -78,6 +94,17 @@ impl Binding {
             binding.verdict = Some(BoundVerdict { column, fraud, legitimate });
         }
         binding
+    }
+
+    /// With what was decided, if the file says so.
+    #[must_use]
+    pub fn with_decision(mut self, decision: Option<&DecisionReading>) -> Self {
+        self.decision = decision.map(|reading| BoundDecision {
+            column: self.column(&reading.column),
+            words: reading.words.clone(),
+            is_strict: reading.is_strict,
+        });
+        self
     }
 
     fn slot(&mut self, source: &Source) -> Slot {
@@ -158,6 +185,27 @@ impl Binding {
         }
     }
 
+    /// What the row says was decided; `None` when it says nothing.
+    pub fn decision(&self, cells: &[Cell]) -> Result<Option<Outcome>, RowProblem> {
+        let Some(bound) = &self.decision else { return Ok(None) };
+        let cell = &cells[bound.column];
+        let Some(word) = cell.word() else { return Ok(None) };
+        let said = bound.words.iter().find(|(_, words)| words.iter().any(|known| same_word(&word, known)));
+        match said {
+            Some((outcome, _)) => Ok(Some(*outcome)),
+            None if !bound.is_strict => Ok(None),
+            None => {
+                let known = bound
+                    .words
+                    .iter()
+                    .flat_map(|(outcome, words)| words.iter().map(move |word| format!("{word} ({outcome})")));
+                let known: Vec<String> = known.collect();
+                let reason = format!("{} is no decision: not {}", cell.shown(), known.join(", "));
+                Err(RowProblem::column(self.columns[bound.column].name.clone(), reason))
+            }
+        }
+    }
+
     /// A rejection, with the column where it names one field that comes from a column.
     pub fn explain(&self, rejection: &Rejection) -> RowProblem {
         let column = match rejection {
@@ -230,6 +278,12 @@ pub fn label_fields_by_name(columns: &[String]) -> Vec<MappedField> {
         fields.push(by_name("reason_code", text));
     }
     fields
+}
+
+/// What was decided in a file without a mapping, see [`transaction_fields_by_name`]: as an answer of the API names it.
+pub fn decision_by_name(columns: &[String]) -> Option<DecisionReading> {
+    let is_there = columns.iter().any(|name| name == DECISION);
+    is_there.then(|| DecisionReading::by_name(unmapped(DECISION), false))
 }
 
 fn by_name(name: &str, reading: Reading) -> MappedField {

@@ -5,7 +5,8 @@
 
 use serde::Serialize;
 
-use crate::offline::interval::Estimate;
+use crate::evaluation::interval::Estimate;
+use crate::evaluation::metrics::CurvePoint;
 use crate::offline::scored::ScoredAmount;
 
 /// Most bins of the reliability diagram: each holds about as many expected frauds.
@@ -59,17 +60,6 @@ pub struct HistogramBin {
     pub legitimate: u64,
     /// Frauds.
     pub fraud: u64,
-}
-
-/// A point of the precision-recall curve: stopping from `threshold` on.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
-pub struct CurvePoint {
-    /// The lowest score that is stopped.
-    pub threshold: f64,
-    /// Share of the frauds stopped.
-    pub recall: f64,
-    /// Share of fraud among the stopped.
-    pub precision: f64,
 }
 
 /// Runs of equal scores, the highest first.

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::evaluation::report::BadRow;
+
 /// Most bad rows that are listed when they are skipped; the rest is only counted.
 pub const SKIPPED_LISTED_MAX: usize = 20;
 /// Most columns that a message names.
@@ -124,30 +126,6 @@ impl fmt::Display for NoSuchColumn {
             write!(f, " and {} more", self.columns.len() - named.len())?;
         }
         f.write_str(")")
-    }
-}
-
-/// One row that cannot be read.
-#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
-pub struct BadRow {
-    /// The file.
-    pub file: String,
-    /// The row, counted from 1; a header is none.
-    pub row: u64,
-    /// The column, if it is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub column: Option<String>,
-    /// What is wrong with it.
-    pub reason: String,
-}
-
-impl fmt::Display for BadRow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: row {}", self.file, self.row)?;
-        if let Some(column) = &self.column {
-            write!(f, ", column {column:?}")?;
-        }
-        write!(f, ": {}", self.reason)
     }
 }
 

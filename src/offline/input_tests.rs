@@ -7,9 +7,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::domain::label::{LabelKind, Verdict};
+use crate::evaluation::truth::IdHash;
 use crate::offline::error::InputError;
 use crate::offline::input::LINE_BYTES_MAX;
-use crate::offline::labels::{IdHash, LabelTable};
+use crate::offline::labels::LabelTable;
 use crate::offline::mapping::Mapping;
 use crate::offline::transactions::{ReadOptions, TransactionReader, TransactionRow};
 

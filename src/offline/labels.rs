@@ -6,11 +6,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use siphasher::sip128::SipHasher13;
-
 use crate::domain::label::{Label, LabelKind, Verdict};
 use crate::domain::text::Id;
 use crate::domain::time::EventTime;
+use crate::evaluation::truth::IdHash;
 use crate::offline::binding::{Binding, label_fields_by_name};
 use crate::offline::cell::Cell;
 use crate::offline::error::{BadRows, InputError, ReadError, RowProblem};
@@ -34,19 +33,6 @@ pub struct TimedLabel {
     pub kind: LabelKind,
     /// The reason code.
     pub reason_code: Option<Id>,
-}
-
-/// A transaction id's hash.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub struct IdHash(u128);
-
-impl IdHash {
-    /// The hash of an id.
-    pub fn of(id: &str) -> Self {
-        Self(
-            SipHasher13::new_with_keys(0x746f_6c6c_6761_7465, 0x6c61_6265_6c73).hash(id.as_bytes()).as_u128(),
-        )
-    }
 }
 
 /// What is said of one transaction.

@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::domain::decision::Outcome;
 use crate::domain::field::{FIELDS, Field};
 use crate::domain::label::LabelKind;
 use crate::domain::value::ValueType;
@@ -23,6 +24,8 @@ pub struct Mapping {
     pub label: Option<SameFileLabel>,
     /// How to read a labels file.
     pub labels: Option<LabelsMapping>,
+    /// What was decided.
+    pub decision: Option<DecisionReading>,
 }
 
 /// One field and where it comes from.
@@ -109,6 +112,25 @@ pub struct VerdictReading {
     pub fraud: Vec<Box<str>>,
     /// What says legitimate; everything else when empty.
     pub legitimate: Vec<Box<str>>,
+}
+
+/// Which values of a column say what was decided.
+#[derive(Clone, Debug)]
+pub struct DecisionReading {
+    /// The column.
+    pub column: ColumnName,
+    /// The values of each outcome.
+    pub words: Vec<(Outcome, Vec<Box<str>>)>,
+    /// Whether any other value is wrong; else it says nothing.
+    pub is_strict: bool,
+}
+
+impl DecisionReading {
+    /// A column that holds the outcomes' own names.
+    pub fn by_name(column: ColumnName, is_strict: bool) -> Self {
+        let words = Outcome::ALL.map(|outcome| (outcome, vec![outcome.name().into()]));
+        Self { column, words: words.into(), is_strict }
+    }
 }
 
 /// A label in the same file.

@@ -4,6 +4,7 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_saphyr::{Location, Spanned};
 
+use crate::domain::decision::Outcome;
 use crate::domain::label::LabelKind;
 use crate::domain::money::Currency;
 use crate::domain::value::parse_duration;
@@ -11,10 +12,12 @@ use crate::expr::suggest::nearest;
 use crate::offline::cell::Cell;
 use crate::offline::error::MappingError;
 use crate::offline::mapping::{
-    AmountUnit, ColumnName, LabelsMapping, MappedField, Mapping, MetadataType, Reading, SameFileLabel,
-    Source, VerdictReading, mappable_names, reading_of,
+    AmountUnit, ColumnName, DecisionReading, LabelsMapping, MappedField, Mapping, MetadataType, Reading,
+    SameFileLabel, Source, VerdictReading, mappable_names, reading_of,
 };
-use crate::offline::mapping_yaml::{CurrencyYaml, FieldYaml, LabelYaml, LabelsYaml, MappingYaml, ScalarYaml};
+use crate::offline::mapping_yaml::{
+    CurrencyYaml, DecisionYaml, FieldYaml, LabelYaml, LabelsYaml, MappingYaml, ScalarYaml,
+};
 use crate::offline::moment::{EpochUnit, MomentReading};
 
 /// What a label is said to be when the mapping does not say.
@@ -52,7 +55,20 @@ impl Checker<'_> {
         }
         let label = yaml.label.map(|label| self.same_file_label(&label)).transpose()?;
         let labels = yaml.labels.map(|labels| self.labels(&labels)).transpose()?;
-        Ok(Mapping { fields, label, labels })
+        let decision = yaml.decision.map(|decision| self.decision(&decision.value));
+        Ok(Mapping { fields, label, labels, decision })
+    }
+
+    fn decision(&self, yaml: &DecisionYaml) -> DecisionReading {
+        let column = self.column(&yaml.column.value, yaml.column.referenced);
+        let said = [&yaml.approve, &yaml.review, &yaml.challenge, &yaml.block];
+        if said.iter().all(|words| words.is_none()) {
+            return DecisionReading::by_name(column, true);
+        }
+        let words = Outcome::ALL.into_iter().zip(said).map(|(outcome, words)| {
+            (outcome, words.iter().flatten().map(|word| word.as_str().into()).collect())
+        });
+        DecisionReading { column, words: words.collect(), is_strict: true }
     }
 
     fn field(&self, key: &Spanned<String>, field: &Spanned<FieldYaml>) -> Result<MappedField, MappingError> {
@@ -83,11 +99,16 @@ impl Checker<'_> {
         let mut detail = format!("there is no field `{name}`");
         if matches!(name, "amount.value" | "amount.currency" | "amount_minor" | "currency") {
             detail.push_str("; amounts are written `amount: {column: NAME, unit: minor, currency: EUR}`");
-        } else if let Some(suggestion) = nearest(name, mappable_names().chain(["label", "labels"])) {
+        } else if let Some(suggestion) =
+            nearest(name, mappable_names().chain(["label", "labels", "decision"]))
+        {
             detail = format!("{detail}; did you mean `{suggestion}`?");
         } else {
             let names: Vec<_> = mappable_names().collect();
-            detail = format!("{detail}; there are {}, metadata.<name>, label and labels", names.join(", "));
+            detail = format!(
+                "{detail}; there are {}, metadata.<name>, label, labels and decision",
+                names.join(", ")
+            );
         }
         self.error(key.referenced, detail)
     }

@@ -20,6 +20,28 @@ pub struct MappingYaml {
     pub label: Option<Spanned<LabelYaml>>,
     /// `labels: {…}`
     pub labels: Option<Spanned<LabelsYaml>>,
+    /// `decision: {…}`
+    pub decision: Option<Spanned<DecisionYaml>>,
+}
+
+/// What was decided about the transaction.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DecisionYaml {
+    /// The column that says it.
+    pub column: Spanned<String>,
+    /// Its values for APPROVE; when no outcome has any, the outcomes' own names.
+    #[serde(rename = "APPROVE")]
+    pub approve: Option<Vec<String>>,
+    /// Its values for REVIEW.
+    #[serde(rename = "REVIEW")]
+    pub review: Option<Vec<String>>,
+    /// Its values for CHALLENGE.
+    #[serde(rename = "CHALLENGE")]
+    pub challenge: Option<Vec<String>>,
+    /// Its values for BLOCK.
+    #[serde(rename = "BLOCK")]
+    pub block: Option<Vec<String>>,
 }
 
 /// Where one field comes from.
@@ -121,6 +143,7 @@ impl<'de> Deserialize<'de> for MappingYaml {
                     match key.value.as_str() {
                         "label" => mapping.label = Some(map.next_value()?),
                         "labels" => mapping.labels = Some(map.next_value()?),
+                        "decision" => mapping.decision = Some(map.next_value()?),
                         _ => mapping.fields.push((key, map.next_value()?)),
                     }
                 }

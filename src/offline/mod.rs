@@ -1,5 +1,5 @@
-//! Files instead of traffic: reading foreign files, replaying them as a live service would have seen them, measuring,
-//! reporting, and writing feature tables.
+//! Files instead of traffic: reading foreign files, replaying them as a live service would have seen them, and writing
+//! feature tables, reports and pictures.
 //!
 //! - A row of any file becomes a JSON object shaped like the API's and passes the one validation there is
 //!   ([`crate::wire::transaction::parse_value`]); nothing in this room builds a transaction by itself.
@@ -19,12 +19,11 @@ pub mod input_csv;
 pub mod input_ndjson;
 #[cfg(feature = "parquet")]
 pub mod input_parquet;
-pub mod interval;
+pub mod label_places;
 pub mod labels;
 pub mod mapping;
 pub mod mapping_check;
 pub mod mapping_yaml;
-pub mod metrics;
 pub mod model_report;
 pub mod model_report_text;
 pub mod moment;
@@ -34,21 +33,19 @@ pub mod output;
 pub mod output_parquet;
 pub mod picture;
 pub mod profiles;
+pub mod recorded_traffic;
 pub mod replay;
-pub mod report;
-pub mod report_text;
+pub mod replay_files;
 pub mod scored;
-pub mod session;
-pub mod tally;
-pub mod text_table;
+pub mod tradeoff;
 pub mod transactions;
 
+#[cfg(test)]
+mod backtest_tests;
 #[cfg(test)]
 mod input_tests;
 #[cfg(test)]
 mod mapping_tests;
-#[cfg(test)]
-mod metrics_tests;
 #[cfg(test)]
 mod model_report_tests;
 #[cfg(test)]
@@ -56,6 +53,6 @@ mod output_tests;
 #[cfg(test)]
 mod replay_tests;
 #[cfg(test)]
-mod report_tests;
-#[cfg(test)]
 mod shared_data_tests;
+#[cfg(test)]
+mod tradeoff_tests;

@@ -3,13 +3,13 @@
 
 use serde::Serialize;
 
-use crate::offline::calibration::{
-    Calibration, CurvePoint, HistogramBin, calibration, histogram, precision_recall,
-};
-use crate::offline::error::BadRow;
-use crate::offline::metrics::{Ranking, Scored};
+use crate::evaluation::metrics::CurvePoint;
+use crate::evaluation::metrics::{Ranking, Scored};
+use crate::evaluation::report::BadRow;
+use crate::evaluation::truth::Unlabelled;
+use crate::offline::calibration::{Calibration, HistogramBin, calibration, histogram, precision_recall};
 use crate::offline::operating_point::{OperatingPoint, at_false_positive_rate, sort};
-use crate::offline::scored::{ScoredRows, Unlabelled};
+use crate::offline::scored::ScoredRows;
 
 /// False-positive rates that stand beside those that were asked for.
 pub const LADDER: [f64; 6] = [0.000_1, 0.000_5, 0.001, 0.002, 0.005, 0.01];

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::domain::money::{Currency, Money};
+use crate::evaluation::interval::Estimate;
+use crate::evaluation::truth::Unlabelled;
 use crate::offline::calibration::{HISTOGRAM_BINS, RELIABILITY_BINS_MAX};
-use crate::offline::interval::Estimate;
 use crate::offline::model_report::ModelReport;
 use crate::offline::operating_point::{AmountEstimate, at_false_positive_rate, sort};
 use crate::offline::picture::pictures;
-use crate::offline::scored::{ScoredAmount, ScoredRows, Unlabelled};
+use crate::offline::scored::{ScoredAmount, ScoredRows};
 
 fn golden(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/model_report").join(file)
@@ -264,10 +265,11 @@ fn thresholds_over_the_handbook_are_those_of_plain_counting() {
 
     use crate::engine::policy::{Policy, PolicyFiles};
     use crate::engine::settings::{MissingPolicy, OnMissing};
+    use crate::evaluation::session::Session;
     use crate::model::backend::Backend;
-    use crate::offline::backtest::{BacktestOptions, replay};
+    use crate::offline::backtest::{BacktestOptions, Other, replay};
     use crate::offline::mapping::Mapping;
-    use crate::offline::session::{ReplayFiles, Session};
+    use crate::offline::replay_files::ReplayFiles;
 
     const ROWS: u64 = 12_000;
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -286,9 +288,9 @@ fn thresholds_over_the_handbook_are_those_of_plain_counting() {
     let policy = Policy::load(&files, missing).unwrap();
     let mapping = Mapping::load(&root.join("models/mappings/handbook.yaml")).unwrap();
     let files = ReplayFiles { input: &input, labels: None, mapping: Some(&mapping), skip_bad_rows: false };
-    let options = BacktestOptions { files, from: None, limit: Some(ROWS) };
+    let options = BacktestOptions { files, from: None, to: None, limit: Some(ROWS) };
     let mut scored = ScoredRows::default();
-    replay(&Session::new(&policy), &options, |decided, _| {
+    replay(&Session::new(&policy), Other::Nothing, &options, |decided, _| {
         let score = decided.judgement.score.map(f64::from);
         scored.add(&input, score, decided.truth, decided.transaction.amount).unwrap();
         ControlFlow::Continue(())

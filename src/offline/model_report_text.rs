@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use crate::offline::interval::Estimate;
+use crate::evaluation::interval::Estimate;
+use crate::evaluation::text_table::{NO_VALUE, Table, entry, major, percent, thousands};
+use crate::evaluation::truth::Unlabelled;
 use crate::offline::model_report::ModelReport;
 use crate::offline::operating_point::{AmountEstimate, MoneyAtPoint, OperatingPoint};
-use crate::offline::scored::Unlabelled;
-use crate::offline::text_table::{NO_VALUE, Table, entry, major, percent, thousands};
 
 impl fmt::Display for ModelReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::domain::money::Currency;
-use crate::offline::interval::{Amounts, Estimate};
+use crate::evaluation::interval::{Amounts, Estimate};
 use crate::offline::scored::ScoredAmount;
 
 /// One threshold and what it does.

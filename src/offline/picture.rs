@@ -7,7 +7,8 @@ use plotters::prelude::{
 use plotters::style::Color;
 use thiserror::Error;
 
-use crate::offline::calibration::{Calibration, CurvePoint, HistogramBin};
+use crate::evaluation::metrics::CurvePoint;
+use crate::offline::calibration::{Calibration, HistogramBin};
 use crate::offline::model_report::ModelReport;
 use crate::offline::operating_point::OperatingPoint;
 

@@ -15,13 +15,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-
+use crate::domain::decision::Outcome;
 use crate::domain::label::{Label, LabelKind, Verdict};
 use crate::domain::time::EventTime;
 use crate::domain::transaction::{Mode, Transaction};
+use crate::evaluation::report::ReplayCounts;
+use crate::evaluation::truth::IdHash;
 use crate::offline::error::InputError;
-use crate::offline::labels::{IdHash, LabelTable};
+use crate::offline::labels::LabelTable;
 use crate::offline::mapping::Mapping;
 use crate::offline::transactions::TransactionRow;
 
@@ -39,6 +40,8 @@ pub enum ReplayEvent {
         row: u64,
         /// What became of it in the end. Nobody who decides may look at it: it is for measuring.
         truth: Option<Verdict>,
+        /// What the file says was decided.
+        decision: Option<Outcome>,
     },
     /// A label has become known.
     Label {
@@ -75,21 +78,6 @@ impl LabelSource {
             (None, None) => Ok(Self::None),
         }
     }
-}
-
-/// What a replay has seen so far.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct ReplayCounts {
-    /// Transactions handed out.
-    pub attempts: u64,
-    /// Rows with `mode: dry_run`, which a live service would not have counted: left out.
-    pub dry_runs: u64,
-    /// Labels handed out.
-    pub labels_delivered: u64,
-    /// Labels whose transaction had not come when they became known, or never came.
-    pub labels_unmatched: u64,
-    /// Labels whose time has not come (yet).
-    pub labels_pending: u64,
 }
 
 /// The stream.
@@ -200,7 +188,7 @@ impl<I: Iterator<Item = Result<TransactionRow, InputError>>> Replay<I> {
             });
         }
         self.counts.attempts += 1;
-        Ok(Some(ReplayEvent::Attempt { transaction, row: row.row, truth }))
+        Ok(Some(ReplayEvent::Attempt { transaction, row: row.row, truth, decision: row.decision }))
     }
 
     /// What has been seen so far.

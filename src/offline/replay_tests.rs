@@ -6,9 +6,11 @@ use serde_json::json;
 
 use crate::domain::label::{LabelKind, Verdict};
 use crate::domain::time::EventTime;
+use crate::evaluation::report::ReplayCounts;
+use crate::evaluation::truth::IdHash;
 use crate::offline::error::{BadRows, InputError};
-use crate::offline::labels::{IdHash, LabelTable, TimedLabel};
-use crate::offline::replay::{LabelSource, Replay, ReplayCounts, ReplayEvent};
+use crate::offline::labels::{LabelTable, TimedLabel};
+use crate::offline::replay::{LabelSource, Replay, ReplayEvent};
 use crate::offline::transactions::TransactionRow;
 use crate::wire::transaction::parse_value;
 
@@ -25,6 +27,7 @@ fn rows(rows: &[(&str, i64, Option<Verdict>)]) -> Vec<Result<TransactionRow, Inp
             row: position as u64 + 1,
             request: parse_value(&body).unwrap(),
             verdict: *verdict,
+            decision: None,
         })
     };
     rows.iter().enumerate().map(row).collect()

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use serde::Serialize;
-
 use crate::domain::label::Verdict;
 use crate::domain::money::{Currency, Money};
+use crate::evaluation::report::BadRow;
+use crate::evaluation::truth::Unlabelled;
 use crate::offline::cell::Cell;
-use crate::offline::error::{BadRow, BadRows, InputError, ReadError, RowProblem};
+use crate::offline::error::{BadRows, InputError, ReadError, RowProblem};
 use crate::offline::input::{Progress, Rows};
 use crate::offline::mapping::ColumnName;
 
@@ -25,17 +25,6 @@ pub struct ScoredAmount {
     pub is_fraud: bool,
     /// What it was about.
     pub amount: Money,
-}
-
-/// What a row without a label is taken for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Unlabelled {
-    /// Nobody complained: what most systems hear of legitimate transactions.
-    #[default]
-    Legitimate,
-    /// Unknown, and not counted.
-    LeftOut,
 }
 
 /// The rows of a report.

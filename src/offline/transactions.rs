@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use serde::Deserialize;
+
+use crate::domain::decision::Outcome;
 use crate::domain::label::Verdict;
-use crate::offline::binding::{Binding, transaction_fields_by_name};
+use crate::offline::binding::{Binding, DECISION, decision_by_name, transaction_fields_by_name};
 use crate::offline::cell::Cell;
 use crate::offline::error::{BadRows, InputError, ReadError, RowProblem};
 use crate::offline::input::{Progress, Rows};
@@ -28,6 +31,8 @@ pub struct TransactionRow {
     pub request: DecisionRequest,
     /// What the row itself says about fraud, if the mapping has `label`.
     pub verdict: Option<Verdict>,
+    /// What was decided, if the mapping has `decision`, or a file in the API's own names has it.
+    pub decision: Option<Outcome>,
 }
 
 /// A file of transactions, being read.
@@ -48,9 +53,13 @@ impl TransactionReader {
         let mut rows = Rows::open(path)?;
         let binding = match (options.mapping, rows.columns()) {
             (Some(mapping), _) => {
-                Some(Binding::new(&mapping.fields, mapping.label.as_ref().map(|label| &label.verdict)))
+                let verdict = mapping.label.as_ref().map(|label| &label.verdict);
+                Some(Binding::new(&mapping.fields, verdict).with_decision(mapping.decision.as_ref()))
             }
-            (None, Some(columns)) => Some(Binding::new(&transaction_fields_by_name(columns), None)),
+            (None, Some(columns)) => {
+                let binding = Binding::new(&transaction_fields_by_name(columns), None);
+                Some(binding.with_decision(decision_by_name(columns).as_ref()))
+            }
             (None, None) => None,
         };
         if let Some(binding) = &binding {
@@ -81,10 +90,13 @@ impl TransactionReader {
     }
 
     fn read(&mut self) -> Result<Option<TransactionRow>, ReadError> {
-        let (request, verdict) = match &self.binding {
+        let (request, verdict, decision) = match &self.binding {
             None => {
                 let Some(object) = self.rows.next_object()? else { return Ok(None) };
-                (parse_value(&object).map_err(|rejection| RowProblem::row(rejection.to_string()))?, None)
+                let said = object.get(DECISION).and_then(|said| Outcome::deserialize(said).ok());
+                let request =
+                    parse_value(&object).map_err(|rejection| RowProblem::row(rejection.to_string()))?;
+                (request, None, said)
             }
             Some(binding) => {
                 if !self.rows.next_cells(&mut self.cells)? {
@@ -92,10 +104,10 @@ impl TransactionReader {
                 }
                 let object = binding.object(&self.cells)?;
                 let request = parse_value(&object).map_err(|rejection| binding.explain(&rejection))?;
-                (request, binding.verdict(&self.cells)?)
+                (request, binding.verdict(&self.cells)?, binding.decision(&self.cells)?)
             }
         };
-        Ok(Some(TransactionRow { row: self.rows.row(), request, verdict }))
+        Ok(Some(TransactionRow { row: self.rows.row(), request, verdict, decision }))
     }
 
     /// The name under which the file holds the transaction id.

@@ -2,6 +2,8 @@
 
 use std::vec::Drain;
 
+use tokio::sync::oneshot;
+
 use crate::audit::writer::Committed;
 use crate::domain::decision::Outcome;
 use crate::domain::label::Label;
@@ -9,6 +11,7 @@ use crate::engine::state::{Counted, State};
 use crate::pipeline::index::Claimed;
 use crate::pipeline::lane::{Mark, SharedLane};
 use crate::pipeline::shadow::{Seen, ShadowQueue};
+use crate::rules::run_time::{Entry, ListChange};
 
 /// What is to be done when a record is in the log. Dropped undone, its claim is released.
 #[derive(Debug)]
@@ -17,6 +20,8 @@ pub enum Consequence {
     Decision(Box<DecisionConsequence>),
     /// Of a label.
     Label(Box<LabelConsequence>),
+    /// Of a change of a list.
+    ListChange(Box<ListConsequence>),
     /// Of a change of policy: none.
     Policy,
     /// Of the scores of challengers: none.
@@ -31,7 +36,7 @@ pub struct DecisionConsequence {
     counted: Counted,
     outcome: Outcome,
     /// For what is looked at afterwards.
-    seen: Option<Seen>,
+    seen: Option<Box<Seen>>,
 }
 
 /// See `Consequence::Label`.
@@ -42,6 +47,15 @@ pub struct LabelConsequence {
     counted: Option<Counted>,
 }
 
+/// See `Consequence::ListChange`.
+#[derive(Debug)]
+pub struct ListConsequence {
+    /// What is done.
+    pub change: ListChange,
+    /// Is told what stood there before.
+    pub before: oneshot::Sender<Option<Entry>>,
+}
+
 impl Consequence {
     /// Of a decision: with a claim on its transaction id when that is not its idempotency key and nobody holds it.
     pub fn decision(
@@ -49,7 +63,7 @@ impl Consequence {
         transaction_claimed: Option<Claimed>,
         counted: Counted,
         outcome: Outcome,
-        seen: Option<Seen>,
+        seen: Option<Box<Seen>>,
     ) -> Self {
         Self::Decision(Box::new(DecisionConsequence { claimed, transaction_claimed, counted, outcome, seen }))
     }
@@ -68,6 +82,7 @@ pub(crate) fn apply(
     committed: Drain<'_, Committed<Consequence>>,
 ) {
     for Committed { receipt, context, .. } in committed {
+        let mut before = None;
         {
             let mut lane = lane.lock();
             match &context {
@@ -78,6 +93,9 @@ pub(crate) fn apply(
                     if let Some(counted) = &label.counted {
                         state.record_label(counted, &label.label);
                     }
+                }
+                Consequence::ListChange(made) => {
+                    before = state.change_list(&made.change, receipt.sequence, receipt.recorded_at);
                 }
                 Consequence::Policy | Consequence::ChallengerScores => {}
             }
@@ -93,7 +111,14 @@ pub(crate) fn apply(
                     shadow.hand_over(receipt.sequence, seen);
                 }
             }
-            Consequence::Label(label) => label.claimed.complete(receipt.position),
+            Consequence::Label(label) => {
+                label.claimed.complete(receipt.position);
+                shadow.hand_over_label(&label.label);
+            }
+            Consequence::ListChange(made) => {
+                // Who asked may have given up waiting.
+                let _ = made.before.send(before);
+            }
             Consequence::Policy | Consequence::ChallengerScores => {}
         }
     }

@@ -1,5 +1,6 @@
 //! A service in this process with data of its own, and traffic for it: what the tests of snapshots share.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -23,10 +24,12 @@ use crate::enrich::profiles::Profiles;
 use crate::model::backend::Backend;
 use crate::pipeline::index::RequestKey;
 use crate::pipeline::lane::Mark;
+use crate::pipeline::lists::ListError;
 use crate::pipeline::service::Service;
 use crate::pipeline::settings::{OnAuditFailure, ServiceSettings};
 use crate::pipeline::shadow::ShadowSettings;
 use crate::pipeline::start::{LogSettings, Parts};
+use crate::rules::run_time::Entry;
 use crate::window::stats::EntityStats;
 use crate::wire::transaction::parse_slice;
 
@@ -53,6 +56,8 @@ rules:
   - {id: dear, when: amount > 250, then: BLOCK, reason: amount_high, owner: tests, description: Dear.}
 ";
         fs::write(rules.join("default.yaml"), file).unwrap();
+        fs::create_dir(rules.join("lists")).unwrap();
+        fs::write(rules.join("lists/watched.txt"), "").unwrap();
         let house = Self { directory, decisions_max: DECISIONS_MAX };
         house.change_catalogue(|text| text);
         house
@@ -223,7 +228,24 @@ impl Client {
         .to_string()
     }
 
+    /// Puts a value on the one list, or takes it off; the clients' values meet.
+    async fn change_list(&mut self, service: &Service) {
+        let value = format!("c_{}", self.random.random_range(0..30));
+        let put = br#"{"note": "a test", "expires": "2999-12-31"}"#;
+        if self.random.random_range(0..3) > 0 {
+            service.put_on_list("watched", &value, put, "tests").await.unwrap();
+        } else {
+            match service.take_off_list("watched", &value, br#"{"note": "a test"}"#, "tests").await {
+                Ok(_) | Err(ListError::NotListed) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
     async fn step(&mut self, service: &Service) {
+        if self.random.random_range(0..10) == 0 {
+            self.change_list(service).await;
+        }
         let chosen = self.random.random_range(0..20);
         let received = SystemClock.instant();
         if chosen >= 6 || self.sent.is_empty() {
@@ -260,6 +282,7 @@ pub(crate) struct Facts {
     answered: (usize, u64),
     positions: Vec<Option<crate::audit::receipt::Position>>,
     applied: Option<Mark>,
+    lists: BTreeMap<(String, String), Entry>,
     features: Vec<u64>,
 }
 
@@ -284,6 +307,13 @@ impl Facts {
             answered: service.index.len_and_forgotten(),
             positions: traffic.ids().map(position).collect(),
             applied: service.lane.lock().applied,
+            lists: service
+                .state
+                .lists
+                .load()
+                .iter()
+                .map(|(list, value, entry)| ((list.into(), value.into()), entry.clone()))
+                .collect(),
             features,
         }
     }
@@ -293,6 +323,7 @@ impl Facts {
         assert_eq!(self.applied, expected.applied, "{what}");
         assert_eq!(self.stats, expected.stats, "{what}");
         assert_eq!(self.counted, expected.counted, "{what}");
+        assert_eq!(self.lists, expected.lists, "{what}");
         assert_eq!(self.answered, expected.answered, "{what}");
         assert!(self.has_attempt == expected.has_attempt, "{what}: what has been counted");
         assert!(self.positions == expected.positions, "{what}: what has been answered");

@@ -7,7 +7,7 @@ use tracing::error;
 use crate::audit::receipt::{Position, Receipt};
 use crate::audit::record::{self, DecisionRecord, StageTimes};
 use crate::domain::text::TransactionId;
-use crate::pipeline::answer::answer_json;
+use crate::pipeline::answer::{answer_json, record_json};
 use crate::pipeline::index::RequestKey;
 use crate::pipeline::service::{DecideError, Service};
 
@@ -82,7 +82,7 @@ impl Service {
 
     fn render(&self, found: Option<(DecisionRecord, Receipt)>) -> Result<Option<Bytes>, DecideError> {
         let Some((record, receipt)) = found else { return Ok(None) };
-        answer_json(&record.answer, false, record.latency_us, Some((self.log_id, &receipt)))
+        record_json(&record, (self.log_id, &receipt))
             .map(Some)
             .map_err(|error| DecideError::Internal(error.to_string()))
     }

@@ -55,6 +55,11 @@ struct ReloadLabels {
     result: &'static str,
 }
 
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct ListChangeLabels {
+    change: &'static str,
+}
+
 /// The counters.
 #[derive(Debug)]
 pub struct Metrics {
@@ -66,6 +71,7 @@ pub struct Metrics {
     labels: Family<LabelLabels, Counter>,
     reloads: Family<ReloadLabels, Counter>,
     missing: Named<Counter>,
+    list_changes: Family<ListChangeLabels, Counter>,
     replayed: Counter,
     unknown_fields: Counter,
     audit_failures: Counter,
@@ -97,6 +103,7 @@ struct Gauges {
     log_queue: Gauge,
     log_healthy: Gauge,
     in_flight: Gauge,
+    policy_refused: Gauge,
     snapshot_keys: Gauge,
     snapshot_bytes: Gauge,
     snapshot_sequence: Gauge,
@@ -116,6 +123,7 @@ impl Default for Metrics {
             labels: Family::default(),
             reloads: Family::default(),
             missing: Family::default(),
+            list_changes: Family::default(),
             replayed: Counter::default(),
             unknown_fields: Counter::default(),
             audit_failures: Counter::default(),
@@ -130,6 +138,11 @@ impl Default for Metrics {
         registry.register("decisions", "Recorded decisions by outcome", metrics.decisions.clone());
         registry.register("labels", "Recorded labels", metrics.labels.clone());
         registry.register("policy_reloads", "Policy candidates by result", metrics.reloads.clone());
+        registry.register(
+            "list_changes",
+            "Changes of lists at run time that were recorded",
+            metrics.list_changes.clone(),
+        );
         registry.register("missing", "What was missing in recorded decisions", metrics.missing.clone());
         registry.register(
             "requests_replayed",
@@ -208,6 +221,11 @@ impl Default for Metrics {
             "1 while the audit log can be written",
             gauges.log_healthy.clone(),
         );
+        registry.register(
+            "policy_refused",
+            "1 while what lies on disk is refused and the policy before it decides",
+            gauges.policy_refused.clone(),
+        );
         registry.register("requests_in_flight", "Requests being decided", gauges.in_flight.clone());
         registry.register(
             "snapshot_failures",
@@ -285,6 +303,12 @@ impl Metrics {
         self.reloads.get_or_create(&ReloadLabels { result }).inc();
     }
 
+    /// Counts a change of a list that was recorded.
+    pub fn count_list_change(&self, is_add: bool) {
+        let change = if is_add { "add" } else { "remove" };
+        self.list_changes.get_or_create(&ListChangeLabels { change }).inc();
+    }
+
     /// Counts a request that was answered from its first record.
     pub fn count_replayed(&self) {
         self.replayed.inc();
@@ -349,6 +373,7 @@ impl Service {
             text.clear();
             let _ = writeln!(text, "# EOF");
         }
+        self.append_rules_and_lists(&mut text);
         text
     }
 
@@ -382,6 +407,7 @@ impl Service {
         gauges.log_queue.set(count(log.queue_depth as u64));
         gauges.log_healthy.set(i64::from(log.healthy));
         self.metrics.profiles.take(&self.profiles);
+        gauges.policy_refused.set(i64::from(self.policies.status().refused.is_some()));
         let free = self.in_flight.available_permits();
         gauges.in_flight.set(count(self.settings.in_flight_max.saturating_sub(free) as u64));
     }

@@ -6,15 +6,21 @@
 //! - The consequences of a record (approved, declined, labels) reach the windows when the record is in the log, in its order,
 //!   and before its answer leaves. A restart folds the same records and gets the same windows, whether it begins with a snapshot
 //!   or with the first record.
-//! - What is looked at after a decision (challengers, drift) and what it adds to profiles cannot delay, fail or change an answer.
+//! - What is looked at after a decision (challengers, drift, a candidate's rules) and what it adds to profiles cannot delay, fail or
+//!   change an answer.
 //! - A request has one deadline. What did not arrive by then is missing, by name, in the answer and in the record.
 
 pub mod answer;
+pub mod backtest;
+pub mod candidate;
+pub mod candidate_shadow;
 mod drift;
 pub mod fold;
 pub mod index;
 pub mod label;
 pub mod lane;
+pub mod list_status;
+pub mod lists;
 pub mod look_up;
 pub mod metrics;
 pub mod policy;
@@ -24,7 +30,13 @@ pub mod profile_updates;
 pub mod readiness;
 pub mod recover;
 pub mod reload;
+pub mod remembered;
 pub mod restore;
+pub mod retired;
+pub mod rule_counts;
+mod rule_metrics;
+pub mod rules_check;
+pub mod rules_status;
 pub mod secret;
 pub mod service;
 pub mod settings;
@@ -39,6 +51,8 @@ pub mod stopwatch;
 
 #[cfg(test)]
 mod house_tests;
+#[cfg(test)]
+mod lists_tests;
 #[cfg(test)]
 mod restore_tests;
 #[cfg(test)]

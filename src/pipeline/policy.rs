@@ -1,5 +1,6 @@
 //! The live policy: loaded whole, checked whole, swapped whole. A candidate with a mistake changes nothing but the refusal.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,10 +14,14 @@ use crate::domain::field::Field;
 use crate::domain::time::EventTime;
 use crate::domain::transaction::Transaction;
 use crate::domain::value::{Value, ValueType};
+use crate::engine::mistake::Mistake;
 use crate::engine::policy::{Policy, PolicyFiles};
 use crate::engine::settings::MissingPolicy;
 use crate::enrich::plan::{ProfilePlan, ProfileType};
 use crate::enrich::source::ProfileKeys;
+use crate::pipeline::retired::Retired;
+use crate::pipeline::rule_counts::RuleCounts;
+use crate::rules::problem::Problem;
 use crate::window::layout::Layout;
 
 /// A policy with what the shell needs beside it.
@@ -26,13 +31,15 @@ pub struct LivePolicy {
     pub policy: Policy,
     /// What to ask the enrichment store for.
     pub profile_plan: ProfilePlan,
+    /// How often its rules matched.
+    pub counts: RuleCounts,
     profile_keys: Box<[Field]>,
 }
 
 impl LivePolicy {
     /// Reads and checks everything that a policy is made of; every mistake is reported at once.
-    pub fn load(files: &PolicyFiles, missing: MissingPolicy) -> Result<Self, Vec<String>> {
-        let policy = Policy::load(files, missing)?;
+    pub fn load(files: &PolicyFiles, missing: MissingPolicy) -> Result<Self, Vec<Mistake>> {
+        let policy = Policy::check(files, missing)?;
         for warning in policy.catalogue_warnings() {
             warn!("{warning}");
         }
@@ -44,7 +51,8 @@ impl LivePolicy {
                 ValueType::Text => ProfileType::Text,
                 _ => ProfileType::Number,
             };
-            plan.field(&feature.entity, &feature.field, kind).map_err(|error| vec![error.to_string()])?;
+            plan.field(&feature.entity, &feature.field, kind)
+                .map_err(|error| vec![Mistake::of_catalogue(&files.features, error.to_string())])?;
         }
         let profile_plan = plan.build();
         let key_of =
@@ -55,7 +63,9 @@ impl LivePolicy {
             .filter_map(|entity| key_of(entity.name()))
             .map(|feature| feature.key)
             .collect();
-        Ok(Self { policy, profile_plan, profile_keys })
+        // They begin when it goes live.
+        let counts = RuleCounts::new(&policy.rules, EventTime::EPOCH);
+        Ok(Self { policy, profile_plan, counts, profile_keys })
     }
 
     /// Whose profiles a transaction asks for, in the order of the plan.
@@ -100,6 +110,8 @@ pub struct Refusal {
     pub cause: &'static str,
     /// Every mistake, with its file and line.
     pub errors: Vec<String>,
+    /// The same in parts: file, line, column, rule, message, suggestion.
+    pub problems: Vec<Problem>,
 }
 
 /// Keeps the live policy.
@@ -111,6 +123,7 @@ pub struct PolicyKeeper {
     status: Mutex<PolicyStatus>,
     /// Held while a candidate is read, so that the one read last is the one that stays.
     reloading: Mutex<()>,
+    retired: Retired<LivePolicy>,
 }
 
 impl std::fmt::Debug for PolicyKeeper {
@@ -133,12 +146,13 @@ pub enum Reloaded {
 impl PolicyKeeper {
     /// Starts with a policy that has been loaded from `files`; `layout` is what the window store was made for.
     pub fn new(
-        first: LivePolicy,
+        mut first: LivePolicy,
         files: PolicyFiles,
         missing: MissingPolicy,
         layout: Arc<Layout>,
         now: EventTime,
-    ) -> Self {
+    ) -> io::Result<Self> {
+        first.counts = RuleCounts::new(&first.policy.rules, now);
         let status = PolicyStatus {
             policy: first.policy.hash.clone(),
             versions: first.policy.versions.clone(),
@@ -149,14 +163,15 @@ impl PolicyKeeper {
             reloads: 0,
             refusals: 0,
         };
-        Self {
+        Ok(Self {
             live: ArcSwap::from_pointee(first),
             files,
             missing,
             layout,
             status: Mutex::new(status),
             reloading: Mutex::new(()),
-        }
+            retired: Retired::start()?,
+        })
     }
 
     /// The policy that decides now. Whoever holds it finishes with it.
@@ -167,6 +182,16 @@ impl PolicyKeeper {
     /// What is live, and why the last candidate was refused.
     pub fn status(&self) -> PolicyStatus {
         self.status.lock().clone()
+    }
+
+    /// Where the rules lie.
+    pub fn rules_directory(&self) -> PathBuf {
+        self.files.rules.clone()
+    }
+
+    /// Where the file of a list lies.
+    pub fn list_file(&self, list: &str) -> String {
+        self.files.rules.join("lists").join(format!("{list}.txt")).display().to_string()
     }
 
     /// The files and directories that a policy is read from.
@@ -196,16 +221,18 @@ impl PolicyKeeper {
                 None => None,
             };
             what.map_or(Ok(candidate), |what| {
-                Err(vec![format!(
-                    "{}: changes {what}; the windows in memory cannot follow: restart to rebuild them from the log",
-                    self.files.features.display()
-                )])
+                let message =
+                    format!("changes {what}; the windows in memory cannot follow: restart to rebuild them from the log");
+                Err(vec![Mistake::of_catalogue(&self.files.features, message)])
             })
         });
         let mut status = self.status.lock();
         match candidate {
-            Err(errors) => {
-                status.refused = Some(Refusal { at: now.to_string(), cause, errors: errors.clone() });
+            Err(found) => {
+                let (errors, problems): (Vec<_>, Vec<_>) =
+                    found.iter().map(|mistake| (mistake.to_string(), mistake.problem())).unzip();
+                status.refused =
+                    Some(Refusal { at: now.to_string(), cause, errors: errors.clone(), problems });
                 status.refusals += 1;
                 Reloaded::Refused(errors)
             }
@@ -213,7 +240,9 @@ impl PolicyKeeper {
                 status.refused = None;
                 Reloaded::Unchanged
             }
-            Ok(candidate) => {
+            Ok(mut candidate) => {
+                let live = self.live();
+                candidate.counts = live.counts.following(&live.policy.rules, &candidate.policy.rules, now);
                 status.policy = candidate.policy.hash.clone();
                 status.versions = candidate.policy.versions.clone();
                 status.challengers = candidate.policy.challenger_versions();
@@ -221,7 +250,8 @@ impl PolicyKeeper {
                 status.cause = cause;
                 status.refused = None;
                 status.reloads += 1;
-                self.live.store(Arc::new(candidate));
+                drop(live);
+                self.retired.take(self.live.swap(Arc::new(candidate)));
                 Reloaded::Live
             }
         }
@@ -263,7 +293,7 @@ windows:
         let first = LivePolicy::load(&files, missing).unwrap();
         let layout = Arc::clone(&first.policy.catalogue.layout);
         let now = EventTime::from_unix_millis(0).unwrap();
-        let keeper = PolicyKeeper::new(first, files.clone(), missing, layout, now);
+        let keeper = PolicyKeeper::new(first, files.clone(), missing, layout, now).unwrap();
 
         let cases = [
             ("another window within the longest", "[1h, 24h]", "[5m, 24h]", None),

@@ -1,28 +1,23 @@
 //! The start: the state is the fold of the log, record by record, through the same functions that serve.
 //!
-//! While serving, the windows see an attempt when its ticket is taken, and what became of it (approved, declined, labels) only
-//! when its record is in the log: other attempts come between. A record says which consequences its windows had seen
-//! (`state_sequence`), so the fold puts attempts and consequences into the very order in which they were counted: consequences wait,
-//! and before an attempt is counted, those that its record had seen are applied, and no others. So eviction, what is held of a key
-//! in which order, and what is forgotten first come out as they were; and a fold that begins in the middle, after a snapshot,
-//! gives what a fold from the beginning gives.
-
-use std::collections::VecDeque;
+//! Attempts and consequences come in the very order in which they were counted ([`crate::engine::consequences`]): so eviction, what is
+//! held of a key in which order, and what is forgotten first come out as they were; and a fold that begins in the middle, after a
+//! snapshot, gives what a fold from the beginning gives.
 
 use thiserror::Error;
 
 use crate::audit::damage::ReadError;
 use crate::audit::frame::Kind;
 use crate::audit::reader::{LogReader, Record};
-use crate::audit::record::{self, DecisionRecord, LabelRecord, RecordError};
+use crate::audit::record::{self, DecisionRecord, LabelRecord, ListChangeRecord, RecordError};
 use crate::audit::writer::GROUP_RECORDS_MAX;
-use crate::domain::decision::Outcome;
-use crate::domain::label::Label;
-use crate::engine::state::{Counted, State};
+use crate::engine::consequences::{Consequence, Consequences};
+use crate::engine::state::State;
 use crate::feature::catalogue::Catalogue;
 use crate::pipeline::index::{DecisionIndex, Fingerprint, RequestKey};
 use crate::pipeline::lane::Mark;
 use crate::pipeline::secret::Secret;
+use crate::rules::run_time::ListChange;
 
 /// Why the state cannot be rebuilt.
 #[derive(Debug, Error)]
@@ -49,6 +44,8 @@ pub struct Recovered {
     pub decisions: u64,
     /// Labels among them.
     pub labels: u64,
+    /// Changes of lists among them.
+    pub list_changes: u64,
     /// The last record; none when there was none to fold.
     pub last: Option<Mark>,
 }
@@ -66,25 +63,12 @@ pub struct Fold<'a> {
     secret: &'a Secret,
     state: &'a State,
     index: &'a DecisionIndex,
-    waiting: VecDeque<Waiting>,
-    waiting_max: usize,
-}
-
-/// A consequence that the windows have not seen yet.
-struct Waiting {
-    sequence: u64,
-    counted: Counted,
-    what: Consequence,
-}
-
-enum Consequence {
-    Outcome(Outcome),
-    Label(Box<Label>),
+    consequences: Consequences,
 }
 
 impl std::fmt::Debug for Fold<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Fold").field("waiting", &self.waiting.len()).finish_non_exhaustive()
+        f.debug_struct("Fold").field("waiting", &self.consequences.len()).finish_non_exhaustive()
     }
 }
 
@@ -98,7 +82,7 @@ impl<'a> Fold<'a> {
         index: &'a DecisionIndex,
         waiting_max: usize,
     ) -> Self {
-        Self { catalogue, secret, state, index, waiting: VecDeque::new(), waiting_max }
+        Self { catalogue, secret, state, index, consequences: Consequences::new(waiting_max) }
     }
 
     /// Folds all that the reader gives. `progress` is called with each sequence.
@@ -119,6 +103,10 @@ impl<'a> Fold<'a> {
                     recovered.labels += 1;
                     self.label(&stored)
                 }
+                Kind::ListChange => {
+                    recovered.list_changes += 1;
+                    self.list_change(&stored)
+                }
                 _ => Ok(()),
             };
             folded.map_err(|error| RecoverError::Body { sequence, error })?;
@@ -126,16 +114,21 @@ impl<'a> Fold<'a> {
             recovered.last = Some(Mark::from(&stored));
             progress(sequence);
         }
-        self.apply_until(u64::MAX);
+        self.consequences.apply_until(self.state, u64::MAX);
         Ok(recovered)
     }
 
     fn decision(&mut self, stored: &Record<'_>) -> Result<(), RecordError> {
         let decided: DecisionRecord = record::decode(stored.body)?;
         let counted = self.state.counted(self.catalogue, &decided.transaction()?);
-        self.apply_until(decided.state_sequence);
+        self.consequences.apply_until(self.state, decided.state_sequence);
         self.state.restore_attempt(&counted);
-        self.wait(stored, counted, Consequence::Outcome(decided.answer.decision));
+        self.consequences.push(
+            self.state,
+            stored.header.sequence,
+            counted,
+            Consequence::Outcome(decided.answer.decision),
+        );
         let fingerprint =
             Fingerprint::parse(&decided.fingerprint).ok_or(RecordError::Malformed("fingerprint"))?;
         let id = &decided.answer.transaction_id;
@@ -155,7 +148,8 @@ impl<'a> Fold<'a> {
         let labelled: LabelRecord = record::decode(stored.body)?;
         if let Some(transaction) = labelled.transaction()? {
             let counted = self.state.counted(self.catalogue, &transaction);
-            self.wait(stored, counted, Consequence::Label(Box::new(labelled.label()?)));
+            let label = Consequence::Label(Box::new(labelled.label()?));
+            self.consequences.push(self.state, stored.header.sequence, counted, label);
         }
         let canonical = labelled.label.get();
         let key = RequestKey::of_label(self.secret, canonical, labelled.transaction.is_some());
@@ -163,27 +157,11 @@ impl<'a> Fold<'a> {
         Ok(())
     }
 
-    fn wait(&mut self, stored: &Record<'_>, counted: Counted, what: Consequence) {
-        self.waiting.push_back(Waiting { sequence: stored.header.sequence, counted, what });
-        if self.waiting.len() > self.waiting_max
-            && let Some(oldest) = self.waiting.pop_front()
-        {
-            self.apply(&oldest);
-        }
-    }
-
-    fn apply_until(&mut self, sequence: u64) {
-        while let Some(next) = self.waiting.pop_front_if(|next| next.sequence <= sequence) {
-            self.apply(&next);
-        }
-    }
-
-    fn apply(&self, waiting: &Waiting) {
-        match &waiting.what {
-            Consequence::Outcome(outcome) => self.state.record_outcome(&waiting.counted, *outcome),
-            Consequence::Label(label) => {
-                self.state.record_label(&waiting.counted, label);
-            }
-        }
+    /// At once: no decision is made again, so none asks what stood on a list at its time.
+    fn list_change(&self, stored: &Record<'_>) -> Result<(), RecordError> {
+        let recorded: ListChangeRecord = record::decode(stored.body)?;
+        let change = ListChange::try_from(recorded)?;
+        self.state.change_list(&change, stored.header.sequence, stored.header.recorded_at);
+        Ok(())
     }
 }

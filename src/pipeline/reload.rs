@@ -7,16 +7,19 @@ use std::time::Duration;
 
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::audit::frame::Kind;
-use crate::audit::record::{self, PolicyRecord};
+use crate::audit::record::{self, PolicyRecord, RECORDED_PROBLEMS_MAX};
 use crate::pipeline::fold::Consequence;
 use crate::pipeline::policy::{PolicyStatus, Reloaded};
 use crate::pipeline::service::Service;
 
-/// How long a change may go on before it is read: an editor writes a file in several steps.
+/// How long nothing must change before the files are read: an editor writes a file in several steps, a deployment many files.
 const SETTLE: Duration = Duration::from_millis(100);
+/// After so long they are read all the same: whoever never stops writing must not put off every change.
+const SETTLE_MAX: Duration = Duration::from_millis(500);
 /// How often a missing file or directory of the policy is looked for.
 const MISSING_POLL: Duration = Duration::from_millis(250);
 
@@ -30,7 +33,13 @@ impl Service {
     pub async fn reload(self: &Arc<Self>, cause: &'static str) -> PolicyStatus {
         let service = Arc::clone(self);
         let now = self.clock.now();
-        let reloaded = tokio::task::spawn_blocking(move || service.policies.reload(cause, now)).await;
+        let reloaded = tokio::task::spawn_blocking(move || {
+            let reloaded = service.policies.reload(cause, now);
+            // Behind the live policy, whose catalogue and model it has; what is wrong with it is its own affair.
+            service.candidates.reload(|| service.policies.live(), cause, now);
+            reloaded
+        })
+        .await;
         let (reloaded, status) = match reloaded {
             Ok(done) => done,
             Err(error) => {
@@ -63,6 +72,9 @@ impl Service {
             versions: status.versions.clone(),
             challengers: status.challengers.clone(),
             refused: status.refused.as_ref().map_or_else(Vec::new, |refusal| refusal.errors.clone()),
+            problems: status.refused.as_ref().map_or_else(Vec::new, |refusal| {
+                refusal.problems.iter().take(RECORDED_PROBLEMS_MAX).cloned().collect()
+            }),
         };
         let written = match (record::encode(&body), self.log.reserve()) {
             (Ok(body), Ok(ticket)) => ticket
@@ -81,7 +93,9 @@ impl Service {
 /// Watches the policy's files until the service goes away; each change leads to one reload.
 pub fn watch(service: Arc<Service>) -> notify::Result<PolicyWatch> {
     let (changed, mut changes) = mpsc::channel::<()>(1);
-    let paths: Vec<PathBuf> = service.policies.watched().iter().map(|path| absolute(path)).collect();
+    let candidate = service.candidates.directory().map(Path::to_owned);
+    let paths: Vec<PathBuf> =
+        service.policies.watched().iter().chain(&candidate).map(|path| absolute(path)).collect();
     let concerned = paths.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| !event.kind.is_access() && concerns(&event, &concerned)) {
@@ -100,8 +114,7 @@ pub fn watch(service: Arc<Service>) -> notify::Result<PolicyWatch> {
                 // Nobody reports a directory whose parent is gone as well: whatever is missing is looked for.
                 () = tokio::time::sleep(MISSING_POLL), if !is_whole => if existing(&paths) == there { continue },
             }
-            tokio::time::sleep(SETTLE).await;
-            let _ = changes.try_recv();
+            settle(&mut changes).await;
             // A directory that was replaced is another one under the same name: the old watch sees nothing of it. Watching
             // comes before reading, so that no change falls in between.
             for (path, mode) in places(&paths) {
@@ -114,6 +127,13 @@ pub fn watch(service: Arc<Service>) -> notify::Result<PolicyWatch> {
         }
     });
     Ok(PolicyWatch { task })
+}
+
+/// Waits until nothing has changed for a while.
+async fn settle(changes: &mut mpsc::Receiver<()>) {
+    let changing = async { while matches!(timeout(SETTLE, changes.recv()).await, Ok(Some(()))) {} };
+    // Over in either case: at rest, or not to be waited for.
+    let _ = timeout(SETTLE_MAX, changing).await;
 }
 
 /// The path as events name it.

@@ -1,11 +1,13 @@
 //! The service: what the decision port and the admin port call.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 use thiserror::Error;
 use tokio::sync::{Semaphore, watch};
 use tracing::error;
@@ -21,22 +23,26 @@ use crate::domain::decision::{Challenge, Decision, Outcome, Reason, ReasonSource
 use crate::domain::enrichment::Enrichment;
 use crate::domain::time::{Clock, EventTime};
 use crate::domain::transaction::{Mode, Transaction};
-use crate::engine::judge::{Judgement, judge};
+use crate::engine::judge::{Judgement, RuleHit, judge};
 use crate::engine::observe::{Observation, observe, prepare};
 use crate::engine::state::{Counted, State};
 use crate::enrich::profiles::Profiles;
 use crate::enrich::source::ProfileSource;
 use crate::pipeline::answer::answer_json;
+use crate::pipeline::candidate::CandidateKeeper;
+use crate::pipeline::candidate_shadow::CandidateSeen;
 use crate::pipeline::fold::Consequence;
 use crate::pipeline::index::{Claim, Claimed, DecisionIndex, Fingerprint, RequestKey};
 use crate::pipeline::lane::SharedLane;
 use crate::pipeline::metrics::Metrics;
 use crate::pipeline::policy::{LivePolicy, PolicyKeeper};
+use crate::pipeline::rule_counts::CountedHit;
 use crate::pipeline::secret::Secret;
 use crate::pipeline::settings::{OnAuditFailure, ServiceSettings};
 use crate::pipeline::shadow::{Seen, Shadow};
 use crate::pipeline::snapshot::Snapshots;
 use crate::pipeline::stopwatch::Stopwatch;
+use crate::rules::run_time::RunTimeLists;
 use crate::wire::rejection::Rejection;
 use crate::wire::transaction::{DecisionRequest, TransactionJson, parse_slice};
 
@@ -93,6 +99,8 @@ pub struct Service {
     pub(crate) policies: PolicyKeeper,
     /// The windows and what has been counted.
     pub(crate) state: Arc<State>,
+    /// The rules that decide beside the live ones.
+    pub(crate) candidates: Arc<CandidateKeeper>,
     /// The order of `observe`.
     pub(crate) lane: SharedLane,
     /// The enrichment store.
@@ -101,6 +109,8 @@ pub struct Service {
     pub(crate) log: LogHandle<Consequence>,
     /// The log's name.
     pub(crate) log_id: LogId,
+    /// Where the log lies.
+    pub(crate) log_directory: PathBuf,
     /// Records by position.
     pub(crate) lookup: LogLookup,
     /// Answered requests.
@@ -109,8 +119,12 @@ pub struct Service {
     pub(crate) snapshots: Snapshots,
     /// What is looked at after a decision: challengers and drift.
     pub(crate) shadow: Shadow,
+    /// One place for a backtest.
+    pub(crate) backtests: Arc<Semaphore>,
     /// Admission.
     pub(crate) in_flight: Semaphore,
+    /// Admission of changes of lists.
+    pub(crate) list_changes: Semaphore,
     /// Counters and histograms.
     pub(crate) metrics: Arc<Metrics>,
     /// Whether the service is draining.
@@ -158,6 +172,7 @@ struct Decided {
     judgement: Judgement,
     answer: Decision,
     state_sequence: u64,
+    lists: Arc<RunTimeLists>,
 }
 
 impl Service {
@@ -297,8 +312,16 @@ impl Service {
         walk.times.windows = walk.stopwatch.lap_us();
         let decided =
             self.conclude(policy, transaction, key, enrichment, observation, state_sequence, &mut walk);
-        let (answer, pending) =
-            self.commit(ticket, decided, claims, idempotency_key, fingerprint, canonical, &walk)?;
+        let (answer, pending) = self.commit(
+            ticket,
+            transaction,
+            decided,
+            claims,
+            idempotency_key,
+            fingerprint,
+            canonical,
+            &walk,
+        )?;
         let receipt = tokio::time::timeout(walk.remaining().max(RECORD_WAIT_MIN), pending).await;
         walk.times.audit = walk.stopwatch.lap_us();
         match receipt {
@@ -371,8 +394,9 @@ impl Service {
         walk: &mut Walk,
     ) -> Decided {
         let Observation { windows, counted, is_new } = observation;
+        let lists = self.state.lists.load_full();
         let mut times = walk.times;
-        let judgement = judge(&policy.policy, transaction, windows, &enrichment, &mut |stage| {
+        let judgement = judge(&policy.policy, transaction, windows, &enrichment, &lists, &mut |stage| {
             let lap_us = walk.stopwatch.lap_us();
             match stage {
                 crate::engine::judge::Stage::Model => times.model = lap_us,
@@ -394,13 +418,14 @@ impl Service {
             missing: judgement.missing.iter().map(|part| part.name().into()).collect(),
             versions: policy.policy.versions.clone(),
         };
-        Decided { policy, key, counted, is_new, enrichment, judgement, answer, state_sequence }
+        Decided { policy, key, counted, is_new, enrichment, judgement, answer, state_sequence, lists }
     }
 
     #[expect(clippy::too_many_arguments, reason = "all that a record is made of")]
     fn commit(
         &self,
         ticket: Ticket<Consequence>,
+        transaction: &Transaction,
         decided: Decided,
         claims: Claims,
         idempotency_key: &str,
@@ -408,7 +433,19 @@ impl Service {
         canonical: Box<RawValue>,
         walk: &Walk,
     ) -> Result<(Decision, Pending), DecideError> {
-        let Decided { policy, key, counted, is_new, enrichment, judgement, answer, state_sequence } = decided;
+        let Decided { policy, key, counted, is_new, enrichment, judgement, answer, state_sequence, lists } =
+            decided;
+        let deciding = answer.reasons.first().filter(|reason| reason.source == ReasonSource::Rule);
+        let deciding = deciding.and_then(|reason| reason.rule.clone());
+        let counted_hits: SmallVec<[CountedHit; 8]> = judgement
+            .hits
+            .iter()
+            .map(|hit| CountedHit {
+                position: hit.position,
+                is_shadow: hit.is_shadow,
+                has_decided: !hit.is_shadow && deciding.as_ref() == Some(&hit.rule),
+            })
+            .collect();
         let mut latency_us = walk.times;
         latency_us.total = walk.stopwatch.total_us();
         let record = DecisionRecord {
@@ -425,17 +462,30 @@ impl Service {
             margin: judgement.margin,
             contributions: judgement.contributions,
             bias: judgement.bias,
-            hits: judgement
-                .hits
-                .iter()
-                .map(|hit| RecordedHit { rule: hit.rule.clone(), shadow: hit.is_shadow })
-                .collect(),
+            hits: judgement.hits.into_iter().map(recorded_hit).collect(),
+            listed: judgement.listed,
             policy: policy.policy.hash.clone(),
             latency_us,
         };
         let body = record::encode(&record).map_err(|error| DecideError::Internal(error.to_string()))?;
-        let answer = record.answer;
-        let seen = Seen::new(policy, judgement.features, judgement.score, key, walk.received_at);
+        policy.counts.count(counted_hits, walk.received_at);
+        let (answer, candidate) = match self.candidates.current() {
+            None => (record.answer, None),
+            Some(candidate) => {
+                let answer = record.answer.clone();
+                (
+                    answer,
+                    Some(Box::new(CandidateSeen {
+                        candidate,
+                        transaction: transaction.clone(),
+                        record,
+                        lists,
+                    })),
+                )
+            }
+        };
+        let (features, score) = (judgement.features, judgement.score);
+        let seen = Seen::new(policy, features, score, key, walk.received_at, candidate).map(Box::new);
         let consequence =
             Consequence::decision(claims.request, claims.transaction, counted, answer.decision, seen);
         let pending = ticket.commit(Kind::Decision, walk.received_at, body, consequence);
@@ -509,6 +559,10 @@ impl Service {
     pub fn log_status(&self) -> LogStatus {
         self.log.status()
     }
+}
+
+fn recorded_hit(hit: RuleHit) -> RecordedHit {
+    RecordedHit { rule: hit.rule, shadow: hit.is_shadow, values: hit.values.into_iter().collect() }
 }
 
 /// Waits until whoever holds a key has decided, but not past the deadline.

@@ -1,4 +1,5 @@
-//! What is looked at after a decision is made: the scores of challengers, and how far features and scores drift.
+//! What is looked at after a decision is made: the scores of challengers, how far features and scores drift, and what the
+//! candidate's rules would have decided.
 //!
 //! A decision whose record is in the log is handed over, in the log's order, with the feature vector that it was made from, to one
 //! thread through a queue with a bound. Handing over takes no lock and wakes nobody: the thread looks by itself. What
@@ -9,6 +10,7 @@
 //! record of the decision, which has every number.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
@@ -21,18 +23,22 @@ use tracing::{error, warn};
 use crate::audit::frame::Kind;
 use crate::audit::record::{self, ChallengedDecision, ChallengerRecord};
 use crate::audit::writer::LogHandle;
+use crate::domain::label::Label;
 use crate::domain::time::{Clock, EventTime};
 use crate::engine::policy::{CHAMPION, Policy};
 use crate::engine::shadow::{ShadowScore, score};
 use crate::feature::vector::FeatureVector;
+use crate::pipeline::candidate::{Candidate, CandidateKeeper};
+use crate::pipeline::candidate_shadow::{CandidateBook, CandidateSeen, Told};
 use crate::pipeline::drift::{Drift, ModelDrift};
 use crate::pipeline::fold::Consequence;
 use crate::pipeline::index::RequestKey;
 use crate::pipeline::metrics::Metrics;
 use crate::pipeline::policy::LivePolicy;
+use crate::pipeline::remembered::Snapshot;
 use crate::pipeline::shadow_metrics::Dropped;
 
-/// Decisions that wait for the thread, unless config says otherwise; about 2 KiB each.
+/// Decisions that wait for the thread, unless config says otherwise; about 2 KiB each, and 8 where there is a candidate.
 pub const QUEUE_MAX_DEFAULT: usize = 4_096;
 /// The window of drift, unless config says otherwise.
 pub const DRIFT_WINDOW_DEFAULT: Duration = Duration::from_secs(86_400);
@@ -44,17 +50,19 @@ const PAUSE: Duration = Duration::from_millis(10);
 const CLOSE_PAUSE: Duration = Duration::from_millis(1);
 
 /// What the operator chose.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ShadowSettings {
     /// Most decisions that wait for their shadow scores.
     pub queue_max: usize,
     /// How far back drift is measured.
     pub drift_window: Duration,
+    /// The rules that decide beside the live ones, if there are any.
+    pub candidate_rules: Option<PathBuf>,
 }
 
 impl Default for ShadowSettings {
     fn default() -> Self {
-        Self { queue_max: QUEUE_MAX_DEFAULT, drift_window: DRIFT_WINDOW_DEFAULT }
+        Self { queue_max: QUEUE_MAX_DEFAULT, drift_window: DRIFT_WINDOW_DEFAULT, candidate_rules: None }
     }
 }
 
@@ -69,6 +77,8 @@ pub struct Seen {
     score: Option<f32>,
     key: RequestKey,
     received_at: EventTime,
+    /// For the candidate, if there is one.
+    candidate: Option<Box<CandidateSeen>>,
 }
 
 impl Seen {
@@ -79,31 +89,57 @@ impl Seen {
         score: Option<f32>,
         key: RequestKey,
         received_at: EventTime,
+        candidate: Option<Box<CandidateSeen>>,
     ) -> Option<Self> {
         let is_measured = policy.policy.models().any(|(_, bound)| bound.model.reference.is_some());
-        let is_wanted = is_measured || !policy.policy.challengers.is_empty();
-        is_wanted.then_some(Self { policy, features, score, key, received_at })
+        let is_wanted = is_measured || !policy.policy.challengers.is_empty() || candidate.is_some();
+        is_wanted.then_some(Self { policy, features, score, key, received_at, candidate })
     }
+}
+
+/// What is handed over.
+#[derive(Debug)]
+pub(crate) enum Handed {
+    /// A decision, with the sequence of its record.
+    Decision(u64, Box<Seen>),
+    /// A label, for the decisions that the candidate is measured by.
+    Label(Told),
 }
 
 /// Where decisions are handed over.
 #[derive(Debug)]
 pub(crate) struct ShadowQueue {
-    sender: SyncSender<(u64, Seen)>,
+    sender: SyncSender<Handed>,
     metrics: Arc<Metrics>,
+    candidates: Arc<CandidateKeeper>,
 }
 
 impl ShadowQueue {
     /// A queue with that many places, and its end.
-    pub(crate) fn new(queue_max: usize, metrics: &Arc<Metrics>) -> (Self, Receiver<(u64, Seen)>) {
+    pub(crate) fn new(
+        queue_max: usize,
+        metrics: &Arc<Metrics>,
+        candidates: &Arc<CandidateKeeper>,
+    ) -> (Self, Receiver<Handed>) {
         let (sender, receiver) = sync_channel(queue_max.max(1));
-        (Self { sender, metrics: Arc::clone(metrics) }, receiver)
+        (Self { sender, metrics: Arc::clone(metrics), candidates: Arc::clone(candidates) }, receiver)
     }
 
     /// Hands over the decision whose record has that sequence, or drops it.
-    pub(crate) fn hand_over(&self, sequence: u64, seen: Seen) {
+    pub(crate) fn hand_over(&self, sequence: u64, seen: Box<Seen>) {
+        self.send(Handed::Decision(sequence, seen));
+    }
+
+    /// Hands over a label that is in the log, if there is a candidate whose decisions it may be for.
+    pub(crate) fn hand_over_label(&self, label: &Label) {
+        if self.candidates.current().is_some() {
+            self.send(Handed::Label(Told::new(label)));
+        }
+    }
+
+    fn send(&self, handed: Handed) {
         // The receiving thread never sleeps in the channel, so that this wakes nobody.
-        match self.sender.try_send((sequence, seen)) {
+        match self.sender.try_send(handed) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => self.metrics.shadow.count_dropped(Dropped::QueueFull, 1),
             Err(TrySendError::Disconnected(_)) => self.metrics.shadow.count_dropped(Dropped::Stopped, 1),
@@ -114,6 +150,7 @@ impl ShadowQueue {
 /// The thread. It ends with this value.
 pub(crate) struct Shadow {
     drift: Arc<Mutex<Drift>>,
+    candidates: Arc<Mutex<CandidateBook>>,
     ending: Arc<Ending>,
     thread: Mutex<Option<JoinHandle<()>>>,
     clock: Arc<dyn Clock>,
@@ -130,25 +167,27 @@ struct Ending {
 impl Shadow {
     /// Starts the thread.
     pub(crate) fn start(
-        seen: Receiver<(u64, Seen)>,
-        settings: ShadowSettings,
+        seen: Receiver<Handed>,
+        settings: &ShadowSettings,
         log: LogHandle<Consequence>,
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
     ) -> io::Result<Self> {
         let drift = Arc::new(Mutex::new(Drift::new(settings.drift_window)));
+        let candidates = Arc::new(Mutex::new(CandidateBook::default()));
         let ending = Arc::new(Ending::default());
         let worker = Worker {
             seen,
             log,
             metrics,
             drift: Arc::clone(&drift),
+            candidates: Arc::clone(&candidates),
             ending: Arc::clone(&ending),
             clock: Arc::clone(&clock),
             is_log_refusing: false,
         };
         let thread = std::thread::Builder::new().name("shadow".to_owned()).spawn(move || worker.run())?;
-        Ok(Self { drift, ending, thread: Mutex::new(Some(thread)), clock })
+        Ok(Self { drift, candidates, ending, thread: Mutex::new(Some(thread)), clock })
     }
 
     /// Measures the drift of the policy's models from here on. `live` is asked when no other policy can come between.
@@ -160,6 +199,11 @@ impl Shadow {
     /// How far features and scores are from training now.
     pub(crate) fn drift(&self, now: EventTime) -> Vec<ModelDrift> {
         self.drift.lock().measure(now)
+    }
+
+    /// What a candidate has decided so far.
+    pub(crate) fn candidate_snapshot(&self, candidate: &Arc<Candidate>) -> Snapshot {
+        self.candidates.lock().snapshot(candidate)
     }
 
     /// Lets the thread finish what waits, for so long, and ends it. Blocks. The log must still be open.
@@ -192,10 +236,11 @@ impl Drop for Shadow {
 }
 
 struct Worker {
-    seen: Receiver<(u64, Seen)>,
+    seen: Receiver<Handed>,
     log: LogHandle<Consequence>,
     metrics: Arc<Metrics>,
     drift: Arc<Mutex<Drift>>,
+    candidates: Arc<Mutex<CandidateBook>>,
     ending: Arc<Ending>,
     clock: Arc<dyn Clock>,
     /// Said once, until a record is taken again.
@@ -204,14 +249,29 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
-        let mut batch = Vec::with_capacity(DECISIONS_PER_RECORD_MAX);
+        let (mut batch, mut labels) = (Vec::with_capacity(DECISIONS_PER_RECORD_MAX), Vec::new());
         while !self.ending.now.load(Ordering::Acquire) {
             let is_ending = self.ending.soon.load(Ordering::Acquire);
-            let is_cut_off = self.take(&mut batch);
+            let is_cut_off = self.take(&mut batch, &mut labels);
             for of_one_policy in batch.chunk_by(|(_, a), (_, b)| Arc::ptr_eq(&a.policy, &b.policy)) {
                 self.look_at(&of_one_policy[0].1.policy.policy, of_one_policy);
             }
-            if batch.is_empty() {
+            for (_, seen) in &batch {
+                if let Some(of_candidate) = &seen.candidate {
+                    CandidateBook::decide(
+                        &self.candidates,
+                        of_candidate,
+                        &seen.features,
+                        &self.metrics.shadow,
+                    );
+                }
+            }
+            let had_labels = !labels.is_empty();
+            // A label comes after the decision that it is for.
+            for label in labels.drain(..) {
+                self.candidates.lock().tell(&label);
+            }
+            if batch.is_empty() && !had_labels {
                 if is_ending || is_cut_off {
                     return;
                 }
@@ -222,10 +282,11 @@ impl Worker {
     }
 
     /// Takes what waits, at most one record's worth; says whether nothing can come any more.
-    fn take(&self, batch: &mut Vec<(u64, Seen)>) -> bool {
-        while batch.len() < DECISIONS_PER_RECORD_MAX {
+    fn take(&self, batch: &mut Vec<(u64, Box<Seen>)>, labels: &mut Vec<Told>) -> bool {
+        while batch.len() < DECISIONS_PER_RECORD_MAX && labels.len() < DECISIONS_PER_RECORD_MAX {
             match self.seen.try_recv() {
-                Ok(seen) => batch.push(seen),
+                Ok(Handed::Decision(sequence, seen)) => batch.push((sequence, seen)),
+                Ok(Handed::Label(label)) => labels.push(label),
                 Err(TryRecvError::Empty) => return false,
                 Err(TryRecvError::Disconnected) => return true,
             }
@@ -234,7 +295,7 @@ impl Worker {
     }
 
     /// Looks at decisions of one policy.
-    fn look_at(&mut self, policy: &Policy, batch: &[(u64, Seen)]) {
+    fn look_at(&mut self, policy: &Policy, batch: &[(u64, Box<Seen>)]) {
         let decisions: Vec<_> =
             batch.iter().map(|(sequence, seen)| self.score(policy, *sequence, seen)).collect();
         if policy.challengers.is_empty() {

@@ -7,6 +7,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::domain::decision::Outcome;
 use crate::pipeline::drift::ModelDrift;
 
 type Named<T> = Family<Vec<(&'static str, String)>, T>;
@@ -41,6 +42,7 @@ pub(crate) struct ShadowMetrics {
     feature_psi: Named<Gauge<f64, AtomicU64>>,
     score_psi: Named<Gauge<f64, AtomicU64>>,
     drift_decisions: Named<Gauge>,
+    candidate_decisions: Named<Counter>,
 }
 
 impl ShadowMetrics {
@@ -77,7 +79,18 @@ impl ShadowMetrics {
             "Decisions in the window of a model's stability indices",
             metrics.drift_decisions.clone(),
         );
+        registry.register(
+            "candidate_decisions",
+            "Decisions that the candidate rules made beside the live ones, by the live outcome (before) and theirs (after)",
+            metrics.candidate_decisions.clone(),
+        );
         metrics
+    }
+
+    /// Counts a decision of the candidate.
+    pub(crate) fn count_candidate(&self, before: Outcome, after: Outcome) {
+        let labels = vec![("before", before.name().to_owned()), ("after", after.name().to_owned())];
+        self.candidate_decisions.get_or_create(&labels).inc();
     }
 
     /// Counts decisions that were not looked at, or whose scores were not recorded.

@@ -27,13 +27,20 @@ use crate::pipeline::lane::{Mark, SharedLane};
 use crate::pipeline::metrics::Metrics;
 use crate::pipeline::restore::Restored;
 use crate::pipeline::snapshot_directory::StateDirectory;
-use crate::pipeline::snapshot_file;
+use crate::pipeline::snapshot_file::{self, Beside};
 use crate::pipeline::snapshot_header::{Header, Identity};
 
 /// How long a snapshot waits for the attempts that are counted to be in the log.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(10);
 /// How often it looks.
 const SETTLE_PAUSE: Duration = Duration::from_millis(1);
+/// How long after its end an entry of a list is kept: until then, a payment that comes late finds it as it was at the payment's own
+/// time. No decision is ever made again from it (a record names what was found), so that it may go without a record of its own, and
+/// come back with a start that folds the whole log, until it goes again.
+pub(crate) const LIST_SWEEP_AFTER: Duration = Duration::from_secs(90 * 86_400);
+/// Entries that go with one snapshot, and at once.
+const LIST_SWEEP_MAX: usize = 10_000;
+const LIST_SWEEP_STEP: usize = 50;
 /// Requests for a snapshot that wait for the one being taken; one more is not taken on.
 const ASKED_MAX: usize = 1;
 
@@ -187,7 +194,8 @@ impl Taker {
     fn take(&self) -> Result<Option<Taken>, SnapshotFailure> {
         let Source { state, index, lane, log, identity, directory, clock, .. } = &self.source;
         let (started, taken_at) = (clock.instant(), clock.now());
-        let (applied, next_ticket, windows, ledger) = {
+        self.sweep_lists(taken_at);
+        let (applied, next_ticket, windows, ledger, lists) = {
             let lane = lane.lock();
             match lane.applied {
                 Some(applied) if self.last != Some(applied.sequence) => (
@@ -195,6 +203,7 @@ impl Taker {
                     log.next_ticket(),
                     state.windows.begin_snapshot(),
                     state.ledger.begin_snapshot(),
+                    state.lists.load_full(),
                 ),
                 _ => return Ok(None),
             }
@@ -204,7 +213,7 @@ impl Taker {
         let header =
             Header { identity: identity.clone(), applied, taken, taken_at_ms: taken_at.unix_millis() };
         let size = directory.write(applied.sequence, &|| self.may_go_on(), |out| {
-            snapshot_file::write(out, &header, windows, ledger, index)
+            snapshot_file::write(out, &header, windows, ledger, Beside { index, lists: &lists })
         })?;
         Ok(Some(Taken {
             sequence: applied.sequence,
@@ -213,6 +222,17 @@ impl Taker {
             took: clock.instant().saturating_duration_since(started),
             taken_at_ms: EventTime::unix_millis(taken_at),
         }))
+    }
+
+    /// Takes off what nobody can ask for any more; a little at a time, so that the lane is held for microseconds.
+    fn sweep_lists(&self, now: EventTime) {
+        let Source { state, lane, .. } = &self.source;
+        let before = now.minus(LIST_SWEEP_AFTER);
+        let expired = state.lists.load().expired(before, LIST_SWEEP_MAX);
+        for some in expired.chunks(LIST_SWEEP_STEP) {
+            let _lane = lane.lock();
+            state.sweep_lists(some, before);
+        }
     }
 
     /// Waits until every ticket before that one is settled. Then, the last record whose consequences the windows hold.

@@ -1,6 +1,6 @@
 //! A state snapshot as bytes.
 //!
-//! # The format, version 1
+//! # The format, version 2
 //!
 //! `MAGIC`, the version (u32), then frames (`window::frame`); all little-endian.
 //!
@@ -10,7 +10,10 @@
 //! | (no frame) | the windows, in the format of `window::snapshot`, which has checksums and an end of its own |
 //! | 2 ledger | number of the part (u32), transactions that it has forgotten (u64), then 17 bytes each: key, flags |
 //! | 3 index | 48 bytes each: key, fingerprint, segment and offset of the record |
-//! | 4 end, last | parts of the ledger, entries of the index, entries that the index has forgotten (u64 each) |
+//! | 5 lists | postcard: a list of `StoredEntry`, what stands on lists at run time |
+//! | 4 end, last | parts of the ledger, entries of the index, entries that the index has forgotten, entries of lists (u64 each) |
+//!
+//! Version 1 had no lists.
 //!
 //! The version stands for what the bytes are and for what they were counted by: raise it also when a record comes to mean something
 //! else for the state. A file of another version, of another log, secret or catalogue, or with a wrong byte is refused; the log is
@@ -19,12 +22,16 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::audit::receipt::Position;
+use crate::domain::time::EventTime;
 use crate::engine::ledger::{Ledger, LedgerPart, LedgerSnapshot};
 use crate::engine::state::State;
 use crate::pipeline::index::{DecisionIndex, IndexEntry};
 use crate::pipeline::secret::Secret;
 use crate::pipeline::snapshot_header::{Header, SnapshotRefusal, VERSION};
+use crate::rules::run_time::{Entry, RunTimeLists};
 use crate::window::frame::{Frame, read_u32, write_frame};
 use crate::window::layout::Layout;
 use crate::window::snapshot::{Snapshot, SnapshotSize};
@@ -37,12 +44,36 @@ const HEADER: u8 = 1;
 const LEDGER: u8 = 2;
 const INDEX: u8 = 3;
 const END: u8 = 4;
+const LISTS: u8 = 5;
 
 /// Bytes of a part of the ledger before its transactions, and of each of them.
 const PART_HEAD_BYTES: usize = 12;
 const TRANSACTION_BYTES: usize = 17;
 /// Bytes of an entry of the index.
 const ENTRY_BYTES: usize = 48;
+/// Entries of lists in one frame.
+const LIST_ENTRIES_PER_FRAME: usize = 4_096;
+
+/// An entry of a list as it is stored. Times are milliseconds since the Unix epoch.
+#[derive(Serialize, Deserialize)]
+struct StoredEntry<'a> {
+    list: &'a str,
+    value: &'a str,
+    until_ms: Option<i64>,
+    note: &'a str,
+    by: &'a str,
+    added_at_ms: i64,
+    sequence: u64,
+}
+
+/// What a snapshot holds beside windows and ledger, which are read while they change.
+#[derive(Clone, Copy, Debug)]
+pub struct Beside<'a> {
+    /// The index: read as it is found.
+    pub index: &'a DecisionIndex,
+    /// What stood on lists when windows and ledger began.
+    pub lists: &'a RunTimeLists,
+}
 
 /// Writes a snapshot whose windows and ledger have begun, while all of it is used and changed.
 pub fn write(
@@ -50,12 +81,12 @@ pub fn write(
     header: &Header,
     windows: Snapshot<'_>,
     ledger: LedgerSnapshot<'_>,
-    index: &DecisionIndex,
+    beside: Beside<'_>,
 ) -> io::Result<SnapshotSize> {
     let mut bytes = write_head(out, header)?;
     // First what costs the most while it waits: of every key that changes meanwhile a copy is kept.
     let windows = windows.write(out, &mut |_| {})?;
-    bytes += windows.bytes + write_rest(out, header, ledger, index)?;
+    bytes += windows.bytes + write_rest(out, header, ledger, beside)?;
     Ok(SnapshotSize { keys: windows.keys, bytes })
 }
 
@@ -70,7 +101,7 @@ pub(crate) fn write_rest(
     out: &mut impl Write,
     header: &Header,
     ledger: LedgerSnapshot<'_>,
-    index: &DecisionIndex,
+    Beside { index, lists }: Beside<'_>,
 ) -> io::Result<u64> {
     let (mut bytes, mut parts, mut requests) = (0, 0_u32, 0);
     let mut content = Vec::new();
@@ -97,9 +128,44 @@ pub(crate) fn write_rest(
         bytes += write_frame(out, INDEX, &content)?;
         requests += step.len() as u64;
     }
-    let numbers = [u64::from(parts), requests, entries.forgotten(requests)];
+    bytes += write_lists(out, lists)?;
+    let numbers = [u64::from(parts), requests, entries.forgotten(requests), lists.len() as u64];
     bytes += write_frame(out, END, numbers.map(u64::to_le_bytes).as_flattened())?;
     Ok(bytes)
+}
+
+fn write_lists(out: &mut impl Write, lists: &RunTimeLists) -> io::Result<u64> {
+    fn stored<'a>((list, value, entry): (&'a str, &'a str, &'a Entry)) -> StoredEntry<'a> {
+        StoredEntry {
+            list,
+            value,
+            until_ms: entry.until.map(EventTime::unix_millis),
+            note: &entry.note,
+            by: &entry.by,
+            added_at_ms: entry.added_at.unix_millis(),
+            sequence: entry.sequence,
+        }
+    }
+    let (mut bytes, mut entries) = (0, lists.iter());
+    loop {
+        let frame: Vec<StoredEntry<'_>> = entries.by_ref().take(LIST_ENTRIES_PER_FRAME).map(stored).collect();
+        if frame.is_empty() {
+            return Ok(bytes);
+        }
+        let content = postcard::to_stdvec(&frame).map_err(io::Error::other)?;
+        bytes += write_frame(out, LISTS, &content)?;
+    }
+}
+
+fn read_lists(content: &[u8], lists: &mut RunTimeLists) -> Option<()> {
+    let stored: Vec<StoredEntry<'_>> = postcard::from_bytes(content).ok()?;
+    for StoredEntry { list, value, until_ms, note, by, added_at_ms, sequence } in stored {
+        let until = until_ms.map(EventTime::from_unix_millis).transpose().ok()?;
+        let added_at = EventTime::from_unix_millis(added_at_ms).ok()?;
+        let entry = Entry { until, note: note.into(), by: by.into(), added_at, sequence };
+        lists.put(list, value.into(), entry);
+    }
+    Some(())
 }
 
 /// Reads where and of what a snapshot was taken.
@@ -131,7 +197,7 @@ pub fn read_state(
 ) -> Result<(State, Arc<DecisionIndex>, u64), SnapshotRefusal> {
     let (windows, size) = WindowStore::restore(layout, input)?;
     let (ledger, index) = (Ledger::new(decisions_max), DecisionIndex::new(decisions_max));
-    let (mut parts, mut requests) = (0, 0);
+    let (mut parts, mut requests, mut lists) = (0, 0, RunTimeLists::default());
     loop {
         let Frame { kind, content } = Frame::read(input)?;
         match kind {
@@ -148,20 +214,26 @@ pub fn read_state(
                 }
                 requests += entries.len() as u64;
             }
+            LISTS => read_lists(&content, &mut lists)
+                .ok_or(SnapshotRefusal::Damaged("an entry of a list cannot be read"))?,
             END => {
                 let (numbers, _) = content.as_chunks::<8>();
                 let numbers: Vec<u64> = numbers.iter().map(|number| u64::from_le_bytes(*number)).collect();
-                let [parts_written, requests_written, forgotten] = numbers[..] else {
+                let [parts_written, requests_written, forgotten, lists_written] = numbers[..] else {
                     return Err(SnapshotRefusal::Damaged("its end cannot be read"));
                 };
-                if (parts_written, requests_written) != (parts, requests) || ledger.parts() as u64 != parts {
+                let read = [parts, requests, lists.len() as u64];
+                if [parts_written, requests_written, lists_written] != read || ledger.parts() as u64 != parts
+                {
                     return Err(SnapshotRefusal::Damaged("a part is missing"));
                 }
                 index.restore_forgotten(forgotten);
                 if input.read(&mut [0])? != 0 {
                     return Err(SnapshotRefusal::Damaged("something follows its end"));
                 }
-                return Ok((State::with(windows, ledger, secret.window_key()), index, size.keys));
+                let state = State::with(windows, ledger, secret.window_key());
+                state.lists.store(Arc::new(lists));
+                return Ok((state, index, size.keys));
             }
             _ => return Err(SnapshotRefusal::Damaged("a frame is of no known kind")),
         }

@@ -14,7 +14,7 @@ use crate::window::frame::FrameError;
 use crate::window::snapshot::SnapshotError;
 
 /// The version that is written, and the only one that is read. For what it stands, see `snapshot_file`.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What must be the same when a snapshot is read as when it was written: else its keys mean something else.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

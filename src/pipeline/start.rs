@@ -18,8 +18,10 @@ use crate::domain::time::Clock;
 use crate::engine::policy::PolicyFiles;
 use crate::engine::settings::MissingPolicy;
 use crate::enrich::profiles::Profiles;
+use crate::pipeline::candidate::CandidateKeeper;
 use crate::pipeline::fold::{self, Consequence};
 use crate::pipeline::lane::Lane;
+use crate::pipeline::lists::LIST_CHANGES_IN_FLIGHT_MAX;
 use crate::pipeline::metrics::Metrics;
 use crate::pipeline::policy::{LivePolicy, PolicyKeeper};
 use crate::pipeline::recover::{Fold, RecoverError, consequences_max};
@@ -64,6 +66,9 @@ pub enum StartError {
     /// No thread for what is looked at after a decision.
     #[error("the thread that scores challengers and measures drift cannot be started: {0}")]
     Shadow(std::io::Error),
+    /// No thread for replaced policies.
+    #[error("the thread that lets go of replaced policies cannot be started: {0}")]
+    Policies(std::io::Error),
     /// No snapshot thread.
     #[error("the thread that takes snapshots of the state cannot be started: {0}")]
     Snapshots(std::io::Error),
@@ -104,7 +109,8 @@ pub struct Parts {
 impl Service {
     /// Loads the policy, opens the log, rebuilds the state from it and starts the log's writer. Blocks while it does.
     pub fn start(parts: Parts, profiles: Profiles, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StartError> {
-        let policy = LivePolicy::load(&parts.files, parts.missing).map_err(StartError::Policy)?;
+        let policy = LivePolicy::load(&parts.files, parts.missing)
+            .map_err(|found| StartError::Policy(found.iter().map(ToString::to_string).collect()))?;
         std::fs::create_dir_all(&parts.data)
             .map_err(|error| StartError::Data { path: parts.data.clone(), error })?;
         let secret = Secret::load_or_create(&parts.data)?;
@@ -143,6 +149,8 @@ impl Service {
         info!(
             decisions = recovered.decisions,
             labels = recovered.labels,
+            list_changes = recovered.list_changes,
+            list_entries = state.lists.load().len(),
             records = recovered.records,
             snapshot = restored.as_ref().map(|restored| restored.header.applied.sequence),
             seconds = clock.instant().saturating_duration_since(started).as_secs_f64(),
@@ -159,7 +167,8 @@ impl Service {
             clock: Arc::clone(&clock),
             ..WriterOptions::default()
         };
-        let (shadow_queue, seen) = ShadowQueue::new(parts.shadow.queue_max, &metrics);
+        let candidates = Arc::new(CandidateKeeper::new(parts.shadow.candidate_rules.clone()));
+        let (shadow_queue, seen) = ShadowQueue::new(parts.shadow.queue_max, &metrics, &candidates);
         let on_committed = {
             let (state, lane) = (Arc::clone(&state), Arc::clone(&lane));
             Box::new(move |committed: std::vec::Drain<'_, _>| {
@@ -185,16 +194,23 @@ impl Service {
         };
         let snapshots = Snapshots::start(source, parts.snapshot_interval, restored.as_ref())
             .map_err(StartError::Snapshots)?;
-        let shadow = Shadow::start(seen, parts.shadow, log.clone(), Arc::clone(&metrics), Arc::clone(&clock))
-            .map_err(StartError::Shadow)?;
+        let shadow =
+            Shadow::start(seen, &parts.shadow, log.clone(), Arc::clone(&metrics), Arc::clone(&clock))
+                .map_err(StartError::Shadow)?;
         let layout = Arc::clone(&catalogue.layout);
-        let policies = PolicyKeeper::new(policy, parts.files, parts.missing, layout, now);
+        let policies = PolicyKeeper::new(policy, parts.files, parts.missing, layout, now)
+            .map_err(StartError::Policies)?;
         shadow.follow(|| policies.live());
+        candidates.reload(|| policies.live(), "start", now);
         Ok(Arc::new(Self {
             policies,
             shadow,
             in_flight: Semaphore::new(parts.settings.in_flight_max),
+            list_changes: Semaphore::new(LIST_CHANGES_IN_FLIGHT_MAX),
             lookup: LogLookup::new(&directory),
+            log_directory: directory,
+            candidates,
+            backtests: Arc::new(Semaphore::new(1)),
             settings: parts.settings,
             draining: AtomicBool::new(false),
             clock,

@@ -9,7 +9,7 @@ use crate::domain::time::EventTime;
 use crate::expr::error::line_column;
 use crate::expr::suggest::nearest;
 use crate::rules::document::{Document, place_of};
-use crate::rules::problem::{PROBLEMS_COLLECTED_MAX, Place, Problem};
+use crate::rules::problem::{Kind, PROBLEMS_COLLECTED_MAX, Place, Problem};
 use crate::rules::raw::{RawDefault, RawFile, RawRollout, RawRule, RawTest, Scalar};
 
 /// Longest rule file, in bytes.
@@ -90,7 +90,7 @@ pub(crate) struct FileSource {
 }
 
 /// The first moment after the day `2027-06-30` (UTC).
-pub(crate) fn end_of_day(date: &str) -> Option<EventTime> {
+pub fn end_of_day(date: &str) -> Option<EventTime> {
     start_of_day(date).map(|start| start.plus(std::time::Duration::from_secs(86_400)))
 }
 
@@ -142,7 +142,7 @@ pub(crate) fn read(document: Document<'_>, problems: &mut Vec<Problem>) -> FileS
             if message.starts_with("budget breached: A") {
                 "anchors and aliases are not allowed in rule files".clone_into(&mut message);
             }
-            let mut problem = Problem::error(document.file, message);
+            let mut problem = Problem::error(document.file, message).of(Kind::InvalidYaml);
             if let Some(location) = place {
                 problem = problem.at(place_of(location, 1), document.text);
             }
@@ -190,7 +190,7 @@ fn misread_conditions(document: Document<'_>) -> Vec<Problem> {
             let (line, column) = line_column(text, start);
             let message =
                 format!("YAML keeps `{}` at the beginning of a value for itself{HOW_TO_QUOTE}", &value[..1]);
-            Some(document.error(Place { line, column, width: 1 }, None, message))
+            Some(document.error(Place { line, column, width: 1 }, None, message).of(Kind::InvalidYaml))
         })
         .take(PROBLEMS_COLLECTED_MAX)
         .collect()
@@ -208,7 +208,8 @@ fn unknown_keys(
         let hint =
             if suggestion.is_some() { String::new() } else { format!("; known are {}", known.join(", ")) };
         let message = format!("unknown field `{}`{hint}", key.value);
-        problems.push(document.error(document.place(key), rule, message).suggesting(suggestion));
+        let problem = document.error(document.place(key), rule, message).of(Kind::UnknownField);
+        problems.push(problem.suggesting(suggestion));
     }
 }
 

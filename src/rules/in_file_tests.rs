@@ -9,7 +9,7 @@ use crate::expr::program::{Facts, Program, Scalar};
 use crate::expr::schema::{Schema, Slot};
 use crate::rules::document::Document;
 use crate::rules::file::TestSource;
-use crate::rules::problem::Problem;
+use crate::rules::problem::{Kind, Problem};
 use crate::rules::raw;
 
 /// A value that a test gives.
@@ -67,7 +67,9 @@ pub(crate) fn run(
         let Some(facts) = facts(document, rule, program, test, schema, problems) else { continue };
         let matched = program.matches(&facts);
         if matched != test.expect_match {
-            problems.push(document.error(test.place, Some(rule), failure(test, program, &facts)));
+            problems.push(
+                document.error(test.place, Some(rule), failure(test, program, &facts)).of(Kind::FailedTest),
+            );
         }
     }
 }
@@ -101,12 +103,19 @@ fn facts(
         let Some(binding) = schema.resolve(&name.value) else {
             let suggestion = schema.nearest_name(&name.value);
             let message = format!("test gives the unknown name `{}`", name.value);
-            problems.push(document.error(document.place(name), Some(rule), message).suggesting(suggestion));
+            problems.push(
+                document
+                    .error(document.place(name), Some(rule), message)
+                    .of(Kind::InvalidTest)
+                    .suggesting(suggestion),
+            );
             continue;
         };
         if !program.reads().iter().any(|read| read.slot == binding.slot) {
             let message = format!("test gives `{}`, which the condition does not read", name.value);
-            problems.push(document.error(document.place(name), Some(rule), message).warning());
+            problems.push(
+                document.error(document.place(name), Some(rule), message).of(Kind::UnreadTestValue).warning(),
+            );
         }
         let Some(field) = field else { continue };
         match given(document, binding.value_type, field) {
@@ -114,7 +123,8 @@ fn facts(
             None => {
                 let wanted = binding.value_type.map_or("text", ValueType::name);
                 let message = format!("`{}` is of type {wanted}, and `{}` is not", name.value, field.value);
-                problems.push(document.error(document.place(field), Some(rule), message));
+                problems
+                    .push(document.error(document.place(field), Some(rule), message).of(Kind::InvalidTest));
             }
         }
     }
@@ -124,8 +134,12 @@ fn facts(
             None => {
                 let suggestion = schema.nearest_list(&name.value);
                 let message = format!("there is no list `{}`", name.value);
-                problems
-                    .push(document.error(document.place(name), Some(rule), message).suggesting(suggestion));
+                problems.push(
+                    document
+                        .error(document.place(name), Some(rule), message)
+                        .of(Kind::InvalidTest)
+                        .suggesting(suggestion),
+                );
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::domain::limits::ID_BYTES_MAX;
 use crate::domain::time::EventTime;
 use crate::domain::value::Value;
 use crate::rules::file::end_of_day;
-use crate::rules::problem::{Place, Problem};
+use crate::rules::problem::{Kind, Place, Problem};
 
 /// Most entries of one list.
 pub const LIST_ENTRIES_MAX: usize = 5_000_000;
@@ -40,15 +40,17 @@ impl List {
                 Ok(None) => {}
                 Ok(Some((value, until))) => {
                     if entries.len() >= LIST_ENTRIES_MAX {
-                        problems
-                            .push(Problem::error(file, format!("holds more than {LIST_ENTRIES_MAX} values")));
+                        problems.push(
+                            Problem::error(file, format!("holds more than {LIST_ENTRIES_MAX} values"))
+                                .of(Kind::Unreadable),
+                        );
                         return Err(problems);
                     }
                     entries.insert(value.into(), until);
                 }
                 Err(message) => {
                     let place = Place { line: index + 1, column: 1, width: line.chars().count().max(1) };
-                    let mut problem = Problem::error(file, message);
+                    let mut problem = Problem::error(file, message).of(Kind::InvalidList);
                     problem.source_line = Some(line.chars().take(120).collect());
                     problem.place = Some(place);
                     problems.push(problem);
@@ -78,20 +80,30 @@ impl List {
 
     /// Whether a text, or a whole number as it is written, stands on the list at that moment. Nothing else ever does.
     pub fn contains(&self, value: Value<'_>, at: EventTime) -> bool {
-        match value {
-            Value::Text(text) => self.holds(text, at),
-            Value::Int(number) => {
-                let mut digits = [0_u8; 20];
-                let mut rest = digits.as_mut_slice();
-                let written = if write!(rest, "{number}").is_ok() { 20 - rest.len() } else { 0 };
-                std::str::from_utf8(&digits[..written]).is_ok_and(|text| self.holds(text, at))
-            }
-            Value::Missing | Value::Bool(_) | Value::Double(_) | Value::Time(_) => false,
-        }
+        as_listed(value, |text| self.holds(text, at))
+    }
+
+    /// What the file says of a value: nothing, or the moment from which it no longer counts, if there is one.
+    pub fn entry(&self, text: &str) -> Option<Option<EventTime>> {
+        self.entries.get(text).copied()
     }
 
     fn holds(&self, text: &str, at: EventTime) -> bool {
         self.entries.get(text).is_some_and(|until| until.is_none_or(|until| at < until))
+    }
+}
+
+/// Asks about a value as lists write it: a text, or a whole number; false for anything else. Allocates nothing.
+pub(crate) fn as_listed(value: Value<'_>, ask: impl FnOnce(&str) -> bool) -> bool {
+    match value {
+        Value::Text(text) => ask(text),
+        Value::Int(number) => {
+            let mut digits = [0_u8; 20];
+            let mut rest = digits.as_mut_slice();
+            let written = if write!(rest, "{number}").is_ok() { 20 - rest.len() } else { 0 };
+            std::str::from_utf8(&digits[..written]).is_ok_and(ask)
+        }
+        Value::Missing | Value::Bool(_) | Value::Double(_) | Value::Time(_) => false,
     }
 }
 
@@ -129,6 +141,16 @@ impl Lists {
     /// Whether a value stands on the list with that number at that moment; false when there is no such list.
     pub fn contains(&self, list: usize, value: Value<'_>, at: EventTime) -> bool {
         self.0.get(list).is_some_and(|list| list.contains(value, at))
+    }
+
+    /// The list with that number.
+    pub fn get(&self, list: usize) -> Option<&List> {
+        self.0.get(list)
+    }
+
+    /// The list with that name.
+    pub fn named(&self, name: &str) -> Option<&List> {
+        self.0.iter().find(|list| list.name() == name)
     }
 
     /// The number of a list.

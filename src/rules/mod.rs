@@ -12,6 +12,7 @@
 
 pub mod directory;
 pub mod document;
+pub mod explain;
 pub mod file;
 pub mod in_file_tests;
 pub mod lint;
@@ -20,8 +21,11 @@ pub mod message;
 pub mod problem;
 pub mod raw;
 pub mod rollout;
+pub mod run_time;
 pub mod set;
 
+#[cfg(test)]
+mod explain_tests;
 #[cfg(test)]
 mod set_tests;
 #[cfg(test)]

@@ -36,6 +36,16 @@ impl Rollout {
         &self.by_name
     }
 
+    /// Where these values stand.
+    pub fn by_slot(&self) -> Slot {
+        self.by
+    }
+
+    /// Whether the value by which the share is drawn is there.
+    pub fn knows<F: Facts + ?Sized>(&self, facts: &F) -> bool {
+        facts.value(self.by).is_present()
+    }
+
     /// Whether the rule is on for what `facts` holds. The value's place is the BLAKE3 hash of the rule's id and of the
     /// value as text, so that two rules draw their shares independently, and every instance draws the same.
     pub fn includes<F: Facts + ?Sized>(&self, rule: &str, facts: &F) -> bool {

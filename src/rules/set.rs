@@ -21,7 +21,7 @@ use crate::rules::file::{self, RULES_MAX, RuleSource, State};
 use crate::rules::in_file_tests;
 use crate::rules::list::{List, Lists};
 use crate::rules::message::Message;
-use crate::rules::problem::{PROBLEMS_COLLECTED_MAX, PROBLEMS_MAX, Place, Problem, Severity};
+use crate::rules::problem::{Kind, PROBLEMS_COLLECTED_MAX, PROBLEMS_MAX, Place, Problem, Severity};
 use crate::rules::rollout::Rollout;
 
 /// How the file that a set cannot do without is written.
@@ -128,6 +128,7 @@ pub struct RuleSet {
     default_reason: Box<str>,
     lists: Lists,
     metadata_keys: Box<[(Box<str>, Slot)]>,
+    schema: Schema,
     hash: Box<str>,
     warnings: Vec<Problem>,
 }
@@ -171,7 +172,9 @@ impl RuleSet {
             match (found.default, &default) {
                 (Some(second), Some((_, first))) => {
                     let message = format!("`default` stands in {first} already");
-                    loading.problems.push(document.error(second.place, None, message));
+                    loading
+                        .problems
+                        .push(document.error(second.place, None, message).of(Kind::InvalidDefault));
                 }
                 (Some(found), None) => default = Some((found, shown)),
                 (None, _) => {}
@@ -179,7 +182,9 @@ impl RuleSet {
         }
         let rules = loading.rules;
         if default.is_none() {
-            problems.push(Problem::error(format!("{directory}/default.yaml"), DEFAULT_HOW_TO));
+            problems.push(
+                Problem::error(format!("{directory}/default.yaml"), DEFAULT_HOW_TO).of(Kind::InvalidDefault),
+            );
         }
         let (Some((default, _)), true) =
             (default, problems.iter().all(|problem| problem.severity == Severity::Warning))
@@ -201,6 +206,7 @@ impl RuleSet {
             default_reason: default.reason,
             lists,
             metadata_keys: schema.metadata_keys().map(|(key, slot)| (key.into(), slot)).collect(),
+            schema,
             hash: content_hash(&files).into(),
             warnings: problems,
         })
@@ -224,6 +230,16 @@ impl RuleSet {
     /// The metadata keys that the rules read, each with the slot under which `Facts::value` is asked for it.
     pub fn metadata_keys(&self) -> &[(Box<str>, Slot)] {
         &self.metadata_keys
+    }
+
+    /// The names that the rules were checked against, with the lists and the metadata keys that they read.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// The rules that are evaluated: live and shadow ones, in file order.
+    pub fn active(&self) -> &[Hit] {
+        &self.active
     }
 
     /// `sha256:` and 64 hex digits, over the names and bytes of all files.
@@ -255,6 +271,14 @@ impl RuleSet {
                 .copied()
                 .collect()
         })
+    }
+
+    /// Tells the position of every live and every shadow rule whose condition holds, whatever its dates and rollout say.
+    pub fn each_matching<F: Facts + ?Sized>(&self, facts: &F, mut see: impl FnMut(u32)) {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let matching = self.conditions.matching(facts, scratch).iter();
+            matching.filter_map(|number| self.active.get(*number as usize)).for_each(|hit| see(hit.rule));
+        });
     }
 
     /// What follows from the hits: the live rule with the highest priority; of those the most severe; of those the first.
@@ -313,7 +337,9 @@ impl Loading<'_> {
         let place = source.id_place;
         self.seen += 1;
         if self.seen == RULES_MAX + 1 {
-            self.problems.push(document.error(place, None, format!("more than {RULES_MAX} rules")));
+            self.problems.push(
+                document.error(place, None, format!("more than {RULES_MAX} rules")).of(Kind::Unreadable),
+            );
         }
         if self.seen > RULES_MAX || self.problems.len() >= PROBLEMS_COLLECTED_MAX {
             return;
@@ -321,7 +347,7 @@ impl Loading<'_> {
         let here = format!("{}:{}", document.file, place.line);
         if let Some(first) = self.ids.insert(source.id.clone(), here) {
             let message = format!("this id is taken by the rule at {first}");
-            self.problems.push(document.error(place, Some(&source.id), message));
+            self.problems.push(document.error(place, Some(&source.id), message).of(Kind::DuplicateId));
         }
         let message = source.message.as_ref().and_then(|text| {
             Message::compile(&text.value, self.schema)
@@ -329,7 +355,7 @@ impl Loading<'_> {
                     let place = document.place_within(text, error.place);
                     let problem =
                         document.error(place, Some(&source.id), format!("message: {}", error.message));
-                    self.problems.push(problem.suggesting(error.suggestion));
+                    self.problems.push(problem.of(Kind::InvalidMessage).suggesting(error.suggestion));
                 })
                 .ok()
         });
@@ -347,7 +373,7 @@ impl Loading<'_> {
             Err(error) => {
                 let place = document.place_within(&source.when, error.start..error.end);
                 let problem = document.error(place, Some(&source.id), error.message);
-                self.problems.push(problem.suggesting(error.suggestion));
+                self.problems.push(problem.of(Kind::InvalidCondition).suggesting(error.suggestion));
                 return;
             }
         };
@@ -398,7 +424,7 @@ fn capped(mut problems: Vec<Problem>) -> Vec<Problem> {
     if problems.len() > PROBLEMS_MAX {
         let left = problems.len() - PROBLEMS_MAX;
         problems.truncate(PROBLEMS_MAX);
-        problems.push(Problem::error("rules", format!("and {left} or more others")));
+        problems.push(Problem::error("rules", format!("and {left} or more others")).of(Kind::More));
     }
     problems
 }

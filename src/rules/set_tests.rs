@@ -1,4 +1,4 @@
-//! Whole sets: what they decide, what is refused and where, and what the linter says.
+//! Whole sets: what they decide, what is refused and where.
 
 use crate::domain::decision::Outcome;
 use crate::domain::time::EventTime;
@@ -6,8 +6,7 @@ use crate::domain::value::{Value, ValueType};
 use crate::expr::program::Facts;
 use crate::expr::schema::{Schema, Slot};
 use crate::rules::directory::SourceFile;
-use crate::rules::lint::lint;
-use crate::rules::problem::{Problem, Severity};
+use crate::rules::problem::Problem;
 use crate::rules::set::RuleSet;
 
 fn schema() -> Schema {
@@ -348,35 +347,6 @@ fn the_hash_names_the_content() {
     let mut renamed = files(rules);
     renamed[0].name = "other.yaml".to_owned();
     assert_ne!(RuleSet::from_files(&renamed, &schema()).unwrap().hash(), first.hash());
-}
-
-#[test]
-fn the_linter_warns() {
-    let set = load(
-        "rules:
-  - {id: a, when: amount > 10, then: REVIEW, reason: a}
-  - {id: b, when: 'amount   > 10', then: BLOCK, reason: b}
-  - {id: c, when: '!(score > 0.5)', then: APPROVE, reason: c}
-  - {id: d, when: '!has(score) || !(score > 0.5)', then: APPROVE, reason: d}
-  - {id: e, when: amount > 12, then: APPROVE, reason: e, expires: 2026-01-31}
-",
-    );
-    let problems = lint(&set, at("2026-11-01T00:00:00Z"));
-    let text = shown(&problems);
-    for expected in [
-        "warning: rule `b`: has the same condition as `a` (rules/rules.yaml:2)",
-        "warning: rule `c`: `score` can be missing and is negated",
-        "warning: rule `e`: has expired",
-    ] {
-        assert!(text.contains(expected), "{expected}\n\nis not in\n\n{text}");
-    }
-    assert_eq!(problems.len(), 3, "{text}");
-    assert!(problems.iter().all(|problem| problem.severity == Severity::Warning));
-    let json = serde_json::to_value(&problems[0]).unwrap();
-    assert_eq!(
-        (&json["severity"], &json["line"], &json["rule"]),
-        (&"warning".into(), &3.into(), &"b".into())
-    );
 }
 
 #[test]

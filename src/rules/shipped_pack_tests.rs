@@ -9,7 +9,7 @@ use crate::domain::time::EventTime;
 use crate::domain::value::{Value, ValueType};
 use crate::expr::program::Facts;
 use crate::expr::schema::{Schema, Slot};
-use crate::rules::lint::lint;
+use crate::rules::lint::run::lint;
 use crate::rules::problem::Problem;
 use crate::rules::set::RuleSet;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::domain::money::Currency;
-use crate::window::compiled::EntityPlan;
+use crate::window::compiled::{EntityPlan, Number};
 use crate::window::layout::{Layout, LayoutError, Stream};
 
 /// Most reads of one plan.
@@ -306,6 +306,21 @@ impl Plan {
     /// The length of the slice that the numbers go to.
     pub fn outputs(&self) -> usize {
         self.outputs
+    }
+
+    /// Outputs that are never below 0, each with what it is never above.
+    pub fn never_below_zero(&self) -> Vec<(usize, f64)> {
+        let mut found = Vec::new();
+        for entity in self.entities() {
+            found.extend(entity.since.iter().map(|read| (read.output, f64::INFINITY)));
+            for window in &entity.windows {
+                let counts = window.counts.iter().chain(&window.distinct);
+                found.extend(counts.map(|(_, output)| (*output as usize, f64::INFINITY)));
+                let rates = window.reads.iter().filter(|read| read.number == Number::FraudRate);
+                found.extend(rates.map(|read| (read.output as usize, 1.0)));
+            }
+        }
+        found
     }
 
     /// The reads of all entities, by position in the layout.

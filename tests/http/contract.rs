@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use crate::steered::{Running, Steered};
-use crate::wire::{Answer, ask, get, post, transaction};
+use crate::wire::{Answer, ask, get, post, request, transaction};
 
 /// The OpenAPI document, as something to check answers with.
 pub(crate) struct Contract(pub(crate) Value);
@@ -91,6 +91,49 @@ async fn answers_are_as_described() {
         }
         let reload = ask(running.admin, post("/v1/policy/reload", "", "")).await;
         contract.check("post", "/v1/policy/reload", &reload);
+        contract.check("get", "/v1/rules/candidate", &get(running.admin, "/v1/rules/candidate").await);
+        let wrong = get(running.admin, "/v1/rules/candidate?unlabelled=maybe").await;
+        contract.check("get", "/v1/rules/candidate", &wrong);
+        for (body, status) in [
+            (json!({"files": {"mine.yaml": "rules: []"}, "last": 10}), 200),
+            (json!({"files": {"busy.yaml": ""}}), 409),
+            (json!({"files": {"wrong.yaml": ""}}), 422),
+            (json!({"files": {"x.txt": ""}}), 422),
+            (json!({"files": {"broken.yaml": ""}}), 500),
+        ] {
+            let path = "/v1/rules/backtest";
+            let answer = ask(running.admin, post(path, "", body.to_string())).await;
+            assert_eq!(answer.status, status, "{body}");
+            contract.check("post", path, &answer);
+        }
+        for body in ["{}", "no JSON", &" ".repeat(9 << 20)] {
+            let checked = ask(running.admin, post("/v1/rules/check", "", body)).await;
+            contract.check("post", "/v1/rules/check", &checked);
+        }
+        let (one, entry) = ("/v1/lists/{list}", "/v1/lists/{list}/{value}");
+        for (method, path, described, status) in [
+            ("get", "/v1/lists", "/v1/lists", 200),
+            ("get", "/v1/lists/a?limit=5&after=x%2Fy", one, 200),
+            ("get", "/v1/lists/a?limit=0", one, 422),
+            ("get", "/v1/lists/b", one, 404),
+            ("get", "/v1/lists/a/fp_1", entry, 200),
+            ("get", "/v1/lists/b/fp_1", entry, 404),
+            ("get", "/v1/lists/a/%zz", entry, 422),
+            ("put", "/v1/lists/a/new", entry, 201),
+            ("put", "/v1/lists/a/old", entry, 200),
+            ("put", "/v1/lists/b/old", entry, 404),
+            ("put", "/v1/lists/a/wrong", entry, 422),
+            ("put", "/v1/lists/a/full", entry, 507),
+            ("put", "/v1/lists/a/audit", entry, 503),
+            ("delete", "/v1/lists/a/old?note=why", entry, 200),
+            ("delete", "/v1/lists/b/old?note=why", entry, 404),
+            ("delete", "/v1/lists/a/file?note=why", entry, 409),
+        ] {
+            let body = if method == "put" { "{}" } else { "" };
+            let answer = ask(running.admin, request(method, path, "", body)).await;
+            assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+            contract.check(method, described, &answer);
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use tollgate::pipeline::start::{LogSettings, Parts};
 
 use crate::contract::Contract;
 use crate::steered::{Running, Steered};
-use crate::wire::{ask, get, post};
+use crate::wire::{ask, get, post, request};
 
 fn start(data: &Path) -> Arc<Service> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -120,6 +120,34 @@ async fn its_answers_are_as_described() {
         contract.check_value("#/components/schemas/Decision", &answer);
         assert_eq!(answer["transaction_id"], format!("batch_{number}"));
     }
+
+    let (one, entry) = ("/v1/lists/{list}", "/v1/lists/{list}/{value}");
+    let note = r#"{"note": "stolen", "expires": "2999-01-31"}"#;
+    for (method, path, described, body, status) in [
+        ("put", "/v1/lists/blocked_cards/fp_9", entry, note, 201),
+        ("put", "/v1/lists/blocked_cards/fp_9", entry, note, 200),
+        ("put", "/v1/lists/blocked_cards/fp_9", entry, "{}", 422),
+        ("put", "/v1/lists/nowhere/fp_9", entry, note, 404),
+        ("get", "/v1/lists/blocked_cards/fp_9", entry, "", 200),
+        ("get", "/v1/lists/blocked_cards", one, "", 200),
+        ("get", "/v1/lists", "/v1/lists", "", 200),
+        ("post", "/v1/rules/check", "/v1/rules/check", r#"{"files": {}}"#, 200),
+        ("post", "/v1/rules/check", "/v1/rules/check", r#"{"files": {"a.yaml": "rules: 7"}}"#, 200),
+        ("post", "/v1/rules/check", "/v1/rules/check", "{}", 422),
+    ] {
+        let answer = ask(admin, request(method, path, "", body)).await;
+        assert_eq!(answer.status, status, "{method} {path} {body}: {answer:?}");
+        contract.check(method, described, &answer);
+    }
+    let mut blocked = transaction("pay_blocked");
+    blocked["card"]["fingerprint"] = json!("fp_9");
+    let blocked = ask(decision, post(decisions, "", blocked.to_string())).await.json();
+    let found = get(decision, &format!("{decisions}/{}", blocked["decision_id"].as_str().unwrap())).await;
+    contract.check("get", "/v1/decisions/{decision_id}", &found);
+    assert_eq!(found.json()["listed"], json!([{"list": "blocked_cards", "value": "fp_9"}]));
+    let off = ask(admin, request("DELETE", "/v1/lists/blocked_cards/fp_9?note=found", "", "")).await;
+    assert_eq!(off.status, 200);
+    contract.check("delete", entry, &off);
 
     for path in ["/healthz", "/readyz", "/metrics", "/v1/policy", "/v1/rules"] {
         let answer = get(admin, path).await;

@@ -10,14 +10,28 @@ use serde_json::{Value, json};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
+use tollgate::audit::receipt::LogId;
 use tollgate::domain::decision::{ChallengerVersion, Outcome, Versions};
+use tollgate::evaluation::report::{BacktestReport, InputSummary, Origin, PolicyVersions, RuleState};
+use tollgate::evaluation::rule_tally::RuleInfo;
+use tollgate::evaluation::tally::{Against, Tally};
+use tollgate::evaluation::truth::Unlabelled;
 use tollgate::http::options::ServerOptions;
 use tollgate::http::server::{DrainReport, Server};
-use tollgate::http::service::{DecisionService, RuleStatus, RulesStatus};
+use tollgate::http::service::DecisionService;
+use tollgate::pipeline::backtest::{BacktestError, CandidateRun};
+use tollgate::pipeline::candidate_shadow::CandidateStatus;
+use tollgate::pipeline::list_status::{
+    ChangeAudit, EntryStatus, FileEntryStatus, ListChanged, ListPage, ListStatus, ListedStatus, ListsStatus,
+};
+use tollgate::pipeline::lists::ListError;
 use tollgate::pipeline::policy::{PolicyStatus, Refusal};
 use tollgate::pipeline::readiness::{Check, Readiness};
+use tollgate::pipeline::rules_check::RulesChecked;
+use tollgate::pipeline::rules_status::{CountsStatus, RolloutStatus, RuleStatus, RulesStatus};
 use tollgate::pipeline::service::DecideError;
 use tollgate::rules::file::State;
+use tollgate::rules::problem::Problem;
 use tollgate::wire::label;
 use tollgate::wire::rejection::Rejection;
 use tollgate::wire::transaction::parse_slice;
@@ -47,8 +61,39 @@ impl Steered {
     }
 }
 
+/// The report on one rule that has matched nothing.
+fn report(origin: Origin) -> BacktestReport {
+    let rule = RuleInfo {
+        id: "card-velocity-5m".to_owned(),
+        state: RuleState::Live,
+        outcome: Outcome::Block,
+        priority: 0,
+    };
+    let tally = Tally::new(vec![rule], Outcome::Approve, Some(Against::recorded()));
+    let input = InputSummary { origin, file: "data/log".to_owned(), ..InputSummary::default() };
+    tally.report(input, PolicyVersions::default(), Duration::from_secs(1))
+}
+
 fn bytes(value: &Value) -> Bytes {
     Bytes::from(value.to_string())
+}
+
+const AT: &str = "2026-10-20T12:00:00.000Z";
+
+/// There is one list, `a`.
+fn known(list: &str) -> Result<(), ListError> {
+    let suggestion = Some("a".to_owned());
+    if list == "a" { Ok(()) } else { Err(ListError::UnknownList { suggestion }) }
+}
+
+fn entry(value: &str) -> EntryStatus {
+    let (note, by) = ("why".into(), "ops".into());
+    EntryStatus { value: value.into(), expires: None, note, by, added_at: AT.to_owned(), sequence: 7 }
+}
+
+fn changed(list: &str, value: &str, entry: Option<EntryStatus>, before: Option<EntryStatus>) -> ListChanged {
+    let audit = ChangeAudit { log: LogId([0; 16]), sequence: 7, hash: "blake3:00".to_owned() };
+    ListChanged { list: list.into(), value: value.into(), entry, before, audit }
 }
 
 impl DecisionService for Steered {
@@ -106,8 +151,9 @@ impl DecisionService for Steered {
 
     fn policy_status(&self) -> PolicyStatus {
         let errors = vec!["rules/velocity.yaml:12: unknown field \"amont\"".to_owned()];
-        let at = "2026-10-20T12:00:00.000Z".to_owned();
-        let refusal = Refusal { at: at.clone(), cause: "api", errors };
+        let at = AT.to_owned();
+        let problems = vec![Problem::error("rules/velocity.yaml", "unknown field \"amont\"")];
+        let refusal = Refusal { at: at.clone(), cause: "api", errors, problems };
         let versions = Versions { rules: "sha256:01".into(), model: None, features: "sha256:02".into() };
         PolicyStatus {
             challengers: vec![ChallengerVersion { name: "next".into(), model: "sha256:04".into() }],
@@ -126,6 +172,14 @@ impl DecisionService for Steered {
     }
 
     fn rules_status(&self) -> RulesStatus {
+        let counts = CountsStatus {
+            since: AT.to_owned(),
+            evaluated: 9,
+            hits: 3,
+            decided: 2,
+            shadow_hits: 0,
+            last_hit: Some(AT.to_owned()),
+        };
         let rule = RuleStatus {
             id: "card-velocity-5m".into(),
             description: "Card testing".into(),
@@ -135,10 +189,99 @@ impl DecisionService for Steered {
             reason: "velocity_exceeded".into(),
             state: State::Live,
             priority: 0,
+            rollout: Some(RolloutStatus { percent: 12.5, by: "customer.id".into() }),
+            starts: None,
+            expires: Some("2027-06-30".to_owned()),
+            tests: 3,
             file: "rules/velocity.yaml".into(),
             line: 12,
+            counts,
         };
-        RulesStatus { version: "sha256:01".into(), rules: vec![rule] }
+        RulesStatus { version: "sha256:01".into(), decisions: 12, rules: vec![rule] }
+    }
+
+    fn check_rules(&self, body: &[u8]) -> Result<RulesChecked, DecideError> {
+        if body.starts_with(b"{") {
+            let problems = vec![Problem::error("rules/mine.yaml", "unknown field `amont`")];
+            let files = vec!["mine.yaml".to_owned()];
+            return Ok(RulesChecked { sound: false, problems, rules: None, tests: None, hash: None, files });
+        }
+        Err(DecideError::Rejected(Rejection::NotJson("x".to_owned())))
+    }
+
+    fn lists_status(&self) -> ListsStatus {
+        let list = ListStatus { list: "a".into(), file_entries: 3, run_time_entries: 1, in_policy: true };
+        ListsStatus { lists: vec![list], run_time_entries: 1, run_time_entries_max: 9 }
+    }
+
+    fn list_page(&self, list: &str, after: Option<&str>, count: usize) -> Result<ListPage, ListError> {
+        known(list)?;
+        let value = format!("after {after:?}, {count}");
+        let entries = vec![entry(&value)];
+        Ok(ListPage { list: list.into(), entries, total: 2, next: Some(value.into()) })
+    }
+
+    fn listed(&self, list: &str, value: &str) -> Result<ListedStatus, ListError> {
+        known(list)?;
+        let file = Some(FileEntryStatus { file: "lists/a.txt".to_owned(), expires: None });
+        Ok(ListedStatus { list: list.into(), value: value.into(), run_time: Some(entry(value)), file })
+    }
+
+    async fn put_on_list(
+        &self,
+        list: &str,
+        value: &str,
+        body: &[u8],
+        by: &str,
+    ) -> Result<ListChanged, ListError> {
+        known(list)?;
+        match value {
+            "full" => return Err(ListError::Full),
+            "wrong" => return Err(Rejection::field("/note", "is required").into()),
+            "audit" => return Err(DecideError::AuditUnavailable("disk full".to_owned()).into()),
+            _ => {}
+        }
+        let note = format!("{by}: {}", String::from_utf8_lossy(body));
+        let now = EntryStatus { note: note.into(), ..entry(value) };
+        Ok(changed(list, value, Some(now), (value == "old").then(|| entry(value))))
+    }
+
+    async fn take_off_list(
+        &self,
+        list: &str,
+        value: &str,
+        body: &[u8],
+        by: &str,
+    ) -> Result<ListChanged, ListError> {
+        known(list)?;
+        if value == "file" {
+            return Err(ListError::InFile { file: "lists/a.txt".to_owned() });
+        }
+        let note = format!("{by}: {}", String::from_utf8_lossy(body));
+        Ok(changed(list, value, None, Some(EntryStatus { note: note.into(), ..entry(value) })))
+    }
+
+    async fn backtest(self: &Arc<Self>, wanted: CandidateRun) -> Result<BacktestReport, BacktestError> {
+        match wanted.files.first().map(|file| file.name.as_str()) {
+            Some("busy.yaml") => Err(BacktestError::Busy),
+            Some("wrong.yaml") => Err(BacktestError::Refused(vec![
+                Problem::error("rules/wrong.yaml", "unknown name `amont`")
+                    .suggesting(Some("amount".to_owned())),
+            ])),
+            Some("broken.yaml") => Err(BacktestError::Failed("/secret/path".to_owned())),
+            _ => Ok(report(Origin::Log)),
+        }
+    }
+
+    fn candidate_status(&self, _unlabelled: Unlabelled) -> Option<CandidateStatus> {
+        self.is_ready.then(|| CandidateStatus {
+            directory: "rules-next".to_owned(),
+            rules: Some("sha256:05".into()),
+            since: Some("2026-10-20T12:00:00.000Z".to_owned()),
+            refused: None,
+            decisions_max: 50_000,
+            report: Some(report(Origin::Traffic)),
+        })
     }
 
     fn metrics_text(&self) -> String {

@@ -136,9 +136,14 @@ impl Client {
 
 /// A request with a body.
 pub(crate) fn post(path: &str, headers: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
-    let body = body.as_ref();
+    request("POST", path, headers, body)
+}
+
+/// A request of any method, with a body that may be empty.
+pub(crate) fn request(method: &str, path: &str, headers: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
+    let (body, method) = (body.as_ref(), method.to_uppercase());
     let mut request =
-        format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n{headers}\r\n", body.len())
+        format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n{headers}\r\n", body.len())
             .into_bytes();
     request.extend_from_slice(body);
     request

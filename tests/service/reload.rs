@@ -17,28 +17,28 @@ const PROMISED: Duration = Duration::from_secs(1);
 const ROUNDS: usize = 4;
 
 /// A copy of the shipped rules, with one file more.
-struct Rules {
+pub struct Rules {
     directory: tempfile::TempDir,
 }
 
 impl Rules {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let rules = Self { directory: tempfile::tempdir().unwrap() };
         copy(&root().join("rules"), &rules.path());
         rules
     }
 
-    fn path(&self) -> PathBuf {
+    pub fn path(&self) -> PathBuf {
         self.directory.path().join("rules")
     }
 
     /// Writes the file of its own: transactions of one test merchant are decided so.
-    fn write(&self, text: &str) {
+    pub fn write(&self, text: &str) {
         fs::write(self.path().join("own.yaml"), text).unwrap();
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());
@@ -51,7 +51,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// A good file: everything at the test's merchant is blocked for that reason.
-fn own_rule(reason: &str) -> String {
+pub fn own_rule(reason: &str) -> String {
     format!(
         "rules:\n  - id: own-rule\n    description: Everything at the merchant of this test.\n    when: merchant.id == \"m_own\"\n    then: BLOCK\n    reason: {reason}\n    message: \"Seen\"\n    owner: tests\n    tests:\n      - {{given: {{merchant.id: m_own}}, expect: match}}\n      - {{given: {{}}, expect: no_match}}\n"
     )
@@ -68,7 +68,7 @@ fn reason(connection: &mut Connection, number: &mut u32) -> String {
 }
 
 /// Waits until the refusal is as wanted; answers how long that took, and the mistakes.
-fn refused(service: &Service, since: Instant, is_it: impl Fn(&str) -> bool) -> (Duration, String) {
+pub fn refused(service: &Service, since: Instant, is_it: impl Fn(&str) -> bool) -> (Duration, String) {
     wait_until("a refusal", || {
         let policy = service.policy();
         let errors = policy["refused"]["errors"].as_array()?;
@@ -79,7 +79,7 @@ fn refused(service: &Service, since: Instant, is_it: impl Fn(&str) -> bool) -> (
 }
 
 /// Waits until another policy than `old` is live; answers how long that took.
-fn live(service: &Service, since: Instant, old: &Value) -> Duration {
+pub fn live(service: &Service, since: Instant, old: &Value) -> Duration {
     wait_until("a new policy", || {
         let policy = service.policy();
         (policy["policy"] != *old && policy["refused"].is_null()).then(|| since.elapsed())

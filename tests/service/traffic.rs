@@ -9,7 +9,7 @@ use tollgate::domain::time::EventTime;
 #[cfg(feature = "parquet")]
 use tollgate::{
     domain::transaction::Transaction,
-    offline::{mapping::Mapping, replay::ReplayEvent, session::ReplayFiles},
+    offline::{mapping::Mapping, replay::ReplayEvent, replay_files::ReplayFiles},
     wire::{label::LabelJson, transaction::TransactionJson},
 };
 

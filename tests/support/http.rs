@@ -108,6 +108,16 @@ impl Connection {
         self.try_post(path, headers, body).unwrap_or_else(|error| panic!("{path}: {error}: {body:.200}"))
     }
 
+    /// A request of any method.
+    pub fn try_request(&mut self, method: &str, path: &str, body: &str) -> std::io::Result<Answer> {
+        self.send(&request(method, path, "", body))?;
+        self.answer()
+    }
+
+    pub fn request(&mut self, method: &str, path: &str, body: &str) -> Answer {
+        self.try_request(method, path, body).unwrap_or_else(|error| panic!("{path}: {error}: {body:.200}"))
+    }
+
     pub fn get(&mut self, path: &str) -> Answer {
         let sent = self.send(format!("GET {path} HTTP/1.1\r\nHost: tollgate\r\n\r\n").as_bytes());
         sent.and_then(|()| self.answer()).unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -126,7 +136,12 @@ impl Connection {
 
 /// A request with a body, as bytes. `headers` are whole lines, each with its line end.
 pub fn post(path: &str, headers: &str, body: &str) -> Vec<u8> {
+    request("POST", path, headers, body)
+}
+
+/// A request of any method, with a body that may be empty.
+pub fn request(method: &str, path: &str, headers: &str, body: &str) -> Vec<u8> {
     let length = body.len();
-    format!("POST {path} HTTP/1.1\r\nHost: tollgate\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{headers}\r\n{body}")
+    format!("{method} {path} HTTP/1.1\r\nHost: tollgate\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{headers}\r\n{body}")
         .into_bytes()
 }

@@ -40,6 +40,7 @@ pub struct Installation {
     challengers: Vec<(&'static str, PathBuf)>,
     features: &'static str,
     redis: Option<String>,
+    candidate: Option<PathBuf>,
 }
 
 impl Installation {
@@ -53,7 +54,15 @@ impl Installation {
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::write(directory.path().join("tollgate.toml"), settings).expect("the settings are written");
         let (rules, features) = (root().join("rules"), "models/features.yaml");
-        Self { directory, rules, model: model().to_owned(), challengers: Vec::new(), features, redis: None }
+        Self {
+            directory,
+            rules,
+            model: model().to_owned(),
+            challengers: Vec::new(),
+            features,
+            redis: None,
+            candidate: None,
+        }
     }
 
     /// With rules of its own, which a test may change.
@@ -77,6 +86,12 @@ impl Installation {
     /// With a model that scores beside the one that decides.
     pub fn challenger(mut self, name: &'static str, directory: &Path) -> Self {
         self.challengers.push((name, directory.to_owned()));
+        self
+    }
+
+    /// With rules that decide beside the live ones.
+    pub fn candidate(mut self, rules: &Path) -> Self {
+        self.candidate = Some(rules.to_owned());
         self
     }
 
@@ -136,6 +151,9 @@ impl Installation {
         command.arg(self.data());
         if let Some(redis) = &self.redis {
             command.args(["--redis", redis]);
+        }
+        if let Some(candidate) = &self.candidate {
+            command.arg("--candidate").arg(candidate);
         }
         Service::spawn(command)
     }
@@ -240,6 +258,19 @@ impl Service {
         }
     }
 
+    /// Waits until the service logs a message that begins so.
+    pub fn wait_for_message_with(&self, beginning: &str) -> String {
+        let said = self.said.lock().expect("no other waiter failed");
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let line = said.recv_timeout(until.saturating_duration_since(Instant::now()));
+            let line = line.unwrap_or_else(|error| panic!("never said {beginning:?} ({error})"));
+            if let Some(message) = line["message"].as_str().filter(|it| it.starts_with(beginning)) {
+                return message.to_owned();
+            }
+        }
+    }
+
     /// The lines with that message among those that have been waited past: up to `ready to decide`, all of them.
     pub fn heard(&self, message: &str) -> Vec<Value> {
         let heard = self.heard.lock().expect("no waiter failed");
@@ -254,6 +285,18 @@ impl Service {
     /// What the admin port says.
     pub fn admin(&self, path: &str) -> Answer {
         Connection::open(self.admin).get(path)
+    }
+
+    /// A connection to the admin port.
+    pub fn connect_admin(&self) -> Connection {
+        Connection::open(self.admin)
+    }
+
+    /// The value of a series of `GET /metrics`, with its labels; 0 where there is none yet.
+    pub fn metric(&self, series: &str) -> f64 {
+        let text = self.admin("/metrics").body;
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().expect("a number"))
     }
 
     /// `GET /v1/policy`

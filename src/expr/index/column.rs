@@ -108,7 +108,7 @@ pub(super) fn int_key(number: i64) -> i64 {
 /// A number as a key: in the order of the numbers, both zeros alike, and between the keys of two neighbours no other number's.
 /// NaN is missing.
 #[inline]
-pub(super) fn double_key(number: f64) -> i64 {
+pub(crate) fn double_key(number: f64) -> i64 {
     if number.is_nan() {
         return MISSING;
     }

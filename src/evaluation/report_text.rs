@@ -2,26 +2,31 @@
 
 use std::fmt;
 
-use crate::offline::report::{BacktestReport, MoneyRow, Quality, TruthCounts};
-use crate::offline::text_table::{NO_VALUE, Table, entry, major, percent, thousands};
+use crate::evaluation::report::{
+    BacktestReport, InputSummary, MoneyRow, Origin, OutcomesFollow, Quality, Stopped, Windows,
+};
+use crate::evaluation::rules_text::truth_cells;
+use crate::evaluation::text_table::{NO_VALUE, Table, entry, major, percent, thousands};
+use crate::evaluation::truth::Unlabelled;
+use crate::evaluation::{comparison_text, rules_text};
 
 /// Most reasons that are shown; the data has all of them.
 const REASONS_SHOWN_MAX: usize = 20;
-/// How long a line of names becomes.
-const LINE_CHARS: usize = 110;
 
 impl fmt::Display for BacktestReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write_head(f)?;
         self.write_decisions(f)?;
+        if let Some(comparison) = &self.comparison {
+            comparison_text::write(f, comparison, &self.operation)?;
+        }
+        rules_text::write(f, &self.rules)?;
+        self.write_money(f)?;
         if let Some(quality) = &self.quality {
             write_quality(f, quality)?;
         }
-        self.write_money(f)?;
-        self.write_rules(f)?;
         self.write_reasons(f)?;
         self.write_missing(f)?;
-        self.write_comparison(f)?;
         self.write_skipped(f)
     }
 }
@@ -29,8 +34,13 @@ impl fmt::Display for BacktestReport {
 impl BacktestReport {
     fn write_head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (input, replay) = (&self.input, &self.input.replay);
-        writeln!(f, "Backtest of {}", input.file)?;
-        let mut rows = format!("{} read, {} decided", thousands(input.rows), thousands(self.truth.total()));
+        match input.origin {
+            Origin::File => writeln!(f, "Backtest of {}", input.file)?,
+            Origin::Log => writeln!(f, "Backtest of the audit log in {}", input.file)?,
+            Origin::Traffic => writeln!(f, "Candidate on live traffic: {}", input.file)?,
+        }
+        let what = if input.origin == Origin::File { "read" } else { "recorded" };
+        let mut rows = format!("{} {what}, {} decided", thousands(input.rows), thousands(self.truth.total()));
         for (count, what) in [(input.rows_skipped, "skipped"), (replay.dry_runs, "dry runs left out")] {
             if count > 0 {
                 rows = format!("{rows}, {} {what}", thousands(count));
@@ -50,6 +60,9 @@ impl BacktestReport {
         if let Some(file) = &input.labels_file {
             truth = format!("{truth}, from {file}");
         }
+        if input.unlabelled == Unlabelled::Legitimate {
+            truth.push_str("; no label counts as legitimate");
+        }
         entry(f, "labels", &truth)?;
         let known = [
             (replay.labels_delivered, "in time to be counted"),
@@ -63,6 +76,14 @@ impl BacktestReport {
             .collect();
         if !known.is_empty() {
             entry(f, "  known", &known.join(", "))?;
+        }
+        write_windows(f, input)?;
+        if let Some(stopped) = input.stopped {
+            let why = match stopped {
+                Stopped::Interrupted => "interrupted: this covers the transactions up to then",
+                Stopped::Time => "its time was over: this covers the transactions up to then",
+            };
+            entry(f, "ended early", why)?;
         }
         entry(f, "rules", &self.versions.rules)?;
         entry(f, "model", self.versions.model.as_deref().unwrap_or("none"))?;
@@ -103,8 +124,16 @@ impl BacktestReport {
     }
 
     fn write_money(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns =
-            ["", "total", "fraud", "blocked", "fraud blocked", "fraud stopped", "legitimate blocked"];
+        let columns = [
+            "",
+            "total",
+            "fraud",
+            "blocked",
+            "fraud blocked",
+            "fraud stopped",
+            "legit. blocked",
+            "legit. stopped",
+        ];
         let mut table = Table::new("Money", &columns);
         for row in &self.money {
             let MoneyRow { total_minor, fraud_minor, blocked_minor, .. } = *row;
@@ -115,63 +144,13 @@ impl BacktestReport {
                 row.fraud_blocked_minor,
                 row.fraud_stopped_minor,
                 row.legitimate_blocked_minor,
+                row.legitimate_stopped_minor,
             ];
             let mut cells = vec![row.currency.to_owned()];
             cells.extend(amounts.map(|minor| major(minor, row.currency)));
             table.row(cells);
         }
         table.write(f)
-    }
-
-    fn write_rules(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns = [
-            "",
-            "state",
-            "says",
-            "hits",
-            "decided",
-            "fraud",
-            "legitimate",
-            "unlabelled",
-            "precision",
-            "recall",
-            "fraud value",
-            "other value",
-        ];
-        let mut table = Table::new("Rules", &columns).left(3);
-        for row in self.rules.iter().filter(|row| row.hits > 0) {
-            let mut cells = vec![
-                row.rule.clone(),
-                row.state.name().to_owned(),
-                row.outcome.name().to_owned(),
-                thousands(row.hits),
-                thousands(row.decided),
-            ];
-            cells.extend(truth_cells(&row.truth));
-            cells.extend([row.precision, row.recall].map(|it| percent(it, 1)));
-            let values = |pick: fn(&crate::offline::report::RuleValue) -> i128| {
-                let values: Vec<_> = row
-                    .value
-                    .iter()
-                    .map(|value| format!("{} {}", major(pick(value), value.currency), value.currency))
-                    .collect();
-                if values.is_empty() { NO_VALUE.to_owned() } else { values.join(" + ") }
-            };
-            cells.push(values(|value| value.fraud_minor));
-            cells.push(values(|value| value.other_minor));
-            table.row(cells);
-        }
-        table.write(f)?;
-        let silent: Vec<&str> =
-            self.rules.iter().filter(|row| row.hits == 0).map(|row| row.rule.as_str()).collect();
-        if silent.is_empty() {
-            return Ok(());
-        }
-        writeln!(f, "\nRules that never matched: {}", silent.len())?;
-        for line in wrapped(&silent) {
-            writeln!(f, "  {line}")?;
-        }
-        Ok(())
     }
 
     fn write_reasons(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -205,37 +184,48 @@ impl BacktestReport {
         table.write(f)
     }
 
-    fn write_comparison(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(comparison) = &self.comparison else { return Ok(()) };
-        let changed = crate::offline::report::share(comparison.changed, comparison.compared);
-        writeln!(
-            f,
-            "\nAgainst {}: {} of {} decisions differ ({})",
-            comparison.against,
-            thousands(comparison.changed),
-            thousands(comparison.compared),
-            percent(changed, 3)
-        )?;
-        let mut table = Table::new("", &["", "count", "fraud", "legitimate", "unlabelled"]);
-        for row in &comparison.changes {
-            let mut cells = vec![format!("{} -> {}", row.before, row.after), thousands(row.count)];
-            cells.extend(truth_cells(&row.truth));
-            table.row(cells);
-        }
-        table.write(f)
-    }
-
     fn write_skipped(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.input.rows_skipped == 0 {
             return Ok(());
         }
-        writeln!(f, "\nSkipped rows: {}", thousands(self.input.rows_skipped))?;
+        let what = if self.input.origin == Origin::Log { "records" } else { "rows" };
+        writeln!(f, "\nSkipped {what}: {}", thousands(self.input.rows_skipped))?;
+        for row in &self.input.skipped {
+            let (count, first) = (thousands(row.count), thousands(row.first_sequence));
+            writeln!(f, "  {count} because {}; the first is record {first}", row.reason)?;
+        }
+        if self.input.origin == Origin::Log {
+            return Ok(()); // every record is skipped for one of these; the data has more of the first ones
+        }
         for bad in &self.input.first_skipped {
             writeln!(f, "  {bad}")?;
         }
         let more = self.input.rows_skipped.saturating_sub(self.input.first_skipped.len() as u64);
         if more > 0 { writeln!(f, "  and {} more", thousands(more)) } else { Ok(()) }
     }
+}
+
+/// Where the windows come from. A plain replay says nothing: there it is no question.
+fn write_windows(f: &mut fmt::Formatter<'_>, input: &InputSummary) -> fmt::Result {
+    let mut windows = match (input.origin, input.windows) {
+        (_, Windows::Recorded) => "as the recorded decisions saw them".to_owned(),
+        (Origin::File, Windows::Rebuilt)
+            if matches!(input.outcomes_follow, None | Some(OutcomesFollow::Candidate)) =>
+        {
+            return Ok(());
+        }
+        (Origin::Log, Windows::Rebuilt) => "rebuilt from the transactions and labels of the log".to_owned(),
+        (_, Windows::Rebuilt) => "rebuilt".to_owned(),
+    };
+    match input.outcomes_follow {
+        Some(OutcomesFollow::Recorded) => {
+            windows.push_str("; approved and declined follow what was answered");
+        }
+        Some(OutcomesFollow::Baseline) => windows.push_str("; approved and declined follow the baseline"),
+        Some(OutcomesFollow::Candidate) | None => {}
+    }
+    entry(f, "windows", &windows)?;
+    input.windows_note.as_deref().map_or(Ok(()), |note| entry(f, "", note))
 }
 
 fn write_quality(f: &mut fmt::Formatter<'_>, quality: &Quality) -> fmt::Result {
@@ -249,23 +239,4 @@ fn write_quality(f: &mut fmt::Formatter<'_>, quality: &Quality) -> fmt::Result {
     entry(f, "card precision@100", &decimal(quality.card_precision_at_100))?;
     entry(f, "log loss", &decimal(quality.log_loss))?;
     entry(f, "Brier score", &decimal(quality.brier))
-}
-
-fn truth_cells(truth: &TruthCounts) -> [String; 3] {
-    [truth.fraud, truth.legitimate, truth.unlabelled].map(thousands)
-}
-
-/// Names in lines of readable length.
-fn wrapped(names: &[&str]) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for name in names {
-        match lines.last_mut() {
-            Some(line) if line.len() + name.len() + 2 <= LINE_CHARS => {
-                line.push_str(", ");
-                line.push_str(name);
-            }
-            _ => lines.push((*name).to_owned()),
-        }
-    }
-    lines
 }

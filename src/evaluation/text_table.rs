@@ -3,7 +3,10 @@
 use std::fmt;
 
 use crate::domain::money::Currency;
+use crate::evaluation::interval::Estimate;
 
+/// How long a line of names becomes.
+const LINE_CHARS: usize = 110;
 /// What stands where there is no value.
 pub const NO_VALUE: &str = "-";
 
@@ -17,6 +20,8 @@ pub fn entry(f: &mut fmt::Formatter<'_>, name: &str, value: &str) -> fmt::Result
 pub struct Table<'a> {
     title: &'a str,
     left: usize,
+    /// Whether the last two columns are texts as well, which need not be aligned right.
+    is_ragged: bool,
     head: Vec<String>,
     rows: Vec<Vec<String>>,
 }
@@ -24,12 +29,24 @@ pub struct Table<'a> {
 impl<'a> Table<'a> {
     /// Nothing but the names of its columns; without a title it has none.
     pub fn new(title: &'a str, head: &[&str]) -> Self {
-        Self { title, left: 1, head: head.iter().map(|&name| name.to_owned()).collect(), rows: Vec::new() }
+        Self {
+            title,
+            left: 1,
+            is_ragged: false,
+            head: head.iter().map(|&name| name.to_owned()).collect(),
+            rows: Vec::new(),
+        }
     }
 
     /// How many columns are aligned left.
     pub fn left(mut self, left: usize) -> Self {
         self.left = left;
+        self
+    }
+
+    /// With texts in its last two columns.
+    pub fn ragged(mut self) -> Self {
+        self.is_ragged = true;
         self
     }
 
@@ -57,7 +74,7 @@ impl<'a> Table<'a> {
             for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
                 let width = *width;
                 line.push_str("  ");
-                if column < self.left {
+                if column < self.left || (self.is_ragged && column + 2 >= self.head.len()) {
                     line.push_str(&format!("{cell:<width$}"));
                 } else {
                     line.push_str(&format!("{cell:>width$}"));
@@ -95,6 +112,29 @@ pub fn major(minor: i128, currency: &str) -> String {
     let (whole, fraction) = digits.split_at(digits.len() - places);
     let (sign, point) = (if minor < 0 { "-" } else { "" }, if places == 0 { "" } else { "." });
     format!("{sign}{}{point}{fraction}", thousands(whole))
+}
+
+/// `85.2 % (80.1-89.3)`: a share with its interval.
+pub fn estimate(share: Option<Estimate>) -> String {
+    share.map_or_else(
+        || NO_VALUE.to_owned(),
+        |it| format!("{:.1} % ({:.1}-{:.1})", it.value * 100.0, it.low * 100.0, it.high * 100.0),
+    )
+}
+
+/// Names in lines of readable length.
+pub fn wrapped(names: &[&str]) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for name in names {
+        match lines.last_mut() {
+            Some(line) if line.len() + name.len() + 2 <= LINE_CHARS => {
+                line.push_str(", ");
+                line.push_str(name);
+            }
+            _ => lines.push((*name).to_owned()),
+        }
+    }
+    lines
 }
 
 #[cfg(test)]

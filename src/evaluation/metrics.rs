@@ -5,12 +5,25 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use serde::Serialize;
+
 /// Most scored rows of a ranking: 16 bytes each.
 pub const SCORED_ROWS_MAX: usize = 200_000_000;
 /// Most pairs of a day and a card that [`CardPrecision`] holds.
 pub const CARD_DAYS_MAX: usize = 50_000_000;
 /// Scores are kept this far from 0 and 1 where a logarithm is taken of them.
 const LOG_LOSS_EPSILON: f64 = f64::EPSILON;
+
+/// A point of the precision-recall curve: stopping from `threshold` on.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct CurvePoint {
+    /// The lowest score that is stopped.
+    pub threshold: f64,
+    /// Share of the frauds stopped.
+    pub recall: f64,
+    /// Share of fraud among the stopped.
+    pub precision: f64,
+}
 
 /// One scored row.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -30,8 +43,9 @@ pub struct Ranking {
 }
 
 /// Everything down to and including one score.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 struct Step {
+    score: f64,
     true_positives: u64,
     false_positives: u64,
 }
@@ -43,9 +57,10 @@ impl Ranking {
         rows.sort_unstable_by(|a, b| b.score.total_cmp(&a.score));
         let mut steps: Vec<Step> = Vec::new();
         let mut last_score = f64::NAN;
-        let mut so_far = Step { true_positives: 0, false_positives: 0 };
+        let mut so_far = Step { score: f64::NAN, true_positives: 0, false_positives: 0 };
         let (mut log_loss, mut brier) = (0.0, 0.0);
         for row in &rows {
+            so_far.score = row.score;
             so_far.true_positives += u64::from(row.is_fraud);
             so_far.false_positives += u64::from(!row.is_fraud);
             match steps.last_mut() {
@@ -81,7 +96,7 @@ impl Ranking {
         }
         // Twice the number of pairs that are in the right order; exact in integers.
         let mut twice_right: u128 = 0;
-        let mut before = Step { true_positives: 0, false_positives: 0 };
+        let mut before = Step { score: f64::NAN, true_positives: 0, false_positives: 0 };
         for step in &self.steps {
             let false_positives = u128::from(step.false_positives - before.false_positives);
             twice_right += false_positives * u128::from(step.true_positives + before.true_positives);
@@ -124,6 +139,24 @@ impl Ranking {
             .and_then(|last| self.steps.get(last))
             .map_or(0, |step| step.true_positives);
         Some(ratio(found, positives))
+    }
+
+    /// The precision-recall curve from the highest threshold down: of a long one every so many frauds a point, and the last.
+    pub fn curve(&self, points_max: u64) -> Vec<CurvePoint> {
+        let all = self.positives();
+        let step = all.div_ceil(points_max.max(1)).max(1);
+        let (mut points, mut next) = (Vec::new(), 1);
+        for (at, it) in self.steps.iter().enumerate() {
+            if all > 0 && (it.true_positives >= next || at + 1 == self.steps.len()) {
+                next = it.true_positives + step;
+                points.push(CurvePoint {
+                    threshold: it.score,
+                    recall: ratio(it.true_positives, all),
+                    precision: ratio(it.true_positives, it.true_positives + it.false_positives),
+                });
+            }
+        }
+        points
     }
 
     /// The mean of -ln(probability given to what happened); for scores that are probabilities. `None` without rows.

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::offline::metrics::{CardPrecision, Ranking, Scored};
+use crate::evaluation::metrics::{CardPrecision, Ranking, Scored};
 
 fn ranking(rows: &[(f64, u8)]) -> Ranking {
     Ranking::new(rows.iter().map(|(score, fraud)| Scored { score: *score, is_fraud: *fraud == 1 }).collect())

@@ -1,0 +1,60 @@
+//! Deciding again: a policy over the very values that a decision was made from.
+//!
+//! The only place outside the walk of a live transaction where [`judge`] is called for what is counted.
+
+use thiserror::Error;
+
+use crate::audit::record::DecisionRecord;
+use crate::domain::enrichment::Enrichment;
+use crate::domain::transaction::Transaction;
+use crate::engine::judge::{Judgement, judge};
+use crate::engine::policy::Policy;
+use crate::feature::extract::windows_of;
+use crate::feature::vector::FeatureVector;
+use crate::rules::run_time::RunTimeLists;
+
+/// Why a record cannot be decided again from its own values.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum NotAgain {
+    /// Its values stand in the order of another catalogue.
+    #[error("it was recorded under another feature catalogue")]
+    OtherCatalogue,
+    /// It does not hold as many values as its catalogue has.
+    #[error("its values are not as many as its feature catalogue has")]
+    OtherLength,
+}
+
+/// Decides by what a decision under the same catalogue saw: its vector, what the enrichment store said, and what stood on lists at run
+/// time.
+pub fn decide(
+    policy: &Policy,
+    transaction: &Transaction,
+    features: &FeatureVector,
+    enrichment: &Enrichment,
+    lists: &RunTimeLists,
+) -> Judgement {
+    decide_from_windows(policy, transaction, windows_of(&policy.catalogue, features), enrichment, lists)
+}
+
+/// Decides by windows that were counted anew.
+pub fn decide_from_windows(
+    policy: &Policy,
+    transaction: &Transaction,
+    windows: FeatureVector,
+    enrichment: &Enrichment,
+    lists: &RunTimeLists,
+) -> Judgement {
+    judge(policy, transaction, windows, enrichment, lists, &mut |_| {})
+}
+
+/// The vector of a record, if it is of this policy's catalogue.
+pub fn vector(policy: &Policy, record: &DecisionRecord) -> Result<FeatureVector, NotAgain> {
+    if record.answer.versions.features != policy.catalogue.sha256 {
+        return Err(NotAgain::OtherCatalogue);
+    }
+    let (features, profile) = (policy.catalogue.features.len(), policy.catalogue.profile.len());
+    if record.features.len() != features || record.enrichment.0.len() != profile {
+        return Err(NotAgain::OtherLength);
+    }
+    Ok(FeatureVector::recorded(&record.features, &record.feature_texts))
+}
