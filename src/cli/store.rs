@@ -38,6 +38,8 @@ pub(super) fn target(config: &ProfilesConfig) -> anyhow::Result<RedisTarget> {
     let access = RedisAccess {
         username: variable(USERNAME_VARIABLE).or_else(|| or_none(&config.username)),
         password: variable(PASSWORD_VARIABLE).or_else(|| or_none(&config.password)),
+        sentinel_username: or_none(&config.sentinel_username),
+        sentinel_password: or_none(&config.sentinel_password),
         ca_pem: read(ca_file)?,
         client_pem,
     };

@@ -23,7 +23,6 @@ const CLUSTER_RETRIES_MAX: u32 = 3;
 #[derive(Clone)]
 pub struct RedisTarget {
     place: Place,
-    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "holds certificates as well"))]
     access: RedisAccess,
     shown: Box<str>,
 }
@@ -89,6 +88,12 @@ impl RedisTarget {
         }
         if let Some(password) = redis.password() {
             builder = builder.set_client_to_redis_password(password);
+        }
+        if let Some(username) = &self.access.sentinel_username {
+            builder = builder.set_client_to_sentinel_username(username);
+        }
+        if let Some(password) = &self.access.sentinel_password {
+            builder = builder.set_client_to_sentinel_password(password);
         }
         #[cfg(feature = "tls")]
         if has_tls {

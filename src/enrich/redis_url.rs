@@ -42,6 +42,10 @@ pub struct RedisAccess {
     pub username: Option<String>,
     /// Its password.
     pub password: Option<String>,
+    /// The user of the Sentinels, where they ask for one.
+    pub sentinel_username: Option<String>,
+    /// Its password.
+    pub sentinel_password: Option<String>,
     /// Authorities that the server's certificate may be signed by, in PEM; none: the system's.
     pub ca_pem: Option<Vec<u8>>,
     /// The client's own certificate and key, in PEM, where the server asks for one.

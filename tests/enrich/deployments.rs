@@ -1,12 +1,17 @@
 //! Redis as it is deployed: several connections, users with few rights, Sentinel, Cluster.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::time::sleep;
 use tollgate::domain::text::Id;
 use tollgate::domain::time::{Clock as _, SystemClock};
+use tollgate::enrich::counters::ProfileCounters;
 use tollgate::enrich::plan::ProfileType::{Int, Text};
 use tollgate::enrich::redis::{RedisOptions, RedisProfiles};
+use tollgate::enrich::redis_target::RedisTarget;
+use tollgate::enrich::redis_url::RedisAccess;
 use tollgate::enrich::source::ProfileSource as _;
 use tollgate::enrich::update::{ProfileUpdate, UpdateStep};
 
@@ -138,6 +143,22 @@ async fn sentinels_name_the_master_also_after_a_failover() {
         }
         assert!(begin.elapsed() < Duration::from_secs(1), "{written:?}");
         sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_sentinel_has_a_password_of_its_own() {
+    let master = RedisServer::start_with(&["--requirepass", "master"]);
+    let sentinel = RedisServer::sentinel_with("shop", master.port(), "requirepass guard");
+    let url = format!("redis+sentinel://:master@127.0.0.1:{}/shop", sentinel.port());
+    for (password, connects) in [(Some("guard"), true), (Some("master"), false), (None, false)] {
+        let sentinel_password = password.map(str::to_owned);
+        let access = RedisAccess { sentinel_password, ..RedisAccess::default() };
+        let target = RedisTarget::parse(&url, access).unwrap();
+        let (counters, clock) = (Arc::new(ProfileCounters::default()), Arc::new(SystemClock));
+        let redis = RedisProfiles::start(&target, RAW, counters, clock, &Handle::current());
+        let wait = if connects { AMPLE } else { Duration::from_millis(400) };
+        assert_eq!(redis.wait_until_up(wait).await, connects, "{password:?}");
     }
 }
 

@@ -49,11 +49,17 @@ impl RedisServer {
 
     /// A Sentinel by itself, which watches a master under that name, and is quick to replace it.
     pub fn sentinel(master: &str, master_port: u16) -> Self {
+        Self::sentinel_with(master, master_port, "")
+    }
+
+    /// The same with one more line in its file.
+    pub fn sentinel_with(master: &str, master_port: u16, setting: &str) -> Self {
         let file = tempfile::NamedTempFile::new().expect("a file for the Sentinel");
         let settings = [
             format!("sentinel monitor {master} 127.0.0.1 {master_port} 1"),
             format!("sentinel down-after-milliseconds {master} 300"),
             format!("sentinel failover-timeout {master} 2000"),
+            setting.to_owned(),
         ];
         std::fs::write(file.path(), settings.join("\n")).expect("it is written");
         let path = file.path().to_str().expect("a path in UTF-8").to_owned();
