@@ -7,6 +7,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::audit::writer::Ack;
+use crate::config::profiles::ProfilesConfig;
 use crate::engine::settings::{MissingPolicy, OnMissing};
 use crate::model::backend::Backend;
 use crate::pipeline::settings::OnAuditFailure;
@@ -191,20 +192,6 @@ impl MissingConfig {
     }
 }
 
-/// `[profiles]`
-#[derive(Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[expect(missing_docs, reason = "the default file explains each key")]
-pub struct ProfilesConfig {
-    pub redis: String,
-}
-
-impl std::fmt::Debug for ProfilesConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.redis.is_empty() { "ProfilesConfig(embedded)" } else { "ProfilesConfig(redis)" })
-    }
-}
-
 /// `[audit]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -280,7 +267,7 @@ impl Config {
 
     fn check(&self, file: &Path) -> Result<(), ConfigError> {
         let (server, decision, audit) = (&self.server, &self.decision, &self.audit);
-        let bounds: [(&'static str, u64, u64, u64); 14] = [
+        let bounds = [
             ("server.connections_max", server.connections_max as u64, 1, 1_000_000),
             ("server.in_flight_max", server.in_flight_max as u64, 1, 100_000),
             ("server.header_timeout_ms", server.header_timeout_ms, 1, 600_000),
@@ -296,7 +283,8 @@ impl Config {
             ("shadow.queue_decisions_max", self.shadow.queue_decisions_max as u64, 1, 1_000_000),
             ("shadow.drift_window_s", self.shadow.drift_window_s, 60, 2_678_400),
         ];
-        match bounds.into_iter().find(|(_, actual, min, max)| !(min..=max).contains(&actual)) {
+        let mut all = bounds.into_iter().chain(self.profiles.bounds());
+        match all.find(|(_, actual, min, max)| !(min..=max).contains(&actual)) {
             None => Ok(()),
             Some((name, actual, min, max)) => {
                 Err(ConfigError::OutOfRange { file: file.to_owned(), name, min, max, actual })
@@ -326,6 +314,8 @@ mod tests {
             ("[on_missing]\nmodel = \"APPROVE\"", "line 2"),
             ("[model]\nbackend = \"onnx\"", "expected `tollgate` or `xgboost`"),
             ("[[shadow.challengers]]\nname = \"next\"", "missing field `model`"),
+            ("[profiles.breaker]\nopen_ms = 0", "profiles.breaker.open_ms must be from 1 to 60000, is 0"),
+            ("[profiles.cache]\nttl_s = 5", "ttl_s"),
             ("[shadow]\ndrift_window_s = 59", "shadow.drift_window_s must be from 60 to 2678400, is 59"),
         ] {
             std::fs::write(&file, text).unwrap();

@@ -1,3 +1,4 @@
 //! The settings file, and nothing else: it is turned into each room's own settings in `cli`, so that no room knows it.
 
 pub mod file;
+pub mod profiles;
