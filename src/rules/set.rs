@@ -21,7 +21,7 @@ use crate::rules::file::{self, RULES_MAX, RuleSource, State};
 use crate::rules::in_file_tests;
 use crate::rules::list::{List, Lists};
 use crate::rules::message::Message;
-use crate::rules::problem::{Kind, PROBLEMS_COLLECTED_MAX, PROBLEMS_MAX, Place, Problem, Severity};
+use crate::rules::problem::{Kind, PROBLEMS_COLLECTED_MAX, Place, Problem, Severity, capped};
 use crate::rules::rollout::Rollout;
 
 /// How the file that a set cannot do without is written.
@@ -189,7 +189,7 @@ impl RuleSet {
         let (Some((default, _)), true) =
             (default, problems.iter().all(|problem| problem.severity == Severity::Warning))
         else {
-            return Err(capped(problems));
+            return Err(first(problems));
         };
         let is_active = |rule: &Rule| matches!(rule.state, State::Live | State::Shadow);
         let active = (0_u32..)
@@ -208,7 +208,7 @@ impl RuleSet {
             metadata_keys: schema.metadata_keys().map(|(key, slot)| (key.into(), slot)).collect(),
             schema,
             hash: content_hash(&files).into(),
-            warnings: problems,
+            warnings: first(problems),
         })
     }
 
@@ -419,14 +419,10 @@ fn read_lists(directory: &str, files: &[&SourceFile], problems: &mut Vec<Problem
     Lists::new(lists)
 }
 
-fn capped(mut problems: Vec<Problem>) -> Vec<Problem> {
+/// The first of them, errors before warnings.
+fn first(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems.sort_by(|a, b| (a.severity, &a.file, a.place).cmp(&(b.severity, &b.file, b.place)));
-    if problems.len() > PROBLEMS_MAX {
-        let left = problems.len() - PROBLEMS_MAX;
-        problems.truncate(PROBLEMS_MAX);
-        problems.push(Problem::error("rules", format!("and {left} or more others")).of(Kind::More));
-    }
-    problems
+    capped(problems, "or more others")
 }
 
 /// SHA-256 over the files in name order; each name and text is preceded by its length, so that no two sets of files look
