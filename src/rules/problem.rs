@@ -46,6 +46,8 @@ pub enum Kind {
     InvalidCatalogue,
     /// A model is wrong, or does not fit the catalogue.
     InvalidModel,
+    /// A value stands in two lines of a list file, with different ends.
+    DuplicateEntry,
     /// More problems than are reported.
     More,
     /// A test gives a name that the condition does not read.

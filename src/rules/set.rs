@@ -408,7 +408,10 @@ fn read_lists(directory: &str, files: &[&SourceFile], problems: &mut Vec<Problem
         };
         let shown = format!("{directory}/{}", source.name);
         match List::parse(name, &shown, &source.text) {
-            Ok(list) => lists.push(list),
+            Ok(list) => {
+                problems.extend_from_slice(list.warnings());
+                lists.push(list);
+            }
             Err(found) => {
                 problems.extend(found);
                 // The rules that name it are not wrong because of it.
