@@ -6,9 +6,9 @@ use serde_saphyr::{DuplicateKeyPolicy, MergeKeyPolicy, budget};
 
 use crate::domain::decision::Outcome;
 use crate::domain::time::EventTime;
-use crate::expr::error::line_column;
 use crate::expr::suggest::nearest;
 use crate::rules::document::{Document, place_of};
+use crate::rules::markup::{HOW_TO_QUOTE, markup};
 use crate::rules::problem::{Kind, PROBLEMS_COLLECTED_MAX, Place, Problem};
 use crate::rules::raw::{RawDefault, RawFile, RawRollout, RawRule, RawTest, Scalar};
 
@@ -123,9 +123,9 @@ pub(crate) fn read(document: Document<'_>, problems: &mut Vec<Problem>) -> FileS
     if document.text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return FileSource::default();
     }
-    let misread = misread_conditions(document);
-    if !misread.is_empty() {
-        problems.extend(misread);
+    let markup = markup(document);
+    if !markup.problems.is_empty() {
+        problems.extend(markup.problems);
         return FileSource::default();
     }
     let raw: RawFile = match serde_saphyr::from_str_with_options(document.text, options) {
@@ -139,20 +139,21 @@ pub(crate) fn read(document: Document<'_>, problems: &mut Vec<Problem>) -> FileS
                     .replace(&suffix, "")
                     .replace(", set DuplicateKeyPolicy in Options if acceptable", "");
             }
-            if message.starts_with("budget breached: A") {
-                "anchors and aliases are not allowed in rule files".clone_into(&mut message);
-            }
             let mut problem = Problem::error(document.file, message).of(Kind::InvalidYaml);
             if let Some(location) = place {
                 problem = problem.at(place_of(location, 1), document.text);
             }
-            if problem.source_line.as_ref().is_some_and(|line| line.contains("when:")) {
+            if markup.breaks_off_in_condition {
                 problem.message.push_str(HOW_TO_QUOTE);
             }
             problems.push(problem);
             return FileSource::default();
         }
     };
+    if let Some(problem) = markup.breaks_off {
+        problems.push(problem);
+        return FileSource::default();
+    }
     unknown_keys(document, None, &raw.unknown, RawFile::KEYS, problems);
     let rules = raw
         .rules
@@ -170,30 +171,6 @@ pub(crate) fn read(document: Document<'_>, problems: &mut Vec<Problem>) -> FileS
         Fields { document, rule: None, problems }.default(place_of(default.referenced, 1), default.value)
     });
     FileSource { rules, default }
-}
-
-/// What helps with most conditions that are no YAML.
-const HOW_TO_QUOTE: &str = "; put the whole condition in quotes, or on the lines below `when: |`";
-
-/// Conditions that begin with `!`, `&` or `*`. YAML takes these for a tag, an anchor or an alias and would read
-/// `when: ! (score > 0.9)` as `(score > 0.9)`: the opposite of what stands there.
-fn misread_conditions(document: Document<'_>) -> Vec<Problem> {
-    let text = document.text;
-    text.match_indices("when:")
-        .filter_map(|(at, key)| {
-            let is_key = text[..at].trim_end_matches(' ').ends_with(['\n', '-', '{', ',']) || at == 0;
-            let value = text[at + key.len()..].trim_start_matches([' ', '\t']);
-            let start = text.len() - value.len();
-            if !is_key || !value.starts_with(['!', '&', '*']) {
-                return None;
-            }
-            let (line, column) = line_column(text, start);
-            let message =
-                format!("YAML keeps `{}` at the beginning of a value for itself{HOW_TO_QUOTE}", &value[..1]);
-            Some(document.error(Place { line, column, width: 1 }, None, message).of(Kind::InvalidYaml))
-        })
-        .take(PROBLEMS_COLLECTED_MAX)
-        .collect()
 }
 
 fn unknown_keys(

@@ -18,6 +18,7 @@ pub mod file;
 pub mod in_file_tests;
 pub mod lint;
 pub mod list;
+pub mod markup;
 pub mod message;
 pub mod problem;
 pub mod raw;
@@ -27,6 +28,8 @@ pub mod set;
 
 #[cfg(test)]
 mod explain_tests;
+#[cfg(test)]
+mod markup_tests;
 #[cfg(test)]
 mod set_tests;
 #[cfg(test)]
