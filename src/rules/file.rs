@@ -11,6 +11,7 @@ use crate::rules::document::{Document, place_of};
 use crate::rules::markup::{HOW_TO_QUOTE, markup};
 use crate::rules::problem::{Kind, PROBLEMS_COLLECTED_MAX, Place, Problem};
 use crate::rules::raw::{RawDefault, RawFile, RawRollout, RawRule, RawTest, Scalar};
+use crate::rules::rollout::has_two_decimals;
 
 /// Longest rule file, in bytes.
 pub const RULE_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -80,6 +81,8 @@ pub(crate) struct DefaultSource {
     pub(crate) place: Place,
     pub(crate) then: Outcome,
     pub(crate) reason: Box<str>,
+    pub(crate) description: Box<str>,
+    pub(crate) owner: Option<Box<str>>,
 }
 
 /// What one file holds.
@@ -297,7 +300,8 @@ impl Fields<'_> {
             self.one_of("state", &state, &states)
         });
         let priority = raw.priority.map_or(Some(0), |field| {
-            let number = field.value.parse().ok().filter(|number: &i32| number.abs() <= PRIORITY_MAX);
+            let number =
+                field.value.parse().ok().filter(|number| (-PRIORITY_MAX..=PRIORITY_MAX).contains(number));
             if number.is_none() {
                 let message = format!("`priority` is a whole number from -{PRIORITY_MAX} to {PRIORITY_MAX}");
                 self.wrong(document.place(&field), message);
@@ -349,13 +353,19 @@ impl Fields<'_> {
         let percent = self.required(place, "rollout.percent", raw.percent);
         let by = self.required(place, "rollout.by", raw.by);
         let percent = percent?;
-        match percent.value.parse::<f64>().ok().filter(|number| (0.0..=100.0).contains(number)) {
-            Some(number) => Some((number, by?)),
-            None => {
-                self.wrong(self.document.place(&percent), "`percent` is a number from 0 to 100");
-                None
-            }
+        let place = self.document.place(&percent);
+        let Some(number) = percent.value.parse().ok().filter(|number| (0.0..=100.0).contains(number)) else {
+            self.wrong(place, "`percent` is a number from 0 to 100");
+            return None;
+        };
+        if !has_two_decimals(number) {
+            let (below, above) = ((number * 100.0).floor() / 100.0, (number * 100.0).ceil() / 100.0);
+            let message = format!("`percent` has at most two decimals, not `{}`", percent.value);
+            let problem = self.document.error(place, rule.as_deref(), message);
+            self.problems.push(problem.advising(format!("write {below} or {above}")));
+            return None;
         }
+        Some((number, by?))
     }
 
     fn test(&mut self, place: Place, raw: RawTest) -> Option<TestSource> {
@@ -373,11 +383,23 @@ impl Fields<'_> {
     }
 
     fn default(&mut self, place: Place, raw: RawDefault) -> Option<DefaultSource> {
-        unknown_keys(self.document, None, &raw.unknown, RawDefault::KEYS, self.problems);
+        let (messages, unknown): (Vec<Scalar>, Vec<Scalar>) =
+            raw.unknown.into_iter().partition(|key| key.value == "message");
+        unknown_keys(self.document, None, &unknown, RawDefault::KEYS, self.problems);
+        for key in &messages {
+            let message =
+                "unknown field `message`: when the default decides, nothing matched that it could tell of";
+            let problem = self.document.error(self.document.place(key), None, message);
+            let advice = "say why in `description`, or write a rule that matches what the message is about";
+            self.problems.push(problem.of(Kind::UnknownField).advising(advice));
+        }
         let then = self.required(place, "default.then", raw.then);
         let reason = self.required(place, "default.reason", raw.reason);
         let then = then.and_then(|then| self.then(&then));
         let reason = reason.and_then(|reason| self.code("reason", &reason));
-        Some(DefaultSource { place, then: then?, reason: reason? })
+        let description =
+            raw.description.and_then(|text| self.text("description", &text)).unwrap_or_default();
+        let owner = raw.owner.and_then(|text| self.text("owner", &text));
+        Some(DefaultSource { place, then: then?, reason: reason?, description, owner })
     }
 }

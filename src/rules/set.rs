@@ -116,6 +116,19 @@ pub struct Verdict<'a> {
     pub rule: Option<&'a Rule>,
 }
 
+/// What is decided when no live rule matches.
+#[derive(Debug)]
+pub struct DefaultDecision {
+    /// The outcome.
+    pub then: Outcome,
+    /// The code of the reason.
+    pub reason: Box<str>,
+    /// Why it is so.
+    pub description: Box<str>,
+    /// Who answers for it.
+    pub owner: Option<Box<str>>,
+}
+
 /// All rules and lists of one directory.
 #[derive(Debug)]
 pub struct RuleSet {
@@ -124,8 +137,7 @@ pub struct RuleSet {
     active: Box<[Hit]>,
     /// Their conditions, in the same order.
     conditions: ConditionIndex,
-    default_outcome: Outcome,
-    default_reason: Box<str>,
+    default: DefaultDecision,
     lists: Lists,
     metadata_keys: Box<[(Box<str>, Slot)]>,
     schema: Schema,
@@ -202,8 +214,12 @@ impl RuleSet {
             active,
             conditions: ConditionIndex::new(conditions),
             rules: rules.into(),
-            default_outcome: default.then,
-            default_reason: default.reason,
+            default: DefaultDecision {
+                then: default.then,
+                reason: default.reason,
+                description: default.description,
+                owner: default.owner,
+            },
             lists,
             metadata_keys: schema.metadata_keys().map(|(key, slot)| (key.into(), slot)).collect(),
             schema,
@@ -252,14 +268,19 @@ impl RuleSet {
         &self.warnings
     }
 
+    /// What is decided when no live rule matches, why, and who answers for it.
+    pub fn default_decision(&self) -> &DefaultDecision {
+        &self.default
+    }
+
     /// What is decided when no live rule matches.
     pub fn default_outcome(&self) -> Outcome {
-        self.default_outcome
+        self.default.then
     }
 
     /// The code of the reason when no live rule matches.
     pub fn default_reason(&self) -> &str {
-        &self.default_reason
+        &self.default.reason
     }
 
     /// Evaluates every live and every shadow rule that is on at the transaction's event time.
@@ -286,7 +307,7 @@ impl RuleSet {
         let decisive = hits.iter().filter(|hit| hit.live).max_by_key(|hit| self.rank(**hit));
         match decisive.and_then(|hit| self.rule(*hit)) {
             Some(rule) => Verdict { outcome: rule.then, reason: &rule.reason, rule: Some(rule) },
-            None => Verdict { outcome: self.default_outcome, reason: &self.default_reason, rule: None },
+            None => Verdict { outcome: self.default.then, reason: &self.default.reason, rule: None },
         }
     }
 
