@@ -19,6 +19,7 @@ pub mod file;
 pub mod in_file_tests;
 pub mod lint;
 pub mod list;
+pub mod markup;
 pub mod message;
 pub mod problem;
 pub mod raw;
@@ -28,6 +29,8 @@ pub mod set;
 
 #[cfg(test)]
 mod explain_tests;
+#[cfg(test)]
+mod markup_tests;
 #[cfg(test)]
 mod set_tests;
 #[cfg(test)]
