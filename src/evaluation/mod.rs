@@ -20,6 +20,7 @@ pub mod rule_tally;
 pub mod rules_text;
 pub mod said;
 pub mod session;
+pub mod standing;
 pub mod tally;
 pub mod text_table;
 pub mod truth;
