@@ -10,8 +10,9 @@ use crate::audit::damage::ReadError;
 use crate::audit::frame::Kind;
 use crate::audit::reader::{LogReader, Record};
 use crate::audit::record::{self, DecisionRecord, ListChangeRecord, RecordError};
+use crate::domain::time::EventTime;
 use crate::engine::policy::Policy;
-use crate::rules::run_time::{ListChange, RunTimeLists};
+use crate::rules::run_time::{ListChange, RUN_TIME_ENTRIES_MAX, RunTimeLists, SWEEP_AFTER};
 
 /// How many records pass between two questions whether to go on.
 const RECORDS_PER_QUESTION: u64 = 1_024;
@@ -22,6 +23,8 @@ pub struct StandingLists {
     lists: RunTimeLists,
     /// The first record that there was to read, where older ones are gone.
     begins_at: Option<u64>,
+    /// By how much more than the most there may be they may grow before they are swept.
+    slack: usize,
     /// Changes that could not be read.
     unread: u64,
     /// Whether they are what stands now, without what was put there later.
@@ -76,8 +79,19 @@ impl StandingLists {
         if stored.header.kind == Kind::ListChange {
             let change = record::decode::<ListChangeRecord>(stored.body).and_then(ListChange::try_from)?;
             self.lists.apply(&change, stored.header.sequence, stored.header.recorded_at);
+            if self.lists.len() > RUN_TIME_ENTRIES_MAX + self.slack {
+                self.sweep(stored.header.recorded_at);
+            }
         }
         Ok(())
+    }
+
+    /// Takes off what has long been over, as the service did, which tells nobody: so there are never many more than it had.
+    fn sweep(&mut self, now: EventTime) {
+        let before = now.minus(SWEEP_AFTER);
+        let expired = self.lists.expired(before, usize::MAX);
+        self.lists.remove_expired(&expired, before);
+        self.slack = self.lists.len().saturating_sub(RUN_TIME_ENTRIES_MAX) + RUN_TIME_ENTRIES_MAX / 100;
     }
 
     /// For deciding a record again that comes next in the log. Who decided it then gets what that decision found, as a change may have
