@@ -23,6 +23,8 @@ mod check;
 mod crash;
 #[path = "service/drift.rs"]
 mod drift;
+#[path = "service/explain.rs"]
+mod explain;
 #[path = "service/hostile.rs"]
 mod hostile;
 #[path = "service/idempotency.rs"]

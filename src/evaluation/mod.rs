@@ -10,6 +10,7 @@
 pub mod again;
 pub mod comparison;
 pub mod comparison_text;
+pub mod find;
 pub mod interval;
 pub mod metrics;
 pub mod recorded;
@@ -31,3 +32,5 @@ mod metrics_tests;
 mod recorded_tests;
 #[cfg(test)]
 mod report_tests;
+#[cfg(test)]
+mod standing_tests;
