@@ -405,7 +405,8 @@ impl Run<'_> {
             Some(windows) => {
                 let nothing = Enrichment::absent(policy.catalogue.profile.len());
                 let enrichment = if vector.is_ok() { &record.enrichment } else { &nothing };
-                let lists = self.lists.for_deciding(policy, &record);
+                // From other windows, rules may ask for more than they did then.
+                let lists = self.lists.with_found(&record);
                 Ok(again::decide_from_windows(policy, &transaction, windows.clone(), enrichment, &lists))
             }
         };
