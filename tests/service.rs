@@ -25,6 +25,8 @@ mod check;
 mod crash;
 #[path = "service/drift.rs"]
 mod drift;
+#[path = "service/explain.rs"]
+mod explain;
 #[path = "service/faults.rs"]
 mod faults;
 #[path = "service/hostile.rs"]

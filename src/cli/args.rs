@@ -128,10 +128,19 @@ pub struct CheckArgs {
 
 /// `tollgate decide`
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  One transaction that nobody has decided yet (its windows are empty):\n    tollgate decide tx.json --explain\n  A decision of a service: which rules hit, with which values, and which condition failed:\n    tollgate decide --data data --id dec_01M9Q2T7XV4B8K3N5C6D0E1F2G --explain\n  By the transaction's id; two of them, as data:\n    tollgate decide --data data --id pay_1 --id pay_2 --explain --json\n  What other rules would have made of it:\n    tollgate decide --data data --id pay_1 --rules candidate --explain\n\nWith --data the decision is made again from what its record says that it saw: the windows, the profile and the lists of then. The service may be running. It must have been recorded under the feature catalogue that is given; rules and model may be others. Lists at run time are as the log has them before that record."
+)]
 pub struct DecideArgs {
     /// Transactions as JSON or NDJSON, or any file that `backtest` reads; - is JSON on standard input.
     #[arg(default_value = "-", value_name = "FILE")]
     pub file: PathBuf,
+    /// Decide recorded decisions again in place of a file: the data directory of a service, which may be running.
+    #[arg(long, value_name = "DIR", requires = "id", conflicts_with_all = ["file", "map"])]
+    pub data: Option<PathBuf>,
+    /// Which recorded decision: its id, or the id of its transaction, then the newest of it; up to 32 times.
+    #[arg(long, value_name = "ID", requires = "data")]
+    pub id: Vec<String>,
     /// Which column of a foreign file is which field; see models/mappings/.
     #[arg(long, value_name = "FILE")]
     pub map: Option<PathBuf>,

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod backtest;
 pub mod check;
 pub mod decide;
+pub mod decide_recorded;
 pub mod explain;
 pub mod features;
 pub mod interrupt;

@@ -26,12 +26,12 @@ entities:
 windows:
   - {entity: card, stream: attempts, count: [1h]}
 ";
-const RULES: &str = "default: {then: APPROVE, reason: nothing}
+pub(super) const RULES: &str = "default: {then: APPROVE, reason: nothing}
 rules:
   - {id: often, when: card.count_1h >= 3, then: BLOCK, reason: often, owner: tests, description: Often.}
 ";
 
-fn policy(directory: &Path, rules: &str) -> Policy {
+pub(super) fn policy(directory: &Path, rules: &str) -> Policy {
     let file = |name: &str, text: &str| {
         let file = directory.join(name);
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -47,7 +47,7 @@ fn policy(directory: &Path, rules: &str) -> Policy {
 }
 
 /// A record of one transaction, whose card had been seen that often within an hour.
-fn decision(id: &str, minute: u32, count: u32, outcome: &str, features: &str) -> Value {
+pub(super) fn decision(id: &str, minute: u32, count: u32, outcome: &str, features: &str) -> Value {
     let hits = if outcome == "BLOCK" { json!([{"rule": "old"}]) } else { json!([]) };
     json!({"decision_id": format!("dec_{id}"), "transaction_id": id, "decision": outcome, "reason": "old", "reasons": [],
         "score": null, "risk_level": "unknown", "challenge": null, "degraded": false, "missing": [],
@@ -65,14 +65,18 @@ fn label(id: &str, verdict: &str, minute: u32) -> Value {
 }
 
 /// A change of a list: a value is put there.
-fn put(list: &str, value: &str) -> Value {
+pub(super) fn put(list: &str, value: &str) -> Value {
     json!({"list": list, "value": value, "change": "add", "note": "a test", "by": "tests"})
 }
 
 /// Writes records, each with its kind, and closes the log.
-fn write(log: &Path, records: &[(Kind, Value)]) {
+pub(super) fn write(log: &Path, records: &[(Kind, Value)]) {
+    write_with(log, records, LogOptions::default());
+}
+
+pub(super) fn write_with(log: &Path, records: &[(Kind, Value)], options: LogOptions) {
     let now = EventTime::from_unix_millis(1_772_000_000_000).unwrap();
-    let opened = OpenedLog::open(log, LogId([7; 16]), now, LogOptions::default()).unwrap();
+    let opened = OpenedLog::open(log, LogId([7; 16]), now, options).unwrap();
     let handle: LogHandle<()> = LogWriter::start(
         opened,
         WriterOptions::default(),

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rpds::HashTrieMapSync;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,8 @@ use crate::domain::time::EventTime;
 
 /// Most entries over all lists. One more is refused; about 300 bytes each with a short value and note.
 pub const RUN_TIME_ENTRIES_MAX: usize = 1_000_000;
+/// How long after their end entries may still be asked for; then they may be swept.
+pub const SWEEP_AFTER: Duration = Duration::from_secs(90 * 86_400);
 /// Longest note, in bytes.
 pub const NOTE_BYTES_MAX: usize = 512;
 
