@@ -9,6 +9,7 @@ pub mod decide;
 pub mod explain;
 pub mod features;
 pub mod interrupt;
+pub mod ip;
 pub mod logging;
 pub mod model;
 pub mod model_report;

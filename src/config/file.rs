@@ -2,14 +2,19 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 use thiserror::Error;
 
 use crate::audit::writer::Ack;
 use crate::engine::settings::{MissingPolicy, OnMissing};
+use crate::ip::files::{IpFiles, IpListFile};
 use crate::model::backend::Backend;
+use crate::pipeline::ip::{DATABASE_AGE_MAX_DEFAULT, IpSettings};
 use crate::pipeline::settings::OnAuditFailure;
+
+const SECONDS_PER_DAY: u64 = 86_400;
 
 /// Why the settings cannot be used.
 #[derive(Debug, Error)]
@@ -64,6 +69,8 @@ pub struct Config {
     pub on_missing: MissingConfig,
     /// The enrichment store.
     pub profiles: ProfilesConfig,
+    /// What local files know of addresses.
+    pub ip: IpConfig,
     /// The audit log.
     pub audit: AuditConfig,
     /// What a start begins with.
@@ -205,6 +212,33 @@ impl std::fmt::Debug for ProfilesConfig {
     }
 }
 
+/// `[ip]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the default file explains each key")]
+pub struct IpConfig {
+    pub databases: Vec<PathBuf>,
+    pub lists: Vec<IpListFile>,
+    pub database_age_max_d: u64,
+}
+
+impl Default for IpConfig {
+    fn default() -> Self {
+        let database_age_max_d = DATABASE_AGE_MAX_DEFAULT.as_secs() / SECONDS_PER_DAY;
+        Self { databases: Vec::new(), lists: Vec::new(), database_age_max_d }
+    }
+}
+
+impl IpConfig {
+    /// As the service takes it.
+    pub fn settings(&self) -> IpSettings {
+        IpSettings {
+            files: IpFiles { databases: self.databases.clone(), lists: self.lists.clone() },
+            database_age_max: Duration::from_secs(self.database_age_max_d * SECONDS_PER_DAY),
+        }
+    }
+}
+
 /// `[audit]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -280,7 +314,7 @@ impl Config {
 
     fn check(&self, file: &Path) -> Result<(), ConfigError> {
         let (server, decision, audit) = (&self.server, &self.decision, &self.audit);
-        let bounds: [(&'static str, u64, u64, u64); 14] = [
+        let bounds: [(&'static str, u64, u64, u64); 15] = [
             ("server.connections_max", server.connections_max as u64, 1, 1_000_000),
             ("server.in_flight_max", server.in_flight_max as u64, 1, 100_000),
             ("server.header_timeout_ms", server.header_timeout_ms, 1, 600_000),
@@ -290,6 +324,7 @@ impl Config {
             ("decision.enrich_timeout_ms", decision.enrich_timeout_ms, 0, 10_000),
             ("decision.clock_skew_max_s", decision.clock_skew_max_s, 0, 86_400),
             ("decision.idempotency_keys_max", decision.idempotency_keys_max as u64, 1_000, 1_000_000_000),
+            ("ip.database_age_max_d", self.ip.database_age_max_d, 1, 3_650),
             ("audit.segment_mib", audit.segment_mib, 1, 65_536),
             ("audit.queue_records_max", audit.queue_records_max as u64, 1, 1_000_000),
             ("state.snapshot_interval_s", self.state.snapshot_interval_s, 0, 86_400),
@@ -326,6 +361,11 @@ mod tests {
             ("[on_missing]\nmodel = \"APPROVE\"", "line 2"),
             ("[model]\nbackend = \"onnx\"", "expected `tollgate` or `xgboost`"),
             ("[[shadow.challengers]]\nname = \"next\"", "missing field `model`"),
+            ("[ip]\ndatabase_age_max_d = 0", "ip.database_age_max_d must be from 1 to 3650, is 0"),
+            (
+                "[[ip.lists]]\nname = \"a\"\nfile = \"a\"\ncategory = \"bad\"",
+                "unknown variant `bad`, expected one of `tor`",
+            ),
             ("[shadow]\ndrift_window_s = 59", "shadow.drift_window_s must be from 60 to 2678400, is 59"),
         ] {
             std::fs::write(&file, text).unwrap();

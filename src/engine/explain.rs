@@ -9,6 +9,13 @@ use crate::rules::run_time::RunTimeLists;
 /// What the rules saw when `judge` made this of that transaction, under the same policy.
 pub fn explain<'p>(policy: &'p Policy, transaction: &Transaction, judgement: &Judgement) -> Explained<'p> {
     let lists = RunTimeLists::of(&judgement.listed);
-    let facts = JudgeFacts::new(policy, transaction, &judgement.features, judgement.score, &lists);
+    let facts = JudgeFacts::new(
+        policy,
+        transaction,
+        judgement.ip.as_ref(),
+        &judgement.features,
+        judgement.score,
+        &lists,
+    );
     explained(&policy.rules, &facts, transaction.occurred_at)
 }

@@ -410,6 +410,7 @@ impl Run<'_> {
                         &transaction,
                         vector,
                         &record.enrichment,
+                        record.ip.clone(),
                         &self.lists_for(policy, &record),
                     )
                 })
@@ -418,7 +419,8 @@ impl Run<'_> {
                 let nothing = Enrichment::absent(policy.catalogue.profile.len());
                 let enrichment = if vector.is_ok() { &record.enrichment } else { &nothing };
                 let lists = self.lists_for(policy, &record);
-                Ok(again::decide_from_windows(policy, &transaction, windows.clone(), enrichment, &lists))
+                let ip = record.ip.clone();
+                Ok(again::decide_from_windows(policy, &transaction, windows.clone(), enrichment, ip, &lists))
             }
         };
         let judgement = judge_by(self.candidate)?;

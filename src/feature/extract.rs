@@ -3,6 +3,8 @@
 use smallvec::SmallVec;
 
 use crate::domain::enrichment::Enrichment;
+use crate::domain::ip_facts::IpFacts;
+use crate::domain::text::CountryCode;
 use crate::domain::transaction::Transaction;
 use crate::domain::value::Value;
 use crate::expr::program::Scalar;
@@ -58,22 +60,28 @@ pub fn windows_of(catalogue: &Catalogue, features: &FeatureVector) -> FeatureVec
     windows // windows are numbers: no text is one
 }
 
-/// The whole vector: windows as the store gave them, then the profile, then what is computed from all of it.
+/// The whole vector: windows as the store gave them, then the profile, then what is computed from all of it. The country of an
+/// address comes from its profile, and where that holds none, from the local files.
 pub fn vector(
     catalogue: &Catalogue,
     transaction: &Transaction,
     mut windows: FeatureVector,
     enrichment: &Enrichment,
+    ip: Option<&IpFacts>,
 ) -> FeatureVector {
+    let local_country = ip.and_then(|facts| facts.country.as_ref()).map(CountryCode::as_str);
     for (feature, lookup) in catalogue.profile.iter().zip(&enrichment.0) {
-        if let Some(value) = lookup.known() {
-            windows.set(feature.slot, value.value());
+        match lookup.known() {
+            Some(value) => windows.set(feature.slot, value.value()),
+            None if feature.is_ip_country => windows.set(feature.slot, Value::from_text(local_country)),
+            None => {}
         }
     }
     let mut features = windows;
     for derived in &catalogue.derived {
         let facts = TransactionFacts {
             transaction,
+            ip,
             features: &features,
             feature_types: &catalogue.types,
             metadata_keys: &catalogue.metadata_keys,

@@ -51,7 +51,14 @@ pub fn recorded(directory: &Path, policy: &Policy, last: u64) -> Result<Traffic,
             && record.features.len() == policy.catalogue.features.len();
         let features = FeatureVector::recorded(&record.features, &record.feature_texts);
         let features = is_same.then_some((&features, record.answer.score));
-        count(&mut traffic, policy, &transaction, features, &RunTimeLists::of(&record.listed));
+        count(
+            &mut traffic,
+            policy,
+            &transaction,
+            record.ip.as_ref(),
+            features,
+            &RunTimeLists::of(&record.listed),
+        );
         Ok(())
     })?;
     Ok(traffic)
