@@ -98,6 +98,9 @@ pub struct DecisionRecord {
     pub bias: Option<f32>,
     /// Every rule that matched, live or shadow.
     pub hits: Vec<RecordedHit>,
+    /// How many rules matched beside these.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hits_left_out: u32,
     /// What was asked for and stood on a list at run time; lists in files are part of the policy. Records from before there were
     /// such lists have none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -106,6 +109,11 @@ pub struct DecisionRecord {
     pub policy: Box<str>,
     /// How long the stages took.
     pub latency_us: StageTimes,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl DecisionRecord {
@@ -204,6 +212,9 @@ impl TryFrom<ListChangeRecord> for ListChange {
 pub struct PolicyRecord {
     /// What asked for it: `start`, `file_change`, `sighup` or `api`.
     pub cause: Box<str>,
+    /// Whose API key asked for it, when it came by the API and keys are configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Box<str>>,
     /// The policy that is live from here on.
     pub policy: Box<str>,
     /// What it is made of.

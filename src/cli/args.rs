@@ -100,7 +100,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "DIR")]
     pub candidate: Option<PathBuf>,
     /// Redis that holds the profiles, as redis://host:port; without it the embedded store.
-    #[arg(long, value_name = "URL", env = "TOLLGATE_REDIS")]
+    #[arg(long, value_name = "URL", env = "TOLLGATE_REDIS", hide_env_values = true)]
     pub redis: Option<String>,
 }
 
@@ -361,20 +361,32 @@ fn false_positive_rate(text: &str) -> Result<f64, String> {
 /// `tollgate profiles`
 #[derive(Subcommand, Debug)]
 pub enum ProfilesCommand {
-    /// Read profiles as NDJSON: {"entity": "customer", "id": "c_7", "lifetime_orders": 5}.
+    /// Fill the store from a file: NDJSON, CSV (also .csv.gz) or Parquet (with the cargo feature `parquet`).
     Import(ProfilesImportArgs),
 }
 
 /// `tollgate profiles import`
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  NDJSON, one profile per line; null removes a field, fields that are not named stay:\n    {\"entity\": \"customer\", \"id\": \"c_7\", \"lifetime_orders\": 5, \"last_country\": \"DE\"}\n  CSV or Parquet, where each further column is a field and an empty cell leaves what is stored:\n    tollgate profiles import --entity customer --id customer_id customers.csv\n  Into Redis; other systems may as well write HSET tollgate:profile:customer:c_7 lifetime_orders 5:\n    tollgate profiles import --redis redis://localhost customers.parquet --entity customer\n\nThe first wrong row stops the import and is named; rows before it are stored. Importing again is safe."
+)]
 pub struct ProfilesImportArgs {
-    /// The file; - is standard input.
+    /// The file; - is standard input, with NDJSON.
     pub file: PathBuf,
+    /// CSV and Parquet: whose profiles they all are; else the column `entity` says so.
+    #[arg(long, value_name = "ENTITY")]
+    pub entity: Option<String>,
+    /// CSV and Parquet: the column with the id.
+    #[arg(long, value_name = "COLUMN", default_value = "id")]
+    pub id: String,
     /// Data directory whose embedded store is filled.
     #[arg(long, value_name = "DIR", default_value = "data")]
     pub data: PathBuf,
+    /// Settings, for what they say about Redis' credentials and certificates.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Redis to fill instead.
-    #[arg(long, value_name = "URL", env = "TOLLGATE_REDIS")]
+    #[arg(long, value_name = "URL", env = "TOLLGATE_REDIS", hide_env_values = true)]
     pub redis: Option<String>,
 }
 

@@ -20,3 +20,4 @@ pub mod profiles;
 pub mod progress;
 pub mod serve;
 pub mod simulate;
+mod store;

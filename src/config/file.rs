@@ -2,19 +2,16 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::Deserialize;
 use thiserror::Error;
 
 use crate::audit::writer::Ack;
+use crate::config::ip::IpConfig;
+use crate::config::profiles::ProfilesConfig;
 use crate::engine::settings::{MissingPolicy, OnMissing};
-use crate::ip::files::{IpFiles, IpListFile};
 use crate::model::backend::Backend;
-use crate::pipeline::ip::{DATABASE_AGE_MAX_DEFAULT, IpSettings};
 use crate::pipeline::settings::OnAuditFailure;
-
-const SECONDS_PER_DAY: u64 = 86_400;
 
 /// Why the settings cannot be used.
 #[derive(Debug, Error)]
@@ -198,47 +195,6 @@ impl MissingConfig {
     }
 }
 
-/// `[profiles]`
-#[derive(Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[expect(missing_docs, reason = "the default file explains each key")]
-pub struct ProfilesConfig {
-    pub redis: String,
-}
-
-impl std::fmt::Debug for ProfilesConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.redis.is_empty() { "ProfilesConfig(embedded)" } else { "ProfilesConfig(redis)" })
-    }
-}
-
-/// `[ip]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[expect(missing_docs, reason = "the default file explains each key")]
-pub struct IpConfig {
-    pub databases: Vec<PathBuf>,
-    pub lists: Vec<IpListFile>,
-    pub database_age_max_d: u64,
-}
-
-impl Default for IpConfig {
-    fn default() -> Self {
-        let database_age_max_d = DATABASE_AGE_MAX_DEFAULT.as_secs() / SECONDS_PER_DAY;
-        Self { databases: Vec::new(), lists: Vec::new(), database_age_max_d }
-    }
-}
-
-impl IpConfig {
-    /// As the service takes it.
-    pub fn settings(&self) -> IpSettings {
-        IpSettings {
-            files: IpFiles { databases: self.databases.clone(), lists: self.lists.clone() },
-            database_age_max: Duration::from_secs(self.database_age_max_d * SECONDS_PER_DAY),
-        }
-    }
-}
-
 /// `[audit]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -314,7 +270,7 @@ impl Config {
 
     fn check(&self, file: &Path) -> Result<(), ConfigError> {
         let (server, decision, audit) = (&self.server, &self.decision, &self.audit);
-        let bounds: [(&'static str, u64, u64, u64); 15] = [
+        let bounds = [
             ("server.connections_max", server.connections_max as u64, 1, 1_000_000),
             ("server.in_flight_max", server.in_flight_max as u64, 1, 100_000),
             ("server.header_timeout_ms", server.header_timeout_ms, 1, 600_000),
@@ -331,7 +287,8 @@ impl Config {
             ("shadow.queue_decisions_max", self.shadow.queue_decisions_max as u64, 1, 1_000_000),
             ("shadow.drift_window_s", self.shadow.drift_window_s, 60, 2_678_400),
         ];
-        match bounds.into_iter().find(|(_, actual, min, max)| !(min..=max).contains(&actual)) {
+        let mut all = bounds.into_iter().chain(self.profiles.bounds());
+        match all.find(|(_, actual, min, max)| !(min..=max).contains(&actual)) {
             None => Ok(()),
             Some((name, actual, min, max)) => {
                 Err(ConfigError::OutOfRange { file: file.to_owned(), name, min, max, actual })
@@ -366,6 +323,8 @@ mod tests {
                 "[[ip.lists]]\nname = \"a\"\nfile = \"a\"\ncategory = \"bad\"",
                 "unknown variant `bad`, expected one of `tor`",
             ),
+            ("[profiles.breaker]\nopen_ms = 0", "profiles.breaker.open_ms must be from 1 to 60000, is 0"),
+            ("[profiles.cache]\nttl_s = 5", "ttl_s"),
             ("[shadow]\ndrift_window_s = 59", "shadow.drift_window_s must be from 60 to 2678400, is 59"),
         ] {
             std::fs::write(&file, text).unwrap();

@@ -15,7 +15,7 @@ use crate::model::backend::{Backend, Scorer};
 use crate::model::binding::Binding;
 use crate::model::manifest::Model;
 use crate::rules::directory::SourceFile;
-use crate::rules::problem::Problem;
+use crate::rules::problem::{Kind, Problem};
 use crate::rules::set::RuleSet;
 
 /// Most challengers beside a champion.
@@ -261,7 +261,7 @@ pub fn rules_from_files(files: &[SourceFile], catalogue: &Catalogue) -> Result<R
 }
 
 fn of_schema(error: String) -> Vec<Problem> {
-    vec![Problem::error("rules", error)]
+    vec![Problem::error("rules", error).of(Kind::InvalidCatalogue)]
 }
 
 /// The names that rules may read: the catalogue's and the score.

@@ -74,6 +74,8 @@ pub struct RecordedOptions {
     pub log: PathBuf,
     /// The first record to read.
     pub first_sequence: u64,
+    /// What stood on lists at run time before it.
+    pub lists: RunTimeLists,
     /// The last one; up to the end when absent.
     pub last_sequence: Option<u64>,
     /// Measure from this moment on (event time).
@@ -98,6 +100,7 @@ impl RecordedOptions {
         Self {
             log,
             first_sequence: 1,
+            lists: RunTimeLists::default(),
             last_sequence: None,
             from: None,
             to: None,
@@ -148,7 +151,7 @@ pub fn run(
         Rebuild::Always => true,
     };
     let mut run = Run {
-        lists: RunTimeLists::default(),
+        lists: options.lists.clone(),
         candidate,
         baseline,
         options,
@@ -368,10 +371,10 @@ impl Run<'_> {
         }
     }
 
-    /// What stood on lists at run time. The rules that decided get what their decision found, as a change may have come while it was
-    /// made; others may ask for more, and get what the log has told so far.
+    /// What stood on lists at run time. What decided gets what it found then, from the same values, as a change may have come while the
+    /// decision was made; anything else may ask for more, and gets what the log has told so far.
     fn lists_for(&self, policy: &Policy, record: &DecisionRecord) -> RunTimeLists {
-        if policy.versions.rules == record.answer.versions.rules {
+        if policy.versions == record.answer.versions && self.rebuilding.is_none() {
             RunTimeLists::of(&record.listed)
         } else {
             self.lists.and(&record.listed)

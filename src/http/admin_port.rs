@@ -12,10 +12,10 @@ use serde_json::json;
 use crate::http::auth::PortName;
 use crate::http::backtest;
 use crate::http::body::{self, ResponseBody};
+use crate::http::candidate_body::{self, CANDIDATE_BYTES_MAX};
 use crate::http::decision_port::not_found;
 use crate::http::lists_port::{self, ListPath};
 use crate::http::metrics::Route;
-use crate::http::options::RULES_CHECK_BYTES_MAX;
 use crate::http::port::Handler;
 use crate::http::problem::{Problem, ProblemError, ProblemKind};
 use crate::http::request::{self, JSON_TYPES};
@@ -61,7 +61,7 @@ impl<S: DecisionService> AdminPort<S> {
             Route::Policy => to_json(StatusCode::OK, &service.policy_status()),
             Route::Reload => {
                 tracing::info!(caller = caller.unwrap_or("anybody"), "reload asked for");
-                reloaded(&service.reload("api").await)
+                reloaded(&service.reload("api", caller).await)
             }
             Route::Rules => to_json(StatusCode::OK, &service.rules_status()),
             Route::RulesBacktest => {
@@ -82,14 +82,15 @@ impl<S: DecisionService> AdminPort<S> {
         };
         let (head, body) = request.into_parts();
         let timeout = shared.options.batch_body_timeout;
-        let body = body::read(&head.headers, body, RULES_CHECK_BYTES_MAX, timeout).await?;
+        let body = body::read(&head.headers, body, CANDIDATE_BYTES_MAX, timeout).await?;
+        let candidate = candidate_body::check(&body)?;
         let service = Arc::clone(&shared.service);
         let checked = tokio::task::spawn_blocking(move || {
             let _slot = slot;
-            service.check_rules(&body)
+            service.check_rules(candidate)
         })
         .await
-        .map_err(|error| DecideError::Internal(format!("a check of rules ended: {error}")))??;
+        .map_err(|error| DecideError::Internal(format!("a check of rules ended: {error}")))?;
         to_json(StatusCode::OK, &checked)
     }
 

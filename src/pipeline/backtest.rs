@@ -16,7 +16,7 @@ use crate::evaluation::rule_tally::rules_of;
 use crate::evaluation::tally::Against;
 use crate::evaluation::truth::{Truth, Unlabelled};
 use crate::pipeline::service::Service;
-use crate::rules::directory::{SourceFile, with_files};
+use crate::rules::candidate::CandidateFiles;
 use crate::rules::problem::Problem;
 
 /// How many decisions a backtest is over, unless it says otherwise.
@@ -31,8 +31,8 @@ pub const TIME_MAX: Duration = Duration::from_secs(30);
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct CandidateRun {
-    /// The files of the candidate; what is not among them is as it is live.
-    pub files: Vec<SourceFile>,
+    /// The candidate.
+    pub files: CandidateFiles,
     /// How many of the last decisions, at most [`LAST_MAX`].
     pub last: u64,
     /// Of these, only those from this moment on (event time).
@@ -47,7 +47,7 @@ pub struct CandidateRun {
 
 impl CandidateRun {
     /// Over the last decisions.
-    pub const fn new(files: Vec<SourceFile>) -> Self {
+    pub const fn new(files: CandidateFiles) -> Self {
         let (from, to) = (None, None);
         Self {
             files,
@@ -92,8 +92,9 @@ impl Service {
     fn backtest_blocking(&self, wanted: CandidateRun) -> Result<BacktestReport, BacktestError> {
         let started = self.clock.instant();
         let live = self.policies.live();
-        let files =
-            with_files(&self.policies.rules_directory(), wanted.files).map_err(BacktestError::Refused)?;
+        let directory = self.policies.rules_directory();
+        let shown = directory.display().to_string();
+        let files = wanted.files.with_directory(directory, &shown).map_err(BacktestError::Refused)?;
         let rules = rules_from_files(&files, &live.policy.catalogue).map_err(BacktestError::Refused)?;
         let candidate = live.policy.with_rules(rules);
         let against = Against {
@@ -103,14 +104,16 @@ impl Service {
         // What comes after this record may still be taken back by the writer.
         let settled = self.log.status().head.sequence;
         let last = wanted.last.min(LAST_MAX);
+        let first_sequence = settled.saturating_sub(last.saturating_mul(RECORDS_PER_DECISION)).max(1);
         let options = RecordedOptions {
-            first_sequence: settled.saturating_sub(last.saturating_mul(RECORDS_PER_DECISION)).max(1),
+            first_sequence,
             last_sequence: Some(settled),
             from: wanted.from,
             to: wanted.to,
             last: Some(last),
             rebuild: Rebuild::Never,
             unlabelled: wanted.unlabelled,
+            lists: self.state.lists.load().before(first_sequence),
             ..RecordedOptions::all(self.log_directory.clone())
         };
         let elapsed = || self.clock.instant().saturating_duration_since(started);

@@ -1,7 +1,7 @@
 //! The live policy: loaded whole, checked whole, swapped whole. A candidate with a mistake changes nothing but the refusal.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -190,8 +190,8 @@ impl PolicyKeeper {
     }
 
     /// Where the rules lie.
-    pub fn rules_directory(&self) -> PathBuf {
-        self.files.rules.clone()
+    pub fn rules_directory(&self) -> &Path {
+        &self.files.rules
     }
 
     /// Where the file of a list lies.
@@ -209,6 +209,22 @@ impl PolicyKeeper {
         let _alone = self.reloading.lock();
         let reloaded = self.reload_alone(cause, now);
         (reloaded, self.status())
+    }
+
+    /// Refuses a candidate that could not be looked at to the end.
+    pub fn refuse(&self, cause: &'static str, now: EventTime, message: String) -> (Reloaded, PolicyStatus) {
+        let directory = self.files.rules.display().to_string();
+        let refused = self.refused(&[Mistake::Rules(Problem::error(directory, message))], cause, now);
+        (refused, self.status())
+    }
+
+    fn refused(&self, found: &[Mistake], cause: &'static str, now: EventTime) -> Reloaded {
+        let (errors, problems): (Vec<_>, Vec<_>) =
+            found.iter().map(|mistake| (mistake.to_string(), mistake.problem())).unzip();
+        let mut status = self.status.lock();
+        status.refused = Some(Refusal { at: now.to_string(), cause, errors: errors.clone(), problems });
+        status.refusals += 1;
+        Reloaded::Refused(errors)
     }
 
     fn reload_alone(&self, cause: &'static str, now: EventTime) -> Reloaded {
@@ -231,21 +247,17 @@ impl PolicyKeeper {
                 Err(vec![Mistake::of_catalogue(&self.files.features, message)])
             })
         });
+        let candidate = match candidate {
+            Ok(candidate) => candidate,
+            Err(found) => return self.refused(&found, cause, now),
+        };
         let mut status = self.status.lock();
         match candidate {
-            Err(found) => {
-                let (errors, problems): (Vec<_>, Vec<_>) =
-                    found.iter().map(|mistake| (mistake.to_string(), mistake.problem())).unzip();
-                status.refused =
-                    Some(Refusal { at: now.to_string(), cause, errors: errors.clone(), problems });
-                status.refusals += 1;
-                Reloaded::Refused(errors)
-            }
-            Ok(candidate) if candidate.policy.hash == self.live.load().policy.hash => {
+            candidate if candidate.policy.hash == self.live.load().policy.hash => {
                 status.refused = None;
                 Reloaded::Unchanged
             }
-            Ok(mut candidate) => {
+            mut candidate => {
                 let live = self.live();
                 candidate.counts = live.counts.following(&live.policy.rules, &candidate.policy.rules, now);
                 status.policy = candidate.policy.hash.clone();

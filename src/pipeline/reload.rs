@@ -31,7 +31,8 @@ impl Service {
     }
 
     /// Reads the policy's files again, and those about addresses, and swaps each in when it is sound; records what came of it.
-    pub async fn reload(self: &Arc<Self>, cause: &'static str) -> PolicyStatus {
+    /// `by` is whose API key asked for it.
+    pub async fn reload(self: &Arc<Self>, cause: &'static str, by: Option<&str>) -> PolicyStatus {
         let service = Arc::clone(self);
         let now = self.clock.now();
         let reloaded = tokio::task::spawn_blocking(move || {
@@ -44,16 +45,17 @@ impl Service {
         .await;
         let ((reloaded, status), ip) = match reloaded {
             Ok(done) => done,
+            // A defect of this program, which must not look like a success.
             Err(error) => {
-                error!(cause, %error, "the reload did not finish");
-                return self.policy_status();
+                let message = format!("the reload ended unexpectedly: {error}");
+                (self.policies.refuse(cause, now, message), IpReloaded::Unchanged)
             }
         };
         let status = PolicyStatus { ip: self.ip.status(now), ..status };
         match reloaded {
             Reloaded::Unchanged if ip == IpReloaded::Unchanged => return status,
             Reloaded::Unchanged => {
-                self.record_policy(cause, &status).await;
+                self.record_policy(cause, by, &status).await;
                 return status;
             }
             Reloaded::Live => {
@@ -67,14 +69,15 @@ impl Service {
             }
         }
         self.metrics.count_reload(status.refused.is_none());
-        self.record_policy(cause, &status).await;
+        self.record_policy(cause, by, &status).await;
         status
     }
 
     /// Records which policy is live, or why a candidate is not.
-    pub async fn record_policy(&self, cause: &'static str, status: &PolicyStatus) {
+    pub async fn record_policy(&self, cause: &'static str, by: Option<&str>, status: &PolicyStatus) {
         let body = PolicyRecord {
             cause: cause.into(),
+            by: by.map(Box::from),
             policy: status.policy.clone(),
             versions: status.versions.clone(),
             challengers: status.challengers.clone(),
@@ -138,7 +141,7 @@ pub fn watch(service: Arc<Service>) -> notify::Result<PolicyWatch> {
                     warn!(path = %path.display(), %error, "cannot be watched; changes need POST /v1/policy/reload or SIGHUP");
                 }
             }
-            service.reload("file_change").await;
+            service.reload("file_change", None).await;
         }
     });
     Ok(PolicyWatch { task })

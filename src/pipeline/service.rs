@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use smallvec::SmallVec;
 use thiserror::Error;
 use tokio::sync::{Semaphore, watch};
 use tracing::error;
@@ -19,7 +18,7 @@ use crate::audit::queue::{Pending, Ticket};
 use crate::audit::receipt::LogId;
 use crate::audit::record::{self, DecisionRecord, RecordedHit, StageTimes};
 use crate::audit::writer::{LogHandle, LogStatus};
-use crate::domain::decision::{Challenge, Decision, Outcome, Reason, ReasonSource, RiskLevel};
+use crate::domain::decision::{Challenge, Decision, Outcome, Reason, ReasonSource, RiskLevel, Versions};
 use crate::domain::enrichment::Enrichment;
 use crate::domain::time::{Clock, EventTime};
 use crate::domain::transaction::{Mode, Transaction};
@@ -31,7 +30,7 @@ use crate::enrich::source::ProfileSource;
 use crate::pipeline::answer::answer_json;
 use crate::pipeline::candidate::CandidateKeeper;
 use crate::pipeline::candidate_shadow::CandidateSeen;
-use crate::pipeline::fold::Consequence;
+use crate::pipeline::fold::{Consequence, PolicyHits};
 use crate::pipeline::index::{Claim, Claimed, DecisionIndex, Fingerprint, RequestKey};
 use crate::pipeline::ip::IpKeeper;
 use crate::pipeline::lane::SharedLane;
@@ -127,7 +126,7 @@ pub struct Service {
     /// Admission.
     pub(crate) in_flight: Semaphore,
     /// Admission of changes of lists.
-    pub(crate) list_changes: Semaphore,
+    pub(crate) list_changes: Arc<Semaphore>,
     /// Counters and histograms.
     pub(crate) metrics: Arc<Metrics>,
     /// Whether the service is draining.
@@ -307,7 +306,10 @@ impl Service {
             let lane = self.lane.lock();
             let ticket = match self.log.reserve() {
                 Ok(ticket) => ticket,
-                Err(error) => return self.without_record(transaction, key, None, &error, walk),
+                Err(error) => {
+                    let versions = policy.policy.versions.clone();
+                    return self.without_record(transaction, key, Err(versions), &error, walk);
+                }
             };
             let observation = observe(&self.state, &policy.policy.catalogue, counted, Mode::Live);
             (ticket, observation, lane.state_sequence())
@@ -335,10 +337,10 @@ impl Service {
                 answer_json(&answer, false, walk.times, Some((self.log_id, &receipt)))
                     .map_err(|error| DecideError::Internal(error.to_string()))
             }
-            Ok(Err(error)) => self.without_record(transaction, key, Some(answer), &error, walk),
+            Ok(Err(error)) => self.without_record(transaction, key, Ok(answer), &error, walk),
             Err(_) => {
                 let late = "it was not written within the deadline";
-                self.without_record(transaction, key, Some(answer), &late, walk)
+                self.without_record(transaction, key, Ok(answer), &late, walk)
             }
         }
     }
@@ -441,7 +443,7 @@ impl Service {
             decided;
         let deciding = answer.reasons.first().filter(|reason| reason.source == ReasonSource::Rule);
         let deciding = deciding.and_then(|reason| reason.rule.clone());
-        let counted_hits: SmallVec<[CountedHit; 8]> = judgement
+        let counted_hits = judgement
             .hits
             .iter()
             .map(|hit| CountedHit {
@@ -468,12 +470,12 @@ impl Service {
             contributions: judgement.contributions,
             bias: judgement.bias,
             hits: judgement.hits.into_iter().map(recorded_hit).collect(),
+            hits_left_out: judgement.hits_left_out,
             listed: judgement.listed,
             policy: policy.policy.hash.clone(),
             latency_us,
         };
         let body = record::encode(&record).map_err(|error| DecideError::Internal(error.to_string()))?;
-        policy.counts.count(counted_hits, walk.received_at);
         let (answer, candidate) = match self.candidates.current() {
             None => (record.answer, None),
             Some(candidate) => {
@@ -490,20 +492,21 @@ impl Service {
             }
         };
         let (features, score) = (judgement.features, judgement.score);
+        let hits = PolicyHits { policy: Arc::clone(&policy), hits: counted_hits, at: walk.received_at };
         let seen = Seen::new(policy, features, score, key, walk.received_at, candidate).map(Box::new);
         let consequence =
-            Consequence::decision(claims.request, claims.transaction, counted, answer.decision, seen);
+            Consequence::decision(claims.request, claims.transaction, counted, answer.decision, hits, seen);
         let pending = ticket.commit(Kind::Decision, walk.received_at, body, consequence);
         Ok((answer, pending))
     }
 
     /// The decision cannot be recorded: what then is config's choice. Where the decision was made and is more severe than that
-    /// choice, it holds.
+    /// choice, it holds; where none was made, `made` says by what it would have been.
     fn without_record(
         &self,
         transaction: &Transaction,
         key: RequestKey,
-        made: Option<Decision>,
+        made: Result<Decision, Versions>,
         error: &dyn std::fmt::Display,
         mut walk: Walk,
     ) -> Result<Bytes, DecideError> {
@@ -514,12 +517,16 @@ impl Service {
             OnAuditFailure::Review => Outcome::Review,
         };
         walk.times.total = walk.stopwatch.total_us();
-        if let Some(mut made) = made.filter(|made| made.decision > outcome) {
-            made.degraded = true;
-            made.missing.push("audit".into());
-            return answer_json(&made, false, walk.times, None)
-                .map_err(|error| DecideError::Internal(error.to_string()));
-        }
+        let versions = match made {
+            Ok(mut made) if made.decision > outcome => {
+                made.degraded = true;
+                made.missing.push("audit".into());
+                return answer_json(&made, false, walk.times, None)
+                    .map_err(|error| DecideError::Internal(error.to_string()));
+            }
+            Ok(made) => made.versions,
+            Err(versions) => versions,
+        };
         let reason: Box<str> = "audit_unavailable".into();
         let answer = Decision {
             decision_id: key.decision_id(walk.received_at).into(),
@@ -539,7 +546,7 @@ impl Service {
             challenge: None,
             degraded: true,
             missing: vec!["audit".into()],
-            versions: self.policies.live().policy.versions.clone(),
+            versions,
         };
         answer_json(&answer, false, walk.times, None)
             .map_err(|error| DecideError::Internal(error.to_string()))

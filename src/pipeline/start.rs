@@ -217,7 +217,7 @@ impl Service {
             ip,
             shadow,
             in_flight: Semaphore::new(parts.settings.in_flight_max),
-            list_changes: Semaphore::new(LIST_CHANGES_IN_FLIGHT_MAX),
+            list_changes: Arc::new(Semaphore::new(LIST_CHANGES_IN_FLIGHT_MAX)),
             lookup: LogLookup::new(&directory),
             log_directory: directory,
             candidates,

@@ -10,6 +10,8 @@
 //! - what is decided when nothing matched stands in a file, not in code;
 //! - nothing here reads a clock: the transaction's event time is an argument.
 
+pub mod budget;
+pub mod candidate;
 pub mod directory;
 pub mod document;
 pub mod explain;

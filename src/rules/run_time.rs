@@ -100,6 +100,15 @@ impl RunTimeLists {
         lists
     }
 
+    /// Those of the entries that were put there by a record before that one. Copies them all.
+    pub fn before(&self, sequence: u64) -> Self {
+        let mut lists = Self::default();
+        for (list, value, entry) in self.iter().filter(|(_, _, entry)| entry.sequence < sequence) {
+            lists.put(list, value.into(), entry.clone());
+        }
+        lists
+    }
+
     /// How many entries there are, expired ones included.
     pub fn len(&self) -> usize {
         self.len

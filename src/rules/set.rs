@@ -15,6 +15,7 @@ use crate::domain::value::Value;
 use crate::expr::index::matcher::{ConditionIndex, IndexScratch};
 use crate::expr::program::{Facts, Program};
 use crate::expr::schema::{Schema, Slot};
+use crate::rules::budget::{Budget, MESSAGES_BYTES_MAX, REASONS_MAX, json_bytes};
 use crate::rules::directory::{SourceFile, read_directory};
 use crate::rules::document::Document;
 use crate::rules::file::{self, RULES_MAX, RuleSource, State};
@@ -297,16 +298,17 @@ impl RuleSet {
         ranked
     }
 
-    /// One reason for each live hit, most decisive first, with its message.
+    /// One reason for each live hit, most decisive first, with its message: as many, and as much, as `budget` allows.
     pub fn reasons<F: Facts + ?Sized>(&self, hits: &[Hit], facts: &F) -> Vec<Reason> {
-        self.ranked(hits)
-            .iter()
-            .filter_map(|hit| self.rule(*hit))
-            .map(|rule| Reason {
+        let mut messages = Budget::new(MESSAGES_BYTES_MAX);
+        let ranked = self.ranked(hits);
+        let rules = ranked.iter().take(REASONS_MAX).filter_map(|hit| self.rule(*hit)).enumerate();
+        rules
+            .map(|(place, rule)| Reason {
                 code: rule.reason.clone(),
                 source: ReasonSource::Rule,
                 rule: Some(rule.id.clone()),
-                message: rule.message(facts),
+                message: rule.message(facts).filter(|text| messages.take(json_bytes(text)) || place == 0),
                 value: None,
                 contribution: None,
             })
