@@ -33,6 +33,8 @@ mod faults;
 mod hostile;
 #[path = "service/idempotency.rs"]
 mod idempotency;
+#[path = "service/ip.rs"]
+mod ip;
 #[path = "service/labels.rs"]
 mod labels;
 #[path = "service/lists.rs"]

@@ -46,6 +46,8 @@ pub enum Command {
     /// Fill the enrichment store.
     #[command(subcommand)]
     Profiles(ProfilesCommand),
+    /// Show what the local files know of an address, and which file says what.
+    Ip(IpArgs),
 }
 
 /// Where a policy is read from.
@@ -395,4 +397,20 @@ pub struct ProfilesImportArgs {
     /// Redis to fill instead.
     #[arg(long, value_name = "URL", env = "TOLLGATE_REDIS", hide_env_values = true)]
     pub redis: Option<String>,
+}
+
+/// `tollgate ip`
+#[derive(Args, Debug)]
+#[command(
+    after_help = "The files are those that [ip] of the settings names; none: only the kind of the address is known.\n\nExamples:\n  What rules would read of an address (ip.country, ip.is_tor, ...), and which file says so:\n    tollgate ip 198.51.100.7\n  The same as data; what is missing is null:\n    tollgate ip 2a02:cf40::1 --json\n\nA name is missing when no file knows it. ip.is_tor is false when there is a list of the category tor and the address is not on it,\nand missing when there is no such list."
+)]
+pub struct IpArgs {
+    /// The address, of version 4 or 6.
+    pub address: String,
+    /// Settings file; without it tollgate.toml in the working directory, if there is one.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print it as JSON.
+    #[arg(long)]
+    pub json: bool,
 }

@@ -9,21 +9,28 @@ use crate::cli::output::say;
 use crate::cli::policy::{files, settings};
 use crate::domain::time::{Clock, SystemClock};
 use crate::engine::doubts::ranges;
+use crate::engine::mistake::Mistake;
 use crate::engine::policy::Policy;
+use crate::ip::files::IpError;
+use crate::ip::knowledge::IpKnowledge;
 use crate::offline::recorded_traffic::{RecordedTraffic, recorded};
 use crate::pipeline::start::LOG_DIRECTORY;
 use crate::rules::lint::run::{Background, lint_with};
 use crate::rules::lint::traffic::{TRANSACTIONS_MIN, Traffic};
-use crate::rules::problem::{Kind, Problem};
+use crate::rules::problem::{Kind, Place, Problem};
 
 /// Runs it.
 pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
     let config = settings(args.policy.config.as_deref())?;
     let files = files(&args.policy, &config);
-    let policy = match Policy::check(&files, config.on_missing.policy()) {
-        Ok(policy) => policy,
-        Err(mistakes) => {
-            let problems: Vec<Problem> = mistakes.iter().map(|mistake| mistake.problem()).collect();
+    let policy = Policy::check(&files, config.on_missing.policy())
+        .map_err(|mistakes| mistakes.iter().map(Mistake::problem).collect::<Vec<_>>());
+    let ip = IpKnowledge::load(&config.ip.settings().files)
+        .map_err(|errors| errors.iter().map(of_ip).collect::<Vec<_>>());
+    let policy = match (policy, ip) {
+        (Ok(policy), Ok(_)) => policy,
+        (policy, ip) => {
+            let problems: Vec<Problem> = [policy.err(), ip.err()].into_iter().flatten().flatten().collect();
             if args.json {
                 say!("{:#}", serde_json::json!({"sound": false, "errors": problems, "warnings": []}));
             } else {
@@ -43,6 +50,14 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
         bail!("{} warnings, and warnings are denied", warnings.len());
     }
     Ok(())
+}
+
+/// What is wrong with a file about addresses.
+fn of_ip(error: &IpError) -> Problem {
+    let problem = Problem::error(error.file.display().to_string(), &error.message);
+    let line = error.line.and_then(|line| usize::try_from(line).ok());
+    Problem { place: line.map(|line| Place { line, column: 1, width: 1 }), ..problem }
+        .of(if error.line.is_some() { Kind::InvalidList } else { Kind::Unreadable })
 }
 
 fn traffic(args: &CheckArgs, policy: &Policy) -> anyhow::Result<Option<RecordedTraffic>> {

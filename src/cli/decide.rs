@@ -40,7 +40,7 @@ pub fn run(args: &DecideArgs) -> anyhow::Result<()> {
 fn decide_table(args: &DecideArgs, policy: &Policy) -> anyhow::Result<()> {
     let mapping = args.map.as_deref().map(Mapping::load).transpose()?;
     let options = ReadOptions { mapping: mapping.as_ref(), skip_bad_rows: false };
-    let session = Session::new(policy);
+    let session = Session::with_ip(policy, policy::ip_knowledge(&args.policy)?);
     for row in TransactionReader::open(&args.file, options)? {
         let request = row?.request;
         print(args, policy, &request, &session.decide(&request.transaction, request.mode));
@@ -61,7 +61,7 @@ fn decide_json(args: &DecideArgs, policy: &Policy) -> anyhow::Result<()> {
             args.file.display()
         );
     }
-    let session = Session::new(policy);
+    let session = Session::with_ip(policy, policy::ip_knowledge(&args.policy)?);
     let mut wrong = 0;
     let mut number = 0;
     for value in serde_json::Deserializer::from_str(&text).into_iter::<Json>() {

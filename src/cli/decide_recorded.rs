@@ -77,7 +77,14 @@ fn show_one(
     });
     bar.finish_and_clear();
     let lists = lists?;
-    let judgement = again::decide(policy, &transaction, &features, &record.enrichment, &lists.deciding);
+    let judgement = again::decide(
+        policy,
+        &transaction,
+        &features,
+        &record.enrichment,
+        record.ip.clone(),
+        &lists.deciding,
+    );
     let shown = Shown { found, transaction: &transaction, judgement: &judgement, lists: &lists };
     if args.json {
         shown.say_json(args, policy);

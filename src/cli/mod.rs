@@ -10,6 +10,7 @@ pub mod decide_recorded;
 pub mod explain;
 pub mod features;
 pub mod interrupt;
+pub mod ip;
 pub mod logging;
 pub mod model;
 pub mod model_report;

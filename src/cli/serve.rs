@@ -65,6 +65,7 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
         data: config.paths.data.clone(),
         files: files(&args.policy, &config),
         missing: config.on_missing.policy(),
+        ip: config.ip.settings(),
         settings: ServiceSettings {
             deadline_default: Duration::from_millis(config.decision.deadline_ms),
             enrich_timeout_max: Duration::from_millis(config.decision.enrich_timeout_ms),

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::audit::writer::Ack;
+use crate::config::ip::IpConfig;
 use crate::config::profiles::ProfilesConfig;
 use crate::engine::settings::{MissingPolicy, OnMissing};
 use crate::model::backend::Backend;
@@ -65,6 +66,8 @@ pub struct Config {
     pub on_missing: MissingConfig,
     /// The enrichment store.
     pub profiles: ProfilesConfig,
+    /// What local files know of addresses.
+    pub ip: IpConfig,
     /// The audit log.
     pub audit: AuditConfig,
     /// What a start begins with.
@@ -277,6 +280,7 @@ impl Config {
             ("decision.enrich_timeout_ms", decision.enrich_timeout_ms, 0, 10_000),
             ("decision.clock_skew_max_s", decision.clock_skew_max_s, 0, 86_400),
             ("decision.idempotency_keys_max", decision.idempotency_keys_max as u64, 1_000, 1_000_000_000),
+            ("ip.database_age_max_d", self.ip.database_age_max_d, 1, 3_650),
             ("audit.segment_mib", audit.segment_mib, 1, 65_536),
             ("audit.queue_records_max", audit.queue_records_max as u64, 1, 1_000_000),
             ("state.snapshot_interval_s", self.state.snapshot_interval_s, 0, 86_400),
@@ -314,6 +318,11 @@ mod tests {
             ("[on_missing]\nmodel = \"APPROVE\"", "line 2"),
             ("[model]\nbackend = \"onnx\"", "expected `tollgate` or `xgboost`"),
             ("[[shadow.challengers]]\nname = \"next\"", "missing field `model`"),
+            ("[ip]\ndatabase_age_max_d = 0", "ip.database_age_max_d must be from 1 to 3650, is 0"),
+            (
+                "[[ip.lists]]\nname = \"a\"\nfile = \"a\"\ncategory = \"bad\"",
+                "unknown variant `bad`, expected one of `tor`",
+            ),
             ("[profiles.breaker]\nopen_ms = 0", "profiles.breaker.open_ms must be from 1 to 60000, is 0"),
             ("[profiles.cache]\nttl_s = 5", "ttl_s"),
             ("[shadow]\ndrift_window_s = 59", "shadow.drift_window_s must be from 60 to 2678400, is 59"),

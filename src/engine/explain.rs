@@ -15,7 +15,14 @@ pub fn explain<'p>(
     standing: &RunTimeLists,
 ) -> Explained<'p> {
     let by = |lists: &RunTimeLists| {
-        let facts = JudgeFacts::new(policy, transaction, &judgement.features, judgement.score, lists);
+        let facts = JudgeFacts::new(
+            policy,
+            transaction,
+            judgement.ip.as_ref(),
+            &judgement.features,
+            judgement.score,
+            lists,
+        );
         explained(&policy.rules, &facts, transaction.occurred_at)
     };
     let found = by(&standing.and(&judgement.listed));

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use crate::domain::decision::{Outcome, Reason, ReasonSource, RiskLevel};
 use crate::domain::enrichment::Enrichment;
+use crate::domain::ip_facts::IpFacts;
 use crate::domain::recorded_value::RecordedValue;
 use crate::domain::time::EventTime;
 use crate::domain::transaction::Transaction;
@@ -73,6 +74,8 @@ pub struct Judgement {
     pub margin: Option<f32>,
     /// The score for people.
     pub risk_level: RiskLevel,
+    /// What was known of the address, as it was given.
+    pub ip: Option<IpFacts>,
     /// The whole feature vector.
     pub features: FeatureVector,
     /// How much each feature of the model moved the margin, by catalogue slot; zeros are left out.
@@ -112,6 +115,7 @@ impl<'a> JudgeFacts<'a> {
     pub(super) fn new(
         policy: &'a Policy,
         transaction: &'a Transaction,
+        ip: Option<&'a IpFacts>,
         features: &'a FeatureVector,
         score: Option<f32>,
         run_time: &'a RunTimeLists,
@@ -119,6 +123,7 @@ impl<'a> JudgeFacts<'a> {
         Self {
             transaction: TransactionFacts {
                 transaction,
+                ip,
                 features,
                 feature_types: &policy.catalogue.types,
                 metadata_keys: &policy.metadata_keys,
@@ -161,17 +166,18 @@ impl Facts for JudgeFacts<'_> {
     }
 }
 
-/// Decides. `windows` is what `observe` saw, `enrichment` what the store said, `lists` what stands on lists beside their files: of
+/// Decides. `windows` is what `observe` saw, `enrichment` what the store said, `ip` what local files knew of the address, `lists` what stands on lists beside their files: of
 /// a decision that is decided again, what its record names. `lap` is told when a stage is over.
 pub fn judge(
     policy: &Policy,
     transaction: &Transaction,
     windows: FeatureVector,
     enrichment: &Enrichment,
+    ip: Option<IpFacts>,
     lists: &RunTimeLists,
     lap: &mut dyn FnMut(Stage),
 ) -> Judgement {
-    let features = extract::vector(&policy.catalogue, transaction, windows, enrichment);
+    let features = extract::vector(&policy.catalogue, transaction, windows, enrichment, ip.as_ref());
     let scored = policy
         .model
         .as_ref()
@@ -185,7 +191,7 @@ pub fn judge(
     }
 
     let score_value = scored.as_ref().map(|scored| scored.score);
-    let facts = JudgeFacts::new(policy, transaction, &features, score_value, lists);
+    let facts = JudgeFacts::new(policy, transaction, ip.as_ref(), &features, score_value, lists);
     let hits = policy.rules.evaluate(&facts, transaction.occurred_at);
     let verdict = policy.rules.decide(&hits);
     let mut outcome = verdict.outcome;
@@ -217,6 +223,7 @@ pub fn judge(
     listed.sort_unstable();
     lap(Stage::Rules);
     Judgement {
+        ip,
         outcome,
         reason,
         reasons,

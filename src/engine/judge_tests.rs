@@ -48,7 +48,7 @@ fn policy(directory: &Path) -> Policy {
 fn decide(policy: &Policy, transaction: &Transaction, lists: &RunTimeLists) -> Judgement {
     let windows = FeatureVector::missing(policy.catalogue.features.len());
     let profiles = Enrichment::absent(policy.catalogue.profile.len());
-    judge(policy, transaction, windows, &profiles, lists, &mut |_| {})
+    judge(policy, transaction, windows, &profiles, None, lists, &mut |_| {})
 }
 
 fn transaction(values: [u8; 4], amount: u32, items: u8) -> Transaction {

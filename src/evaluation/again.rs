@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::audit::record::DecisionRecord;
 use crate::domain::enrichment::Enrichment;
+use crate::domain::ip_facts::IpFacts;
 use crate::domain::transaction::Transaction;
 use crate::engine::judge::{Judgement, judge};
 use crate::engine::policy::Policy;
@@ -25,16 +26,17 @@ pub enum NotAgain {
     OtherLength,
 }
 
-/// Decides by what a decision under the same catalogue saw: its vector, what the enrichment store said, and what stood on lists at run
-/// time.
+/// Decides by what a decision under the same catalogue saw: its vector, what the enrichment store said, what was known of the address,
+/// and what stood on lists at run time.
 pub fn decide(
     policy: &Policy,
     transaction: &Transaction,
     features: &FeatureVector,
     enrichment: &Enrichment,
+    ip: Option<IpFacts>,
     lists: &RunTimeLists,
 ) -> Judgement {
-    decide_from_windows(policy, transaction, windows_of(&policy.catalogue, features), enrichment, lists)
+    decide_from_windows(policy, transaction, windows_of(&policy.catalogue, features), enrichment, ip, lists)
 }
 
 /// Decides by windows that were counted anew.
@@ -43,9 +45,10 @@ pub fn decide_from_windows(
     transaction: &Transaction,
     windows: FeatureVector,
     enrichment: &Enrichment,
+    ip: Option<IpFacts>,
     lists: &RunTimeLists,
 ) -> Judgement {
-    judge(policy, transaction, windows, enrichment, lists, &mut |_| {})
+    judge(policy, transaction, windows, enrichment, ip, lists, &mut |_| {})
 }
 
 /// The vector of a record, if it is of this policy's catalogue.

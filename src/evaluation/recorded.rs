@@ -398,6 +398,7 @@ impl Run<'_> {
                         &transaction,
                         vector,
                         &record.enrichment,
+                        record.ip.clone(),
                         &self.lists.for_deciding(policy, &record),
                     )
                 })
@@ -407,7 +408,8 @@ impl Run<'_> {
                 let enrichment = if vector.is_ok() { &record.enrichment } else { &nothing };
                 // From other windows, rules may ask for more than they did then.
                 let lists = self.lists.with_found(&record);
-                Ok(again::decide_from_windows(policy, &transaction, windows.clone(), enrichment, &lists))
+                let ip = record.ip.clone();
+                Ok(again::decide_from_windows(policy, &transaction, windows.clone(), enrichment, ip, &lists))
             }
         };
         let judgement = judge_by(self.candidate)?;

@@ -140,7 +140,14 @@ fn a_decision_gets_the_lists_of_then_and_says_in_what_it_differs() {
         let lists = lists_then(&log_directory, &policy, &found, |_| ControlFlow::Continue(())).unwrap();
         let record = &found.record;
         let (transaction, vector) = (record.transaction().unwrap(), again::vector(&policy, record).unwrap());
-        let judgement = again::decide(&policy, &transaction, &vector, &record.enrichment, &lists.deciding);
+        let judgement = again::decide(
+            &policy,
+            &transaction,
+            &vector,
+            &record.enrichment,
+            record.ip.clone(),
+            &lists.deciding,
+        );
         assert_eq!(judgement.outcome.name(), outcome, "{id}");
         assert_eq!(again::differing(record, &judgement), differing, "{id}");
         let explained = crate::engine::explain::explain(&policy, &transaction, &judgement, &lists.explaining);

@@ -168,19 +168,24 @@ fn route(method: &Method, path: &str) -> (Route, Result<Call, Problem>) {
     (route, if allowed { Ok(Call::Of(route)) } else { Err(Problem::method_not_allowed(allow)) })
 }
 
-/// 200 with the policy now live, or 422 with every reason why the one on disk was refused.
+/// 200 with the policy now live, or 422 with every reason why the one on disk was refused, or the files about addresses were.
 fn reloaded(status: &PolicyStatus) -> Result<Response<ResponseBody>, Problem> {
-    let Some(refused) = &status.refused else { return to_json(StatusCode::OK, status) };
-    let errors = refused
-        .errors
-        .iter()
+    let of_policy = status.refused.as_ref().map(|refused| &refused.errors);
+    let of_ip = status.ip.as_ref().and_then(|ip| ip.refused.as_ref()).map(|refused| &refused.errors);
+    let what = match (of_policy, of_ip) {
+        (None, None) => return to_json(StatusCode::OK, status),
+        (Some(_), _) => "the policy on disk was refused; the policy that was live before stays live",
+        (None, Some(_)) => {
+            "the files about addresses on disk were refused; those that were live before stay live"
+        }
+    };
+    let errors = of_policy
+        .into_iter()
+        .chain(of_ip)
+        .flatten()
         .map(|detail| ProblemError { detail: detail.clone(), ..ProblemError::default() })
         .collect();
-    let problem = Problem::new(
-        ProblemKind::PolicyRefused,
-        "the policy on disk was refused; the policy that was live before stays live",
-    )
-    .with_errors(errors);
+    let problem = Problem::new(ProblemKind::PolicyRefused, what).with_errors(errors);
     Err(match serde_json::to_value(status) {
         Ok(policy) => problem.with_policy(policy),
         Err(_) => problem,

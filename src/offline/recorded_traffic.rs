@@ -86,7 +86,7 @@ fn count_one(
         && record.features.len() == policy.catalogue.features.len();
     let features = FeatureVector::recorded(&record.features, &record.feature_texts);
     let features = is_same.then_some((&features, record.answer.score));
-    count(traffic, policy, &transaction, features, &lists.with_found(&record));
+    count(traffic, policy, &transaction, record.ip.as_ref(), features, &lists.with_found(&record));
     Ok(())
 }
 

@@ -17,6 +17,8 @@ pub mod candidate_shadow;
 mod drift;
 pub mod fold;
 pub mod index;
+pub mod ip;
+mod ip_metrics;
 pub mod label;
 pub mod lane;
 pub mod list_status;

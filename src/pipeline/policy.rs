@@ -19,6 +19,7 @@ use crate::engine::policy::{Policy, PolicyFiles};
 use crate::engine::settings::MissingPolicy;
 use crate::enrich::plan::{ProfilePlan, ProfileType};
 use crate::enrich::source::ProfileKeys;
+use crate::pipeline::ip::IpStatus;
 use crate::pipeline::retired::Retired;
 use crate::pipeline::rule_counts::RuleCounts;
 use crate::rules::problem::Problem;
@@ -99,6 +100,9 @@ pub struct PolicyStatus {
     pub reloads: u64,
     /// How many have been refused.
     pub refusals: u64,
+    /// The files about addresses; absent where config names none. They are no part of the policy, but reload with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<IpStatus>,
 }
 
 /// Why a candidate was refused.
@@ -162,6 +166,7 @@ impl PolicyKeeper {
             refused: None,
             reloads: 0,
             refusals: 0,
+            ip: None,
         };
         Ok(Self {
             live: ArcSwap::from_pointee(first),
@@ -179,7 +184,7 @@ impl PolicyKeeper {
         self.live.load_full()
     }
 
-    /// What is live, and why the last candidate was refused.
+    /// What is live, and why the last candidate was refused; without the files about addresses, which `Service` adds.
     pub fn status(&self) -> PolicyStatus {
         self.status.lock().clone()
     }

@@ -32,6 +32,7 @@ use crate::pipeline::candidate::CandidateKeeper;
 use crate::pipeline::candidate_shadow::CandidateSeen;
 use crate::pipeline::fold::{Consequence, PolicyHits};
 use crate::pipeline::index::{Claim, Claimed, DecisionIndex, Fingerprint, RequestKey};
+use crate::pipeline::ip::IpKeeper;
 use crate::pipeline::lane::SharedLane;
 use crate::pipeline::metrics::Metrics;
 use crate::pipeline::policy::{LivePolicy, PolicyKeeper};
@@ -104,6 +105,8 @@ pub struct Service {
     pub(crate) lane: SharedLane,
     /// The enrichment store.
     pub(crate) profiles: Profiles,
+    /// What local files know of addresses.
+    pub(crate) ip: IpKeeper,
     /// The log's writer.
     pub(crate) log: LogHandle<Consequence>,
     /// The log's name.
@@ -397,8 +400,9 @@ impl Service {
     ) -> Decided {
         let Observation { windows, counted, is_new } = observation;
         let lists = self.state.lists.load_full();
+        let ip = self.ip.look_up(transaction);
         let mut times = walk.times;
-        let judgement = judge(&policy.policy, transaction, windows, &enrichment, &lists, &mut |stage| {
+        let judgement = judge(&policy.policy, transaction, windows, &enrichment, ip, &lists, &mut |stage| {
             let lap_us = walk.stopwatch.lap_us();
             match stage {
                 crate::engine::judge::Stage::Model => times.model = lap_us,
@@ -459,6 +463,7 @@ impl Service {
             state_sequence,
             transaction: canonical,
             enrichment,
+            ip: judgement.ip,
             features: judgement.features.numbers_or_null(),
             feature_texts: judgement.features.texts(),
             margin: judgement.margin,

@@ -12,6 +12,7 @@ use tollgate::engine::settings::{MissingPolicy, OnMissing};
 use tollgate::enrich::embedded::EmbeddedProfiles;
 use tollgate::enrich::profiles::Profiles;
 use tollgate::model::backend::Backend;
+use tollgate::pipeline::ip::IpSettings;
 use tollgate::pipeline::service::Service;
 use tollgate::pipeline::settings::{OnAuditFailure, ServiceSettings};
 use tollgate::pipeline::shadow::ShadowSettings;
@@ -48,6 +49,7 @@ fn start(data: &Path) -> Arc<Service> {
             queue_max: 1_024,
         },
         shadow: ShadowSettings::default(),
+        ip: IpSettings::default(),
         snapshot_interval: None,
     };
     let profiles = Profiles::Embedded(EmbeddedProfiles::open(data).unwrap());

@@ -21,6 +21,7 @@ use tollgate::http::server::{DrainReport, Server};
 use tollgate::http::service::DecisionService;
 use tollgate::pipeline::backtest::{BacktestError, CandidateRun};
 use tollgate::pipeline::candidate_shadow::CandidateStatus;
+use tollgate::pipeline::ip::{DatabaseStatus, IpStatus, ListFileStatus};
 use tollgate::pipeline::list_status::{
     ChangeAudit, EntryStatus, FileEntryStatus, ListChanged, ListPage, ListStatus, ListedStatus, ListsStatus,
 };
@@ -165,6 +166,25 @@ impl DecisionService for Steered {
             refused: self.refuses_policy.then_some(refusal),
             reloads: 0,
             refusals: 1,
+            ip: Some(IpStatus {
+                databases: vec![DatabaseStatus {
+                    file: "data/city.mmdb".into(),
+                    kind: "GeoLite2-City".to_owned(),
+                    sha256: "sha256:05".into(),
+                    built_at: AT.to_owned(),
+                    is_old: false,
+                }],
+                lists: vec![ListFileStatus {
+                    name: "drop".to_owned(),
+                    file: "data/drop.txt".into(),
+                    sha256: "sha256:06".into(),
+                    entries: 2,
+                }],
+                live_since: AT.to_owned(),
+                refused: None,
+                reloads: 0,
+                refusals: 0,
+            }),
         }
     }
 
