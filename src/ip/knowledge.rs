@@ -129,7 +129,7 @@ impl IpKnowledge {
         })
     }
 
-    /// What is known of an address: a few hundred nanoseconds, and no allocation but for the operator's name.
+    /// What is known of an address; allocates for the operator's name alone.
     pub fn look_up(&self, address: &IpAddress) -> IpFacts {
         let address = address.address();
         let kind = IpKind::of(address);
