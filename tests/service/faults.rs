@@ -194,6 +194,9 @@ struct Fact<'a> {
     missing: Missing,
 }
 
+/// When all threads of the proxy have seen a fault: whoever is reading passes on what comes before its read is over.
+const SETTLED: Duration = Duration::from_millis(50);
+
 const fn fact<'a>(
     fault: &'a str,
     missing: Missing,
@@ -211,7 +214,12 @@ fn heal(rig: &Rig) {
 fn faults_of_the_network() {
     let rig = Rig::new(RedisServer::start(), "c_");
     rig.store();
-    let set = |fault: Fault| move |rig: &Rig| rig.proxy.set(fault);
+    let set = |fault: Fault| {
+        move |rig: &Rig| {
+            rig.proxy.set(fault);
+            std::thread::sleep(SETTLED);
+        }
+    };
     let ms = Duration::from_millis;
     rig.run(&[
         fact("no fault at all", Missing::Nothing, &heal, &heal),
