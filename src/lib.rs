@@ -20,6 +20,8 @@ pub mod engine;
 pub mod enrich;
 pub mod ip;
 
+#[cfg(feature = "parquet")]
+pub mod archive;
 pub mod evaluation;
 
 pub mod offline;

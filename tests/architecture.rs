@@ -15,7 +15,7 @@ const FLOORS: [&[&str]; 9] = [
     &["feature"],
     &["rules"],
     &["audit", "engine", "enrich", "ip"],
-    &["evaluation"],
+    &["archive", "evaluation"],
     &["offline", "pipeline"],
     &["http"],
     &["cli", "config"],
