@@ -36,6 +36,12 @@ fn main() -> ExitCode {
         Command::Features(args) => features::run(args),
         Command::Simulate(args) => simulate::run(args),
         Command::Audit(command) => audit::run(command),
+        #[cfg(feature = "parquet")]
+        Command::Archive(command) => tollgate::cli::archive::run(command),
+        #[cfg(not(feature = "parquet"))]
+        Command::Archive(_) => Err(anyhow::anyhow!(
+            "this tollgate was built without an archive: build it with the cargo feature `parquet`"
+        )),
         Command::Model(command) => model::run(command),
         Command::Profiles(command) => profiles::run(command),
         Command::Ip(args) => ip::run(args),

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::archive::error::ArchiveError;
 use crate::archive::file_writer::RecordsFile;
 use crate::archive::location;
-use crate::archive::manifest::{Chapter, CHAPTER_SEGMENTS_MAX, FileEntry, Manifest, SegmentEntry, day_of};
+use crate::archive::manifest::{CHAPTER_SEGMENTS_MAX, Chapter, FileEntry, Manifest, SegmentEntry, day_of};
 use crate::archive::segment_file::ClosedSegment;
 use crate::archive::store::Store;
 use crate::archive::walk::{Met, walk};
@@ -102,7 +102,7 @@ pub struct Archive {
 
 impl Archive {
     /// Opens the archive of the log under the data directory `data`, and finishes what an interrupted run has left.
-    pub fn open(data: &Path, settings: ArchiveSettings) -> Result<Self, ArchiveError> {
+    pub fn open(data: &Path, settings: ArchiveSettings, now: EventTime) -> Result<Self, ArchiveError> {
         let store = location::store(&settings.url)?;
         let own = data.join(ARCHIVE_DIRECTORY);
         let scratch = own.join(SCRATCH);
@@ -110,7 +110,7 @@ impl Archive {
         let lock = take_lock(&own.join(LOCK_FILE))?;
         clear(&scratch)?;
         let archive = Self { store, scratch, settings, _lock: lock };
-        archive.recover()?;
+        archive.recover(Work { now, go_on: &|| true, done: &|_| {} })?;
         Ok(archive)
     }
 
@@ -131,22 +131,22 @@ impl Archive {
     }
 
     /// Removes what was being put when a run ended.
-    fn recover(&self) -> Result<(), ArchiveError> {
+    fn recover(&self, work: Work<'_>) -> Result<(), ArchiveError> {
         let manifest = self.manifest();
         for name in manifest.chapters()? {
             let mut chapter = manifest.load(name)?;
-            if chapter.pending.is_empty() {
-                continue;
-            }
-            for path in std::mem::take(&mut chapter.pending) {
-                if chapter.files.iter().all(|file| file.path != path) {
-                    self.remove(&path)?;
+            if !chapter.pending.is_empty() {
+                for path in std::mem::take(&mut chapter.pending) {
+                    if chapter.files.iter().all(|file| file.path != path) {
+                        self.remove(&path)?;
+                    }
                 }
+                manifest.save(name, &chapter)?;
             }
-            manifest.save(name, &chapter)?;
+            self.purge(name, &mut chapter, work)?;
         }
         #[cfg(feature = "delta")]
-        self.recover_delta()?;
+        self.recover_delta(work)?;
         Ok(())
     }
 
@@ -161,7 +161,8 @@ impl Archive {
 
     /// Makes sure that this much may be written to this machine's disk.
     pub(crate) fn require_room(&self, bytes: u64) -> Result<(), ArchiveError> {
-        let free_bytes = free_bytes(&self.scratch).map_err(ArchiveError::local(&self.scratch, "look at its disk"))?;
+        let free_bytes =
+            free_bytes(&self.scratch).map_err(ArchiveError::local(&self.scratch, "look at its disk"))?;
         let need_bytes = bytes.saturating_add(DISK_FREE_BYTES_MIN);
         if free_bytes >= need_bytes {
             return Ok(());
@@ -171,8 +172,7 @@ impl Archive {
 
     /// Archives the closed segments of the log in `log` that are not in the archive yet.
     pub fn archive_closed(&self, log: &Path, work: Work<'_>) -> Result<Archived, ArchiveError> {
-        let segments =
-            list_segments(log).map_err(|source| ReadError::Io { path: log.to_owned(), source })?;
+        let segments = list_segments(log).map_err(|source| ReadError::Io { path: log.to_owned(), source })?;
         let mut newest = self.newest()?;
         let mut archived = Archived::default();
         let from = match &newest {
@@ -303,7 +303,10 @@ impl Archive {
     }
 
     /// Notes what readers of the Delta table will be told, before the manifest says it.
-    #[cfg_attr(not(feature = "delta"), expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "nobody reads a Delta table"))]
+    #[cfg_attr(
+        not(feature = "delta"),
+        expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "nobody reads a Delta table")
+    )]
     pub(crate) fn announce(
         &self,
         added: &[FileEntry],
@@ -317,7 +320,10 @@ impl Archive {
     }
 
     /// Tells them.
-    #[cfg_attr(not(feature = "delta"), expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "nobody reads a Delta table"))]
+    #[cfg_attr(
+        not(feature = "delta"),
+        expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "nobody reads a Delta table")
+    )]
     pub(crate) fn publish(&self, work: Work<'_>) -> Result<(), ArchiveError> {
         #[cfg(feature = "delta")]
         self.publish_delta(work)?;

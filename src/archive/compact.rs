@@ -36,7 +36,9 @@ fn groups(files: &[FileEntry], last_day: i64, bytes_max: u64) -> Vec<Range<usize
         let day = files[start].day;
         let mut end = start + 1;
         let mut bytes = files[start].bytes;
-        while let Some(next) = files.get(end).filter(|next| next.day == day && bytes + next.bytes <= bytes_max) {
+        while let Some(next) =
+            files.get(end).filter(|next| next.day == day && bytes + next.bytes <= bytes_max)
+        {
             bytes += next.bytes;
             end += 1;
         }
@@ -66,7 +68,8 @@ impl Archive {
             // In a chapter that is closed nothing more comes, whatever the day.
             let open_day = if Some(name) == newest { last_day } else { i64::MAX };
             // From the last one on, so that the places of those before it stay.
-            for group in groups(&chapter.files, open_day, self.settings.compact_file_bytes).into_iter().rev() {
+            for group in groups(&chapter.files, open_day, self.settings.compact_file_bytes).into_iter().rev()
+            {
                 work.check()?;
                 compacted.files_before += group.len() as u64;
                 compacted.files_after += 1;

@@ -188,8 +188,7 @@ impl Chapter {
         let files = self.files[from..to].to_vec();
         let base = self.before(from);
         let end = files.last().map_or(base.sequence, |file| file.last.sequence);
-        let inside =
-            |it: &&SegmentEntry| it.first_sequence > base.sequence && it.last.sequence <= end;
+        let inside = |it: &&SegmentEntry| it.first_sequence > base.sequence && it.last.sequence <= end;
         let segments = self.segments.iter().filter(inside).cloned().collect();
         Self { segments, files, ..Self::new(self.log_id, base) }
     }
@@ -264,7 +263,8 @@ impl Manifest<'_> {
         match chapter {
             Some(chapter) if chapter.version == VERSION => Ok(chapter),
             Some(Chapter { version, .. }) => {
-                let what = format!("it is of version {version}; this program reads {VERSION}: use a newer one");
+                let what =
+                    format!("it is of version {version}; this program reads {VERSION}: use a newer one");
                 Err(ArchiveError::damaged(&path, what))
             }
             None => Err(ArchiveError::damaged(&path, "it is gone")),

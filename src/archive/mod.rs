@@ -14,15 +14,22 @@
 
 pub mod archiver;
 pub mod compact;
+#[cfg(feature = "delta")]
+pub mod delta;
+#[cfg(feature = "delta")]
+mod delta_checkpoint;
 pub mod error;
 pub mod file_reader;
 pub mod file_writer;
 pub mod location;
 pub mod manifest;
+pub mod needs;
 pub mod prune;
 pub mod restore;
 pub mod retain;
 pub mod row;
+#[cfg(feature = "s3")]
+pub mod s3;
 pub mod schema;
 pub mod segment_file;
 pub mod status;

@@ -51,8 +51,7 @@ enum Fate {
 impl Archive {
     /// Removes segments from the log in `log`, whose open segment is never one of them.
     pub fn prune(&self, log: &Path, needs: &[Need], work: Work<'_>) -> Result<Pruned, ArchiveError> {
-        let segments =
-            list_segments(log).map_err(|source| ReadError::Io { path: log.to_owned(), source })?;
+        let segments = list_segments(log).map_err(|source| ReadError::Io { path: log.to_owned(), source })?;
         let names = self.manifest().chapters()?;
         let mut pruned = Pruned::default();
         let mut chapter: Option<(u64, Chapter)> = None;
@@ -87,7 +86,9 @@ impl Archive {
     }
 
     fn fate(&self, chapter: &Chapter, (first, last): (u64, u64), needs: &[Need], work: Work<'_>) -> Fate {
-        if let Some(need) = needs.iter().filter(|need| need.from_sequence <= last).min_by_key(|it| it.from_sequence) {
+        if let Some(need) =
+            needs.iter().filter(|need| need.from_sequence <= last).min_by_key(|it| it.from_sequence)
+        {
             return Fate::Stays(format!("{} needs the log from record {} on", need.who, need.from_sequence));
         }
         if last <= chapter.base.sequence {
@@ -97,7 +98,9 @@ impl Archive {
             return Fate::Stays("it is not archived yet".to_owned());
         };
         if entry.first_sequence <= chapter.base.sequence {
-            return Fate::Stays("a part of it has outlived its retention in the archive, and the rest has not".to_owned());
+            return Fate::Stays(
+                "a part of it has outlived its retention in the archive, and the rest has not".to_owned(),
+            );
         }
         let archived_ms = u64::try_from(work.now.unix_millis() - entry.verified_at_ms).unwrap_or(0);
         let keep_ms = u64::try_from(self.settings.keep_local.as_millis()).unwrap_or(u64::MAX);
@@ -125,7 +128,8 @@ impl Archive {
             let was_met = part.segments.contains(&entry);
             let path = segment_path(log, entry.first_sequence);
             let file = File::open(&path).map_err(ArchiveError::local(&path, "open it"))?;
-            let hashed = hash_reader(file.take(entry.bytes)).map_err(ArchiveError::local(&path, "read it"))?;
+            let hashed =
+                hash_reader(file.take(entry.bytes)).map_err(ArchiveError::local(&path, "read it"))?;
             if !was_met || hashed != (entry.blake3, entry.bytes) {
                 let what = "the file is not what was archived under its name".to_owned();
                 return Err(ArchiveError::Diverged { segment: entry.first_sequence, what });

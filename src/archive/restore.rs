@@ -42,7 +42,12 @@ pub struct Wanted {
 impl ArchiveReader {
     /// Writes the wanted segments into the log's directory `log`, which no service may be using. What is there already stays, and must be
     /// the same. `go_on` is told how many bytes were written since it was asked last, and `false` ends it.
-    pub fn restore(&self, log: &Path, wanted: Wanted, go_on: &dyn Fn(u64) -> bool) -> Result<Restored, ArchiveError> {
+    pub fn restore(
+        &self,
+        log: &Path,
+        wanted: Wanted,
+        go_on: &dyn Fn(u64) -> bool,
+    ) -> Result<Restored, ArchiveError> {
         fs::create_dir_all(log).map_err(ArchiveError::local(log, "make it"))?;
         let _lock = LogLock::take(log)?;
         let manifest = self.manifest();
@@ -51,9 +56,8 @@ impl ArchiveReader {
         for name in manifest.chapters()? {
             let chapter = manifest.load(name)?;
             oldest = oldest.or(Some(chapter.base.sequence + 1));
-            let is_wanted = |it: &&SegmentEntry| {
-                it.last.sequence >= wanted.from && it.first_sequence <= wanted.until
-            };
+            let is_wanted =
+                |it: &&SegmentEntry| it.last.sequence >= wanted.from && it.first_sequence <= wanted.until;
             let mut entries = Vec::new();
             for entry in chapter.segments.iter().filter(is_wanted) {
                 if entry.first_sequence <= chapter.base.sequence {
@@ -63,7 +67,10 @@ impl ArchiveReader {
                 }
             }
             let (Some(first), Some(last)) = (entries.first(), entries.last()) else { continue };
-            let part = Chapter { segments: entries.clone(), ..chapter.part(first.first_sequence, last.last.sequence) };
+            let part = Chapter {
+                segments: entries.clone(),
+                ..chapter.part(first.first_sequence, last.last.sequence)
+            };
             let mut writer = SegmentWriter { log, open: None, unasked: 0 };
             walk(&*self.store, &self.scratch, &part, &mut |met| writer.take(&met, &mut restored, go_on))?;
         }
@@ -100,7 +107,8 @@ impl SegmentWriter<'_> {
                 } else {
                     // What `audit::open` removes if nobody completes it.
                     let unfinished = path.with_extension("new");
-                    let file = File::create(&unfinished).map_err(ArchiveError::local(&unfinished, "make it"))?;
+                    let file =
+                        File::create(&unfinished).map_err(ArchiveError::local(&unfinished, "make it"))?;
                     self.open = Some((BufWriter::with_capacity(1 << 20, file), unfinished));
                     self.write(&header[..])?;
                     restored.segments += 1;
@@ -112,7 +120,8 @@ impl SegmentWriter<'_> {
             }
             Met::Record(_, bytes, _) => {
                 self.unasked += bytes.len() as u64;
-                if self.unasked >= crate::archive::archiver::CHECK_BYTES / 8 && !go_on(std::mem::take(&mut self.unasked))
+                if self.unasked >= crate::archive::archiver::CHECK_BYTES / 8
+                    && !go_on(std::mem::take(&mut self.unasked))
                 {
                     return Err(ArchiveError::Stopped);
                 }

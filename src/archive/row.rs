@@ -166,8 +166,11 @@ impl<'a> Source<'a> {
     /// Of a record whose bytes are `bytes`, in the segment that begins with that sequence.
     pub fn new(frame: &Frame<'_>, bytes: &'a [u8], segment: u64) -> Self {
         let has_columns = matches!(frame.header.kind, Kind::Decision | Kind::Label | Kind::PolicyChange);
-        let body: Body =
-            if has_columns { serde_json::from_slice(frame.body).unwrap_or_default() } else { Body::default() };
+        let body: Body = if has_columns {
+            serde_json::from_slice(frame.body).unwrap_or_default()
+        } else {
+            Body::default()
+        };
         // Of a label, the transaction is the one that it labels: its columns are those of the decision's row.
         let transaction = body.transaction.as_deref().filter(|_| frame.header.kind == Kind::Decision);
         Self {
@@ -274,7 +277,8 @@ mod tests {
             "transaction":{"amount":{"value":1,"currency":"EUR"}}}"#;
         let row = row(Kind::Label, body);
         let names: Vec<_> = row.iter().map(|(name, _)| *name).collect();
-        let common = ["sequence", "recorded_at", "kind", "schema", "segment", "transaction_id", "occurred_at"];
+        let common =
+            ["sequence", "recorded_at", "kind", "schema", "segment", "transaction_id", "occurred_at"];
         assert_eq!(names, [&common[..], &["label", "label_kind", "label_reason_code"]].concat());
     }
 

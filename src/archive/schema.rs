@@ -72,7 +72,9 @@ pub const COLUMNS: [Column; 37] = [
     optional("decision_id", ColumnType::Text, |it| Cell::text(it.body.decision_id.as_ref())),
     optional("transaction_id", ColumnType::Text, |it| Cell::text(it.transaction_id())),
     optional("occurred_at", ColumnType::Timestamp, |it| Cell::moment(it.occurred_at())),
-    optional("received_at", ColumnType::Timestamp, |it| it.body.received_at_ms.map_or(Cell::Null, Cell::moment_ms)),
+    optional("received_at", ColumnType::Timestamp, |it| {
+        it.body.received_at_ms.map_or(Cell::Null, Cell::moment_ms)
+    }),
     optional("amount", ColumnType::Amount, |it| it.amount()),
     optional("amount_minor", ColumnType::Long, |it| Cell::int(it.transaction.amount.value)),
     optional("currency", ColumnType::Text, |it| Cell::text(it.transaction.amount.currency.as_ref())),
@@ -82,7 +84,9 @@ pub const COLUMNS: [Column; 37] = [
     optional("merchant_country", ColumnType::Text, |it| Cell::text(it.transaction.merchant.country.as_ref())),
     optional("decision", ColumnType::Text, |it| Cell::text(it.body.decision.as_ref())),
     optional("reason", ColumnType::Text, |it| Cell::text(it.body.reason.as_ref())),
-    optional("reasons", ColumnType::Texts, |it| Cell::texts(it.body.reasons.as_deref(), |reason| &reason.code)),
+    optional("reasons", ColumnType::Texts, |it| {
+        Cell::texts(it.body.reasons.as_deref(), |reason| &reason.code)
+    }),
     optional("rules", ColumnType::Texts, |it| it.hits(false)),
     optional("shadow_rules", ColumnType::Texts, |it| it.hits(true)),
     optional("score", ColumnType::Float, |it| Cell::float(it.body.score)),

@@ -77,7 +77,8 @@ impl ArchiveReader {
                 list_segments(log).map_err(|source| ReadError::Io { path: log.to_owned(), source })?;
             let archived = status.last_sequence.unwrap_or(0);
             status.local_segments = segments.len() as u64;
-            status.waiting_segments = segments.windows(2).filter(|pair| pair[1] - 1 > archived).count() as u64;
+            status.waiting_segments =
+                segments.windows(2).filter(|pair| pair[1] - 1 > archived).count() as u64;
         }
         Ok(status)
     }

@@ -39,8 +39,12 @@ impl Log {
         let log_id = LogId([7; 16]);
         let data = tempfile::tempdir().unwrap();
         fs::create_dir_all(data.path().join("log")).unwrap();
-        let mut log =
-            Self { data, head: Head { sequence: 0, hash: RecordHash::genesis(log_id) }, previous_bytes: 0, log_id };
+        let mut log = Self {
+            data,
+            head: Head { sequence: 0, hash: RecordHash::genesis(log_id) },
+            previous_bytes: 0,
+            log_id,
+        };
         log.begin(START_MS);
         log
     }
@@ -112,7 +116,7 @@ impl Log {
     }
 
     fn open(&self) -> Archive {
-        Archive::open(self.data.path(), self.settings()).unwrap()
+        Archive::open(self.data.path(), self.settings(), time(START_MS)).unwrap()
     }
 
     fn reader(&self) -> ArchiveReader {
@@ -143,7 +147,11 @@ fn parquet_files(url: &str) -> Vec<String> {
         let day = day.unwrap();
         for file in fs::read_dir(day.path()).unwrap() {
             let file = file.unwrap().file_name().into_string().unwrap();
-            files.push(format!("{}/{}", day.file_name().into_string().unwrap(), file.trim_start_matches('0')));
+            files.push(format!(
+                "{}/{}",
+                day.file_name().into_string().unwrap(),
+                file.trim_start_matches('0')
+            ));
         }
     }
     files.sort();
@@ -160,7 +168,9 @@ fn is_intact(log: &Log) -> (u64, u64) {
 fn closed_segments_are_archived_by_day_and_come_back_byte_for_byte() {
     let mut log = Log::new();
     // Over midnight, with a record that was recorded late; then a day later.
-    log.segment(&[DAY_MS - 5, DAY_MS - 1, DAY_MS + 1, DAY_MS - 1, DAY_MS + 2, 2 * DAY_MS].map(|ms| START_MS + ms));
+    log.segment(
+        &[DAY_MS - 5, DAY_MS - 1, DAY_MS + 1, DAY_MS - 1, DAY_MS + 2, 2 * DAY_MS].map(|ms| START_MS + ms),
+    );
     log.segment(&[2 * DAY_MS + 5, DAY_MS].map(|ms| START_MS + ms));
     let archive = log.open();
     let archived = archive.archive_closed(&log.directory(), work_at(START_MS + 3 * DAY_MS)).unwrap();
@@ -216,12 +226,12 @@ fn days_that_have_outlived_retention_go_and_the_chain_goes_on_from_the_joint() {
     // Half of this segment is of the next day.
     log.segment(&[START_MS + 2 * DAY_MS - 1, START_MS + 2 * DAY_MS]);
     log.days(3..4, 1, 10);
-    let archive = log.open();
+    let mut archive = log.open();
     archive.archive_closed(&log.directory(), work_at(START_MS + 4 * DAY_MS)).unwrap();
     let now = work_at(START_MS + 102 * DAY_MS);
-    let held = Archive { settings: ArchiveSettings { legal_hold: true, ..log.settings() }, ..archive };
-    assert_eq!(held.retain(now).unwrap().files, 0);
-    let archive = Archive { settings: log.settings(), ..held };
+    archive.settings.legal_hold = true;
+    assert_eq!(archive.retain(now).unwrap().files, 0);
+    archive.settings.legal_hold = false;
     let removed = archive.retain(now).unwrap();
     assert_eq!((removed.records, removed.files, removed.kept_from.as_deref()), (41, 5, Some("2026-10-22")));
     assert_eq!(archive.retain(now).unwrap().files, 0);
@@ -229,7 +239,8 @@ fn days_that_have_outlived_retention_go_and_the_chain_goes_on_from_the_joint() {
     assert!(report.is_good(), "{report:?}");
     assert_eq!((report.records, report.segments, report.base.unwrap().sequence), (11, 1, 41));
     let status = log.reader().status(&log.directory()).unwrap();
-    let removals: Vec<_> = status.removals.iter().map(|it| (it.date.as_str(), it.first_sequence, it.records)).collect();
+    let removals: Vec<_> =
+        status.removals.iter().map(|it| (it.date.as_str(), it.first_sequence, it.records)).collect();
     assert_eq!(removals, [("2026-10-20", 1, 20), ("2026-10-21", 21, 21)]);
 
     // What is left of the halved segment makes no file; what follows does, and proves itself.
@@ -257,14 +268,13 @@ fn days_that_have_outlived_retention_go_and_the_chain_goes_on_from_the_joint() {
 fn a_local_segment_goes_only_when_its_copy_is_proven_and_nobody_needs_it() {
     let mut log = Log::new();
     log.days(0..1, 5, 10);
-    let archive = log.open();
+    let mut archive = log.open();
     let now = work_at(START_MS + DAY_MS);
     let (directory, whole) = (log.directory(), log.bytes());
     let kept = |pruned: crate::archive::prune::Pruned| (pruned.segments, pruned.kept.unwrap_or_default());
     assert!(kept(archive.prune(&directory, &[], now).unwrap()).1.contains("nothing is archived"));
     archive.archive_closed(&directory, now).unwrap();
-    let archive =
-        Archive { settings: ArchiveSettings { keep_local: Duration::from_hours(48), ..log.settings() }, ..archive };
+    archive.settings.keep_local = Duration::from_hours(48);
     assert!(kept(archive.prune(&directory, &[], now).unwrap()).1.contains("keep_local_days"));
     let later = work_at(START_MS + 4 * DAY_MS);
     let need = |from_sequence| [Need { who: "the snapshot".to_owned(), from_sequence }];
@@ -273,7 +283,8 @@ fn a_local_segment_goes_only_when_its_copy_is_proven_and_nobody_needs_it() {
     assert_eq!(list_segments(&directory).unwrap(), [21, 31, 41, 51]);
 
     // One flipped bit in the archive, and what it is a copy of stays.
-    let file = Path::new(&log.url()).join("records/date=2026-10-20").join(format!("{:020}-{:020}.parquet", 21, 30));
+    let file =
+        Path::new(&log.url()).join("records/date=2026-10-20").join(format!("{:020}-{:020}.parquet", 21, 30));
     let good = fs::read(&file).unwrap();
     let mut bad = good.clone();
     bad[good.len() / 2] ^= 1;
@@ -310,7 +321,10 @@ fn a_log_that_went_another_way_is_refused() {
     let archive = log.open();
     let now = work_at(START_MS + DAY_MS);
     archive.archive_closed(&log.directory(), now).unwrap();
-    assert!(matches!(Archive::open(log.data.path(), log.settings()), Err(ArchiveError::Locked { .. })));
+    assert!(matches!(
+        Archive::open(log.data.path(), log.settings(), time(START_MS)),
+        Err(ArchiveError::Locked { .. })
+    ));
 
     // The same length, another last record.
     fs::remove_file(segment_path(&log.directory(), 21)).unwrap();
@@ -327,7 +341,7 @@ fn a_log_that_went_another_way_is_refused() {
     other.begin(START_MS);
     other.days(0..1, 1, 2);
     let settings = ArchiveSettings { url: log.url(), ..other.settings() };
-    let archive = Archive::open(other.data.path(), settings).unwrap();
+    let archive = Archive::open(other.data.path(), settings, time(START_MS)).unwrap();
     let error = archive.archive_closed(&other.directory(), now).unwrap_err();
     assert!(matches!(&error, ArchiveError::OtherLog { .. }), "{error}");
 }

@@ -35,12 +35,14 @@ pub fn walk(
     see: &mut dyn FnMut(Met<'_>) -> Result<(), ArchiveError>,
 ) -> Result<(), ArchiveError> {
     let mut chain = Chain::new(chapter.base.into());
-    let mut segments = chapter.segments.iter().filter(|it| it.first_sequence > chapter.base.sequence).peekable();
+    let mut segments =
+        chapter.segments.iter().filter(|it| it.first_sequence > chapter.base.sequence).peekable();
     let mut inside: Option<Inside<'_>> = None;
     for file in &chapter.files {
         let path = file.path.as_str();
         if file.first_sequence != chain.head().sequence + 1 {
-            let what = format!("it begins with record {}, not {}", file.first_sequence, chain.head().sequence + 1);
+            let what =
+                format!("it begins with record {}, not {}", file.first_sequence, chain.head().sequence + 1);
             return Err(ArchiveError::damaged(path, what));
         }
         let opened = open(store, scratch, file)?;
@@ -132,7 +134,10 @@ fn open(store: &dyn Store, scratch: &Path, file: &FileEntry) -> Result<std::fs::
     let mut opened = store.open(path, scratch).map_err(failed("open"))?;
     let (blake3, bytes) = hash_reader(&opened).map_err(failed("read"))?;
     if (blake3, bytes) != (file.blake3, file.bytes) {
-        let what = format!("it has {bytes} bytes with hash {blake3}; written were {} with {}", file.bytes, file.blake3);
+        let what = format!(
+            "it has {bytes} bytes with hash {blake3}; written were {} with {}",
+            file.bytes, file.blake3
+        );
         return Err(ArchiveError::damaged(path, what));
     }
     opened.seek(SeekFrom::Start(0)).map_err(failed("read"))?;

@@ -86,7 +86,10 @@ pub enum ReadError {
         damage: Damage,
     },
     /// Records that old are not in this directory.
-    #[error("record {sequence} is not in {path}: the oldest there is {oldest:?}", path = path.display())]
+    #[error(
+        "record {sequence} is not in {path}: the oldest there is {oldest:?}. Segments that were archived come back with `tollgate archive restore`",
+        path = path.display()
+    )]
     NotThere {
         /// The directory.
         path: PathBuf,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::cli::args_archive::ArchiveCommand;
 use crate::cli::args_backtest::{BacktestArgs, InputArgs, ReplayArgs};
 use crate::engine::policy::ChallengerFiles;
 use crate::evaluation::truth::Unlabelled;
@@ -40,6 +41,9 @@ pub enum Command {
     /// Look at the audit log and prove it.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Keep closed segments of the audit log as Parquet, prove them, and bring them back.
+    #[command(subcommand)]
+    Archive(ArchiveCommand),
     /// Look at a model, or score rows with it.
     #[command(subcommand)]
     Model(ModelCommand),

@@ -1,6 +1,9 @@
 //! The command line: wiring only. Each command turns arguments and settings into calls of the rooms below.
 
+#[cfg(feature = "parquet")]
+pub mod archive;
 pub mod args;
+pub mod args_archive;
 pub mod args_backtest;
 pub mod audit;
 pub mod backtest;

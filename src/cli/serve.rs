@@ -17,6 +17,8 @@ use crate::enrich::profiles::Profiles;
 use crate::http::auth::ApiKeys;
 use crate::http::options::ServerOptions;
 use crate::http::server::Server;
+#[cfg(feature = "parquet")]
+use crate::pipeline::archiving::Archiving;
 use crate::pipeline::profile_updates;
 use crate::pipeline::reload;
 use crate::pipeline::service::Service;
@@ -95,6 +97,8 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
     let profiles = profiles(&config)?;
     let service = tokio::task::spawn_blocking(move || Service::start(parts, profiles, clock)).await??;
     let followers = followers(&config, &service)?;
+    #[cfg_attr(not(feature = "parquet"), expect(unused_variables, reason = "there is none"))]
+    let archiving = archiving(&config, &service)?;
     let _watch = reload::watch(Arc::clone(&service)).context("the policy's files cannot be watched")?;
 
     warm_up(&service).await;
@@ -111,12 +115,35 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
         for follower in followers {
             follower.close();
         }
+        #[cfg(feature = "parquet")]
+        if let Some(archiving) = archiving {
+            archiving.close();
+        }
         service.close(CLOSE_PATIENCE)
     });
     let closed = closed.await?;
     closed.context("the audit log could not be closed cleanly")?;
     info!("drained and closed");
     Ok(())
+}
+
+/// Starts to archive the log, if config says so.
+#[cfg(feature = "parquet")]
+fn archiving(config: &Config, service: &Arc<Service>) -> anyhow::Result<Option<Archiving>> {
+    if !config.archive.enabled {
+        return Ok(None);
+    }
+    let data = &config.paths.data;
+    Ok(Some(Archiving::start(service, data, config.archive.settings(data)?)?))
+}
+
+#[cfg(not(feature = "parquet"))]
+fn archiving(config: &Config, _: &Arc<Service>) -> anyhow::Result<Option<std::convert::Infallible>> {
+    anyhow::ensure!(
+        !config.archive.enabled,
+        "archive.enabled: this tollgate was built without an archive: build it with the cargo feature `parquet`"
+    );
+    Ok(None)
 }
 
 /// Starts everything that follows the log.

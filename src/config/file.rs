@@ -7,6 +7,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::audit::writer::Ack;
+use crate::config::archive::ArchiveConfig;
 use crate::config::ip::IpConfig;
 use crate::config::profiles::ProfilesConfig;
 use crate::engine::settings::{MissingPolicy, OnMissing};
@@ -70,6 +71,8 @@ pub struct Config {
     pub ip: IpConfig,
     /// The audit log.
     pub audit: AuditConfig,
+    /// What becomes of its closed segments.
+    pub archive: ArchiveConfig,
     /// What a start begins with.
     pub state: StateConfig,
     /// What is looked at after a decision.
@@ -287,7 +290,7 @@ impl Config {
             ("shadow.queue_decisions_max", self.shadow.queue_decisions_max as u64, 1, 1_000_000),
             ("shadow.drift_window_s", self.shadow.drift_window_s, 60, 2_678_400),
         ];
-        let mut all = bounds.into_iter().chain(self.profiles.bounds());
+        let mut all = bounds.into_iter().chain(self.profiles.bounds()).chain(self.archive.bounds());
         match all.find(|(_, actual, min, max)| !(min..=max).contains(&actual)) {
             None => Ok(()),
             Some((name, actual, min, max)) => {
@@ -325,6 +328,7 @@ mod tests {
             ),
             ("[profiles.breaker]\nopen_ms = 0", "profiles.breaker.open_ms must be from 1 to 60000, is 0"),
             ("[profiles.cache]\nttl_s = 5", "ttl_s"),
+            ("[archive]\nretention_days = 5", "archive.keep_local_days must be from 0 to 4, is 7"),
             ("[shadow]\ndrift_window_s = 59", "shadow.drift_window_s must be from 60 to 2678400, is 59"),
         ] {
             std::fs::write(&file, text).unwrap();

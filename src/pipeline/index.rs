@@ -183,6 +183,12 @@ impl DecisionIndex {
         }
     }
 
+    /// Where the record of the oldest answered request lies.
+    pub fn oldest(&self) -> Option<Position> {
+        let oldest = self.order.lock().keys.front().copied();
+        oldest.and_then(|key| self.position(key))
+    }
+
     /// Remembers an answered request; the oldest is forgotten when there are too many.
     pub fn insert(&self, key: RequestKey, fingerprint: Fingerprint, position: Position) {
         let before = self.slots.insert(key, Slot::Done { fingerprint, position });

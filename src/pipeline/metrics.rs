@@ -15,6 +15,8 @@ use prometheus_client::registry::Registry;
 use crate::audit::record::StageTimes;
 use crate::domain::decision::{Decision, Outcome};
 use crate::domain::label::{Label, Verdict};
+#[cfg(feature = "parquet")]
+use crate::pipeline::archive_metrics::ArchiveMetrics;
 use crate::pipeline::profile_metrics::ProfileMetrics;
 use crate::pipeline::service::{DecideError, Service};
 use crate::pipeline::shadow_metrics::ShadowMetrics;
@@ -82,6 +84,9 @@ pub struct Metrics {
     pub(crate) shadow: ShadowMetrics,
     /// Of the enrichment store.
     pub(crate) profiles: ProfileMetrics,
+    /// Of the archive.
+    #[cfg(feature = "parquet")]
+    pub(crate) archive: ArchiveMetrics,
 }
 
 #[derive(Debug, Default)]
@@ -132,6 +137,8 @@ impl Default for Metrics {
             gauges: Gauges::default(),
             shadow: ShadowMetrics::registered(&mut registry),
             profiles: ProfileMetrics::registered(&mut registry),
+            #[cfg(feature = "parquet")]
+            archive: ArchiveMetrics::registered(&mut registry),
             registry: Registry::default(),
         };
         registry.register("requests", "Decision requests by result", metrics.requests.clone());

@@ -11,6 +11,10 @@
 //! - A request has one deadline. What did not arrive by then is missing, by name, in the answer and in the record.
 
 pub mod answer;
+#[cfg(feature = "parquet")]
+mod archive_metrics;
+#[cfg(feature = "parquet")]
+pub mod archiving;
 pub mod backtest;
 pub mod candidate;
 pub mod candidate_shadow;
