@@ -13,6 +13,9 @@ mod redis_server;
 #[path = "support/tollgate.rs"]
 mod tollgate_process;
 
+#[cfg(feature = "parquet")]
+#[path = "service/archive.rs"]
+mod archive;
 #[path = "service/backtest.rs"]
 mod backtest;
 #[path = "service/candidates.rs"]

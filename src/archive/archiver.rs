@@ -15,7 +15,7 @@ use crate::archive::location;
 use crate::archive::manifest::{CHAPTER_SEGMENTS_MAX, Chapter, FileEntry, Manifest, SegmentEntry, day_of};
 use crate::archive::segment_file::ClosedSegment;
 use crate::archive::store::Store;
-use crate::archive::walk::{Met, walk};
+use crate::archive::walk::prove;
 use crate::audit::damage::ReadError;
 use crate::audit::receipt::LogId;
 use crate::audit::segment::list_segments;
@@ -274,17 +274,7 @@ impl Archive {
             files: files.clone(),
             ..Chapter::new(header.log_id, header.previous())
         };
-        let mut bytes = 0;
-        walk(&*self.store, &self.scratch, &copy, &mut |met| {
-            if let Met::Record(_, record, _) = met {
-                bytes += record.len() as u64;
-                if bytes >= CHECK_BYTES {
-                    bytes = 0;
-                    work.check()?;
-                }
-            }
-            Ok(())
-        })?;
+        prove(&*self.store, &self.scratch, &copy, work)?;
         let archived = Archived {
             segments: 1,
             records: files.iter().map(|file| file.rows).sum(),
@@ -303,10 +293,6 @@ impl Archive {
     }
 
     /// Notes what readers of the Delta table will be told, before the manifest says it.
-    #[cfg_attr(
-        not(feature = "delta"),
-        expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "nobody reads a Delta table")
-    )]
     pub(crate) fn announce(
         &self,
         added: &[FileEntry],
@@ -320,10 +306,6 @@ impl Archive {
     }
 
     /// Tells them.
-    #[cfg_attr(
-        not(feature = "delta"),
-        expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "nobody reads a Delta table")
-    )]
     pub(crate) fn publish(&self, work: Work<'_>) -> Result<(), ArchiveError> {
         #[cfg(feature = "delta")]
         self.publish_delta(work)?;
@@ -331,9 +313,6 @@ impl Archive {
         Ok(())
     }
 }
-
-/// After reading back so many bytes of records, it is asked whether to go on.
-pub(crate) const CHECK_BYTES: u64 = 32 * 1024 * 1024;
 
 impl Archived {
     fn add(&mut self, other: Self) {

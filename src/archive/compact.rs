@@ -5,11 +5,11 @@ use std::ops::Range;
 
 use serde::Serialize;
 
-use crate::archive::archiver::{Archive, CHECK_BYTES, Work, clear};
+use crate::archive::archiver::{Archive, Work, clear};
 use crate::archive::error::ArchiveError;
 use crate::archive::file_writer::RecordsFile;
 use crate::archive::manifest::{Chapter, FileEntry, Retired};
-use crate::archive::walk::{Met, walk};
+use crate::archive::walk::{Met, prove, walk};
 
 /// How long a file that readers of the Delta table may have begun to read stays, in milliseconds.
 const DELTA_GRACE_MS: i64 = 24 * 3_600 * 1_000;
@@ -113,16 +113,7 @@ impl Archive {
         self.manifest().save(name, chapter)?;
         self.store.put_file(&merged.path, &scratch_file).map_err(self.store_error("write", &merged.path))?;
         let copy = Chapter { files: vec![merged.clone()], ..part };
-        let mut unasked = 0;
-        walk(&*self.store, &self.scratch, &copy, &mut |met| {
-            let Met::Record(_, bytes, _) = met else { return Ok(()) };
-            unasked += bytes.len() as u64;
-            if unasked < CHECK_BYTES {
-                return Ok(());
-            }
-            unasked = 0;
-            work.check()
-        })?;
+        prove(&*self.store, &self.scratch, &copy, work)?;
         let bytes = merged.bytes;
         self.announce(std::slice::from_ref(&merged), &old, work)?;
         chapter.pending.clear();

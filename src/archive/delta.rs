@@ -12,6 +12,7 @@ use crate::archive::delta_checkpoint;
 use crate::archive::error::ArchiveError;
 use crate::archive::manifest::{FileEntry, RECORDS, date};
 use crate::archive::schema::{AMOUNT_PRECISION, AMOUNT_SCALE, COLUMNS, ColumnType};
+use crate::audit::receipt::LogId;
 use crate::domain::time::EventTime;
 
 const STATE: &str = "manifest/delta.json";
@@ -62,9 +63,8 @@ impl Archive {
     /// Says what was noted and not said; and begins the table anew where it is not what the manifest holds, as after a time without
     /// `archive.delta`.
     pub(crate) fn recover_delta(&self, work: Work<'_>) -> Result<(), ArchiveError> {
-        if !self.settings.delta {
-            return Ok(());
-        }
+        // The table has the id of the log, which an empty archive does not know.
+        let Some((_, newest)) = self.newest()?.filter(|_| self.settings.delta) else { return Ok(()) };
         let files = self.all_files()?;
         if let Some(mut state) = self.delta_state()? {
             let is_held = |file: &FileEntry| {
@@ -87,7 +87,7 @@ impl Archive {
             self.remove(&format!("{LOG}/{name}"))?;
         }
         let created_at_ms = work.now.unix_millis();
-        let mut lines = vec![protocol(), self.metadata(created_at_ms)?];
+        let mut lines = vec![protocol(), metadata(newest.log_id, created_at_ms)];
         lines.extend(files.iter().map(|file| add(file, true, created_at_ms)));
         lines.push(commit_info("CREATE TABLE", created_at_ms));
         self.store.put(&commit_path(0), &text(&lines)).map_err(self.store_error("write", LOG))?;
@@ -167,7 +167,8 @@ impl Archive {
         let files = self.all_files()?;
         let local = self.scratch.join("checkpoint.parquet");
         let adds: Vec<Value> = files.iter().map(|file| add(file, false, work.now.unix_millis())).collect();
-        let metadata = self.metadata(created_at_ms)?;
+        let Some((_, newest)) = self.newest()? else { return Ok(()) };
+        let metadata = metadata(newest.log_id, created_at_ms);
         let rows = delta_checkpoint::write(&local, &metadata, &adds)?;
         let path = format!("{LOG}/{version:020}.checkpoint.parquet");
         self.store.put_file(&path, &local).map_err(self.store_error("write", &path))?;
@@ -183,17 +184,16 @@ impl Archive {
         }
         Ok(())
     }
+}
 
-    fn metadata(&self, created_at_ms: i64) -> Result<Value, ArchiveError> {
-        let id = self.newest()?.map(|(_, chapter)| chapter.log_id.to_string()).unwrap_or_default();
-        // As a UUID is written; of an archive that is empty yet, the nil one.
-        let id = format!("{id:0>32}");
-        let id = [&id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..]].join("-");
-        Ok(json!({"metaData": {
-            "id": id, "name": "tollgate_records", "format": {"provider": "parquet", "options": {}},
-            "schemaString": schema().to_string(), "partitionColumns": ["date"], "configuration": {}, "createdTime": created_at_ms,
-        }}))
-    }
+fn metadata(log_id: LogId, created_at_ms: i64) -> Value {
+    let id = log_id.to_string();
+    // As a UUID is written.
+    let id = [&id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..]].join("-");
+    json!({"metaData": {
+        "id": id, "name": "tollgate_records", "format": {"provider": "parquet", "options": {}},
+        "schemaString": schema().to_string(), "partitionColumns": ["date"], "configuration": {}, "createdTime": created_at_ms,
+    }})
 }
 
 fn commit_path(version: u64) -> String {

@@ -37,5 +37,7 @@ pub mod store;
 pub mod verify;
 pub mod walk;
 
+#[cfg(all(test, feature = "delta"))]
+mod delta_tests;
 #[cfg(test)]
 mod tests;

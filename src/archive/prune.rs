@@ -11,7 +11,7 @@ use crate::archive::archiver::{Archive, Work};
 use crate::archive::error::ArchiveError;
 use crate::archive::file_writer::hash_reader;
 use crate::archive::manifest::{Chapter, SegmentEntry};
-use crate::archive::walk::walk;
+use crate::archive::walk::prove;
 use crate::audit::damage::ReadError;
 use crate::audit::segment::{list_segments, segment_path};
 
@@ -40,7 +40,7 @@ pub struct Pruned {
 
 /// What is to become of one segment.
 enum Fate {
-    /// Nothing of it is in the archive any more: retention has taken it.
+    /// Nothing of it is in the archive any more: retention has taken all of it.
     Outlived,
     /// The archive has it.
     Archived(SegmentEntry),
@@ -53,6 +53,9 @@ impl Archive {
     pub fn prune(&self, log: &Path, needs: &[Need], work: Work<'_>) -> Result<Pruned, ArchiveError> {
         let segments = list_segments(log).map_err(|source| ReadError::Io { path: log.to_owned(), source })?;
         let names = self.manifest().chapters()?;
+        // What an archive never held, it has not removed either: one that was begun in the middle of a log.
+        let removed_from =
+            self.manifest().removals()?.first().map_or(u64::MAX, |oldest| oldest.first_sequence);
         let mut pruned = Pruned::default();
         let mut chapter: Option<(u64, Chapter)> = None;
         let mut batch: Vec<SegmentEntry> = Vec::new();
@@ -65,11 +68,11 @@ impl Archive {
                 break;
             };
             if chapter.as_ref().is_none_or(|(loaded, _)| *loaded != name) {
-                self.remove_local(log, chapter.as_ref(), &mut batch, &mut pruned)?;
+                self.remove_local(log, chapter.as_ref(), &mut batch, &mut pruned, work)?;
                 chapter = Some((name, self.manifest().load(name)?));
             }
             let Some((_, chapter)) = &chapter else { break };
-            match self.fate(chapter, (first, last), needs, work) {
+            match self.fate(chapter, (first, last), removed_from, needs, work) {
                 Fate::Stays(why) => {
                     pruned.kept = Some(format!("segment {first} stays: {why}"));
                     break;
@@ -78,20 +81,27 @@ impl Archive {
                 Fate::Archived(entry) => batch.push(entry),
             }
             if batch.len() == BATCH_MAX {
-                self.remove_local(log, Some(&(name, chapter.clone())), &mut batch, &mut pruned)?;
+                self.remove_local(log, Some(&(name, chapter.clone())), &mut batch, &mut pruned, work)?;
             }
         }
-        self.remove_local(log, chapter.as_ref(), &mut batch, &mut pruned)?;
+        self.remove_local(log, chapter.as_ref(), &mut batch, &mut pruned, work)?;
         Ok(pruned)
     }
 
-    fn fate(&self, chapter: &Chapter, (first, last): (u64, u64), needs: &[Need], work: Work<'_>) -> Fate {
+    fn fate(
+        &self,
+        chapter: &Chapter,
+        (first, last): (u64, u64),
+        removed_from: u64,
+        needs: &[Need],
+        work: Work<'_>,
+    ) -> Fate {
         if let Some(need) =
             needs.iter().filter(|need| need.from_sequence <= last).min_by_key(|it| it.from_sequence)
         {
             return Fate::Stays(format!("{} needs the log from record {} on", need.who, need.from_sequence));
         }
-        if last <= chapter.base.sequence {
+        if removed_from <= first && last <= chapter.base.sequence {
             return Fate::Outlived;
         }
         let Some(entry) = chapter.segments.iter().find(|entry| entry.first_sequence == first) else {
@@ -117,12 +127,13 @@ impl Archive {
         chapter: Option<&(u64, Chapter)>,
         batch: &mut Vec<SegmentEntry>,
         pruned: &mut Pruned,
+        work: Work<'_>,
     ) -> Result<(), ArchiveError> {
         let (Some((_, chapter)), Some(first), Some(last)) = (chapter, batch.first(), batch.last()) else {
             return Ok(());
         };
         let part = chapter.part(first.first_sequence, last.last.sequence);
-        walk(&*self.store, &self.scratch, &part, &mut |_| Ok(()))?;
+        prove(&*self.store, &self.scratch, &part, work)?;
         for entry in batch.drain(..) {
             // The walk has met every segment that the part names, each byte for byte.
             let was_met = part.segments.contains(&entry);

@@ -10,7 +10,7 @@ use crate::archive::error::ArchiveError;
 use crate::archive::file_writer::hash_reader;
 use crate::archive::manifest::{Chapter, SegmentEntry};
 use crate::archive::verify::ArchiveReader;
-use crate::archive::walk::{Met, walk};
+use crate::archive::walk::{ASK_BYTES, Met, walk};
 use crate::audit::segment::{LogLock, segment_path};
 
 /// What has been restored.
@@ -120,9 +120,7 @@ impl SegmentWriter<'_> {
             }
             Met::Record(_, bytes, _) => {
                 self.unasked += bytes.len() as u64;
-                if self.unasked >= crate::archive::archiver::CHECK_BYTES / 8
-                    && !go_on(std::mem::take(&mut self.unasked))
-                {
+                if self.unasked >= ASK_BYTES && !go_on(std::mem::take(&mut self.unasked)) {
                     return Err(ArchiveError::Stopped);
                 }
                 self.write(bytes)

@@ -17,25 +17,25 @@ use crate::audit::segment::{SegmentHeader, list_segments, segment_path};
 use crate::audit::verify::{VerifyOptions, verify};
 use crate::domain::time::EventTime;
 
-const DAY_MS: i64 = 86_400_000;
+pub(super) const DAY_MS: i64 = 86_400_000;
 /// 2026-10-20T00:00:00Z.
-const START_MS: i64 = 1_792_454_400_000;
+pub(super) const START_MS: i64 = 1_792_454_400_000;
 const HOUR_MS: i64 = 3_600_000;
 
-fn time(ms: i64) -> EventTime {
+pub(super) fn time(ms: i64) -> EventTime {
     EventTime::from_unix_millis(ms).unwrap()
 }
 
 /// A log that grows by whole segments.
-struct Log {
-    data: tempfile::TempDir,
+pub(super) struct Log {
+    pub(super) data: tempfile::TempDir,
     head: Head,
     previous_bytes: u64,
     log_id: LogId,
 }
 
 impl Log {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let log_id = LogId([7; 16]);
         let data = tempfile::tempdir().unwrap();
         fs::create_dir_all(data.path().join("log")).unwrap();
@@ -49,7 +49,7 @@ impl Log {
         log
     }
 
-    fn directory(&self) -> PathBuf {
+    pub(super) fn directory(&self) -> PathBuf {
         self.data.path().join("log")
     }
 
@@ -91,7 +91,7 @@ impl Log {
     }
 
     /// Segments of `records` records each, one a day.
-    fn days(&mut self, days: std::ops::Range<i64>, segments: i64, records: i64) {
+    pub(super) fn days(&mut self, days: std::ops::Range<i64>, segments: i64, records: i64) {
         for day in days {
             for segment in 0..segments {
                 let from = START_MS + day * DAY_MS + segment * HOUR_MS;
@@ -100,11 +100,11 @@ impl Log {
         }
     }
 
-    fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         self.data.path().join(ARCHIVE_DIRECTORY).display().to_string()
     }
 
-    fn settings(&self) -> ArchiveSettings {
+    pub(super) fn settings(&self) -> ArchiveSettings {
         ArchiveSettings {
             url: self.url(),
             keep_local: Duration::ZERO,
@@ -119,7 +119,7 @@ impl Log {
         Archive::open(self.data.path(), self.settings(), time(START_MS)).unwrap()
     }
 
-    fn reader(&self) -> ArchiveReader {
+    pub(super) fn reader(&self) -> ArchiveReader {
         ArchiveReader::open(&self.url()).unwrap()
     }
 
@@ -133,7 +133,7 @@ fn segments_of(log: &Path) -> Vec<(u64, Vec<u8>)> {
     list_segments(log).unwrap().into_iter().map(|it| (it, fs::read(segment_path(log, it)).unwrap())).collect()
 }
 
-fn work_at(ms: i64) -> Work<'static> {
+pub(super) fn work_at(ms: i64) -> Work<'static> {
     Work { now: time(ms), go_on: &|| true, done: &|_| {} }
 }
 
@@ -312,6 +312,26 @@ fn a_local_segment_goes_only_when_its_copy_is_proven_and_nobody_needs_it() {
     assert_eq!(log.bytes(), whole);
     let report = verify(&directory, VerifyOptions::default(), &|_| {}).unwrap();
     assert!(report.is_good() && report.records == 50, "{report:?}");
+}
+
+#[test]
+fn what_this_archive_never_held_stays_in_the_log() {
+    let mut log = Log::new();
+    log.days(0..1, 3, 10);
+    let first = segment_path(&log.directory(), 1);
+    let bytes = fs::read(&first).unwrap();
+    fs::remove_file(&first).unwrap();
+    let archive = log.open();
+    let now = work_at(START_MS + DAY_MS);
+    archive.archive_closed(&log.directory(), now).unwrap();
+    assert_eq!(is_intact(&log), (20, 2));
+    // It comes back from somewhere else.
+    fs::write(&first, bytes).unwrap();
+    let pruned = archive.prune(&log.directory(), &[], now).unwrap();
+    assert_eq!(
+        (pruned.segments, pruned.kept.unwrap().contains("segment 1 stays: it is not archived")),
+        (0, true)
+    );
 }
 
 #[test]

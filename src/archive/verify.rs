@@ -5,12 +5,11 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::archive::archiver::CHECK_BYTES;
 use crate::archive::error::ArchiveError;
 use crate::archive::location;
 use crate::archive::manifest::{Joint, Manifest};
 use crate::archive::store::Store;
-use crate::archive::walk::{Met, walk};
+use crate::archive::walk::{ASK_BYTES, Met, walk};
 use crate::audit::receipt::LogId;
 
 /// Most problems that a report names; the rest are counted.
@@ -123,7 +122,7 @@ impl ArchiveReader {
                         Met::FileEnds(_) => good += 1,
                         Met::SegmentBegins(..) => {}
                     }
-                    let is_due = unasked >= CHECK_BYTES / 8;
+                    let is_due = unasked >= ASK_BYTES;
                     if is_due && !go_on(std::mem::take(&mut unasked)) {
                         return Err(ArchiveError::Stopped);
                     }

@@ -228,6 +228,9 @@ pub struct AuditArgs {
     /// Data directory of the service.
     #[arg(long, value_name = "DIR", default_value = "data")]
     pub data: PathBuf,
+    /// Check the archive instead: a directory, file:///directory or s3://bucket/prefix.
+    #[arg(long, value_name = "URL", conflicts_with = "data")]
+    pub archive: Option<String>,
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,

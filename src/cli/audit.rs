@@ -16,10 +16,29 @@ use crate::pipeline::start::LOG_DIRECTORY;
 /// Runs it.
 pub fn run(command: &AuditCommand) -> anyhow::Result<()> {
     match command {
-        AuditCommand::Verify(args) => verify_log(args),
+        AuditCommand::Verify(args) => match &args.archive {
+            Some(url) => verify_archive(url, args.json),
+            None => verify_log(args),
+        },
         AuditCommand::Export(args) => export(args),
         AuditCommand::Show(args) => show(args),
     }
+}
+
+#[cfg(feature = "parquet")]
+fn verify_archive(url: &str, json: bool) -> anyhow::Result<()> {
+    let archive = Some(url.to_owned());
+    crate::cli::archive::verify(&crate::cli::args_archive::ArchiveUrlArgs {
+        config: None,
+        data: None,
+        archive,
+        json,
+    })
+}
+
+#[cfg(not(feature = "parquet"))]
+fn verify_archive(_: &str, _: bool) -> anyhow::Result<()> {
+    bail!("this tollgate was built without an archive: build it with the cargo feature `parquet`")
 }
 
 fn verify_log(args: &AuditArgs) -> anyhow::Result<()> {

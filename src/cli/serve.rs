@@ -32,6 +32,7 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 /// Serves until SIGTERM or Ctrl-C, then drains.
 pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let config = effective(args)?;
+    check_archive(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads")?;
     runtime.block_on(serve(args, config))
 }
@@ -97,7 +98,7 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
     let profiles = profiles(&config)?;
     let service = tokio::task::spawn_blocking(move || Service::start(parts, profiles, clock)).await??;
     let followers = followers(&config, &service)?;
-    #[cfg_attr(not(feature = "parquet"), expect(unused_variables, reason = "there is none"))]
+    #[cfg(feature = "parquet")]
     let archiving = archiving(&config, &service)?;
     let _watch = reload::watch(Arc::clone(&service)).context("the policy's files cannot be watched")?;
 
@@ -127,6 +128,24 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Where the archive is to be must be a place; whether it can be reached is seen, and tried again, while the service runs.
+#[cfg(feature = "parquet")]
+fn check_archive(config: &Config) -> anyhow::Result<()> {
+    if config.archive.enabled {
+        crate::archive::location::store(&config.archive.settings(&config.paths.data)?.url)?;
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "parquet"))]
+fn check_archive(config: &Config) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !config.archive.enabled,
+        "archive.enabled: this tollgate was built without an archive: build it with the cargo feature `parquet`"
+    );
+    Ok(())
+}
+
 /// Starts to archive the log, if config says so.
 #[cfg(feature = "parquet")]
 fn archiving(config: &Config, service: &Arc<Service>) -> anyhow::Result<Option<Archiving>> {
@@ -135,15 +154,6 @@ fn archiving(config: &Config, service: &Arc<Service>) -> anyhow::Result<Option<A
     }
     let data = &config.paths.data;
     Ok(Some(Archiving::start(service, data, config.archive.settings(data)?)?))
-}
-
-#[cfg(not(feature = "parquet"))]
-fn archiving(config: &Config, _: &Arc<Service>) -> anyhow::Result<Option<std::convert::Infallible>> {
-    anyhow::ensure!(
-        !config.archive.enabled,
-        "archive.enabled: this tollgate was built without an archive: build it with the cargo feature `parquet`"
-    );
-    Ok(None)
 }
 
 /// Starts everything that follows the log.

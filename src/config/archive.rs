@@ -1,11 +1,6 @@
 //! `[archive]`: what becomes of closed segments of the audit log.
 
-use std::path::Path;
-use std::time::Duration;
-
 use serde::Deserialize;
-
-const SECONDS_PER_DAY: u64 = 86_400;
 
 /// `[archive]`
 #[derive(Clone, Debug, Deserialize)]
@@ -50,7 +45,7 @@ impl ArchiveConfig {
 #[cfg(feature = "parquet")]
 impl ArchiveConfig {
     /// Where the archive is: beside the log, unless something else is said.
-    pub fn url(&self, data: &Path) -> String {
+    pub fn url(&self, data: &std::path::Path) -> String {
         if self.url.is_empty() {
             return data.join(crate::archive::archiver::ARCHIVE_DIRECTORY).display().to_string();
         }
@@ -58,14 +53,17 @@ impl ArchiveConfig {
     }
 
     /// As the room takes it.
-    pub fn settings(&self, data: &Path) -> anyhow::Result<crate::archive::archiver::ArchiveSettings> {
+    pub fn settings(
+        &self,
+        data: &std::path::Path,
+    ) -> anyhow::Result<crate::archive::archiver::ArchiveSettings> {
         anyhow::ensure!(
             !self.delta || cfg!(feature = "delta"),
             "archive.delta: this tollgate was built without Delta Lake: build it with the cargo feature `delta`"
         );
         Ok(crate::archive::archiver::ArchiveSettings {
             url: self.url(data),
-            keep_local: Duration::from_secs(self.keep_local_days * SECONDS_PER_DAY),
+            keep_local: std::time::Duration::from_secs(self.keep_local_days * 86_400),
             retention_days: self.retention_days,
             legal_hold: self.legal_hold,
             compact_file_bytes: self.compact_file_mib << 20,
