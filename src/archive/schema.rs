@@ -163,3 +163,16 @@ pub fn parquet_schema() -> Result<TypePtr, ParquetError> {
     let fields = COLUMNS.iter().map(Column::parquet_type).collect::<Result<Vec<_>, _>>()?;
     Ok(Arc::new(Type::group_type_builder("record").with_fields(fields).build()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_names_every_column() {
+        let readme = include_str!("README.md");
+        for column in &COLUMNS {
+            assert!(readme.contains(&format!("`{}`", column.name)), "{}", column.name);
+        }
+    }
+}
