@@ -9,11 +9,13 @@
 //! - Bodies are opaque bytes to the log files.
 //!
 //! Walk: `writer` takes tickets in order and encodes with `frame` into a `segment`; `open` finds the head at start and repairs;
-//! `reader` and `lookup` read; `follow` does something with each record as it comes; `verify` checks everything. `scan` and `chain` are the shared parts of the reading side; `queue`,
+//! `reader`, `lookup` and `seek` read; `follow` does something with each record as it comes; `verify` checks everything, with
+//! `verify_tree` the Merkle tree and its checkpoints. `scan` and `chain` are the shared parts of the reading side; `queue`,
 //! `append`, `disk` and `sync` those of the writing side.
 
 mod append;
 pub mod chain;
+pub mod checkpoint;
 pub mod damage;
 pub mod disk;
 pub mod failure;
@@ -26,9 +28,11 @@ pub mod reader;
 pub mod receipt;
 pub mod record;
 mod scan;
+pub mod seek;
 pub mod segment;
 mod sync;
 pub mod verify;
+pub mod verify_tree;
 pub mod writer;
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::enrich::profiles::Profiles;
 use crate::http::auth::ApiKeys;
 use crate::http::options::ServerOptions;
 use crate::http::server::Server;
+use crate::pipeline::checkpoints;
 use crate::pipeline::profile_updates;
 use crate::pipeline::reload;
 use crate::pipeline::service::Service;
@@ -125,6 +126,9 @@ fn followers(config: &Config, service: &Arc<Service>) -> anyhow::Result<Vec<Foll
     if let Some(settings) = config.profiles.updates() {
         let runtime = tokio::runtime::Handle::current();
         followers.push(profile_updates::start(service, &config.paths.data, settings, runtime)?);
+    }
+    if let Some(settings) = config.audit.checkpoints.settings() {
+        followers.push(checkpoints::start(service, &config.paths.data, &settings)?);
     }
     Ok(followers)
 }

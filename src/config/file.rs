@@ -7,6 +7,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::audit::writer::Ack;
+use crate::config::checkpoints::CheckpointsConfig;
 use crate::config::ip::IpConfig;
 use crate::config::profiles::ProfilesConfig;
 use crate::engine::settings::{MissingPolicy, OnMissing};
@@ -204,11 +205,18 @@ pub struct AuditConfig {
     pub commit_interval_ms: u64,
     pub segment_mib: u64,
     pub queue_records_max: usize,
+    pub checkpoints: CheckpointsConfig,
 }
 
 impl Default for AuditConfig {
     fn default() -> Self {
-        Self { ack: Ack::Process, commit_interval_ms: 5, segment_mib: 256, queue_records_max: 8_192 }
+        Self {
+            ack: Ack::Process,
+            commit_interval_ms: 5,
+            segment_mib: 256,
+            queue_records_max: 8_192,
+            checkpoints: CheckpointsConfig::default(),
+        }
     }
 }
 
@@ -283,6 +291,7 @@ impl Config {
             ("ip.database_age_max_d", self.ip.database_age_max_d, 1, 3_650),
             ("audit.segment_mib", audit.segment_mib, 1, 65_536),
             ("audit.queue_records_max", audit.queue_records_max as u64, 1, 1_000_000),
+            ("audit.checkpoints.interval_s", audit.checkpoints.interval_s, 0, 86_400),
             ("state.snapshot_interval_s", self.state.snapshot_interval_s, 0, 86_400),
             ("shadow.queue_decisions_max", self.shadow.queue_decisions_max as u64, 1, 1_000_000),
             ("shadow.drift_window_s", self.shadow.drift_window_s, 60, 2_678_400),
@@ -324,6 +333,10 @@ mod tests {
                 "unknown variant `bad`, expected one of `tor`",
             ),
             ("[profiles.breaker]\nopen_ms = 0", "profiles.breaker.open_ms must be from 1 to 60000, is 0"),
+            (
+                "[audit.checkpoints]\ninterval_s = 86401",
+                "audit.checkpoints.interval_s must be from 0 to 86400, is 86401",
+            ),
             ("[profiles.cache]\nttl_s = 5", "ttl_s"),
             ("[shadow]\ndrift_window_s = 59", "shadow.drift_window_s must be from 60 to 2678400, is 59"),
         ] {

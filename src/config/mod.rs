@@ -1,5 +1,6 @@
 //! The settings file, and nothing else: it is turned into each room's own settings in `cli`, so that no room knows it.
 
+pub mod checkpoints;
 pub mod file;
 pub mod ip;
 pub mod profiles;

@@ -9,6 +9,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::http::audit_port::{self, AuditPath};
 use crate::http::auth::PortName;
 use crate::http::backtest;
 use crate::http::body::{self, ResponseBody};
@@ -54,6 +55,7 @@ impl<S: DecisionService> AdminPort<S> {
         let caller = self.shared.options.keys.authorize(PortName::Admin, request.headers())?;
         let route = match call {
             Call::List(path) => return lists_port::call(&self.shared, path, caller, request).await,
+            Call::Audit(path) => return audit_port::call(&self.shared, path, request.uri().query()).await,
             Call::Of(route) => route,
         };
         match route {
@@ -128,7 +130,7 @@ impl<S: DecisionService> Handler for AdminPort<S> {
             Err(problem) => Err(problem),
         };
         let mut response = result.unwrap_or_else(Problem::into_response);
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         self.shared.metrics.answered(route, response.status());
         response
     }
@@ -138,6 +140,7 @@ impl<S: DecisionService> Handler for AdminPort<S> {
 enum Call {
     Of(Route),
     List(ListPath),
+    Audit(AuditPath),
 }
 
 fn route(method: &Method, path: &str) -> (Route, Result<Call, Problem>) {
@@ -148,6 +151,9 @@ fn route(method: &Method, path: &str) -> (Route, Result<Call, Problem>) {
             return (route, allowed.map(|()| Call::List(path)));
         }
         Some(Err(problem)) => return (Route::ListEntry, Err(problem)),
+    }
+    if let Some(path) = AuditPath::parse(path) {
+        return (path.route(), AuditPath::check_method(method).map(|()| Call::Audit(path)));
     }
     let route = match path {
         "/healthz" => Route::Health,

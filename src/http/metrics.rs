@@ -44,11 +44,19 @@ pub enum Route {
     List,
     /// `/v1/lists/{list}/{value}`.
     ListEntry,
+    /// `GET /v1/audit/checkpoint`.
+    AuditCheckpoint,
+    /// `GET /v1/audit/consistency/{size}`.
+    AuditConsistency,
+    /// `GET /v1/audit/{sequence}/proof`.
+    AuditProof,
+    /// `GET /v1/audit/tile/{tile}`.
+    AuditTile,
     /// Anything else.
     Unknown,
 }
 
-const ROUTES: [(Route, &str); 18] = [
+const ROUTES: [(Route, &str); 22] = [
     (Route::Decide, "/v1/decisions"),
     (Route::Batch, "/v1/decisions/batch"),
     (Route::Label, "/v1/labels"),
@@ -66,6 +74,10 @@ const ROUTES: [(Route, &str); 18] = [
     (Route::Lists, "/v1/lists"),
     (Route::List, "/v1/lists/{list}"),
     (Route::ListEntry, "/v1/lists/{list}/{value}"),
+    (Route::AuditCheckpoint, "/v1/audit/checkpoint"),
+    (Route::AuditConsistency, "/v1/audit/consistency/{size}"),
+    (Route::AuditProof, "/v1/audit/{sequence}/proof"),
+    (Route::AuditTile, "/v1/audit/tile/{tile}"),
     (Route::Unknown, "unknown"),
 ];
 

@@ -13,10 +13,12 @@ use crate::pipeline::candidate_shadow::CandidateStatus;
 use crate::pipeline::list_status::{ListChanged, ListPage, ListedStatus, ListsStatus};
 use crate::pipeline::lists::ListError;
 use crate::pipeline::policy::PolicyStatus;
+use crate::pipeline::prove::ProveError;
 use crate::pipeline::readiness::Readiness;
 use crate::pipeline::rules_check::RulesChecked;
 use crate::pipeline::rules_status::RulesStatus;
 use crate::pipeline::service::{DecideError, Service};
+use crate::proof::tile::Tile;
 use crate::rules::candidate::CandidateFiles;
 
 /// The service behind both ports.
@@ -96,6 +98,18 @@ pub trait DecisionService: Send + Sync + 'static {
         body: &[u8],
         by: &str,
     ) -> impl Future<Output = Result<ListChanged, ListError>> + Send;
+
+    /// The newest checkpoint of the audit log, a signed note.
+    fn checkpoint_note(&self) -> Result<String, ProveError>;
+
+    /// A proof that a record is covered by the newest checkpoint; `bare`: without the record. Reads from disk.
+    fn inclusion_proof(&self, sequence: u64, bare: bool) -> Result<String, ProveError>;
+
+    /// A proof that the newest checkpoint goes on from an earlier one. Reads from disk.
+    fn consistency_proof(&self, old_size: u64) -> Result<String, ProveError>;
+
+    /// A tile of the log's tree; none if it has no such tile. Reads from disk.
+    fn tile(&self, tile: Tile) -> Result<Option<Vec<u8>>, ProveError>;
 
     /// Every metric as Prometheus or OpenMetrics text.
     fn metrics_text(&self) -> String;
@@ -189,6 +203,22 @@ impl DecisionService for Service {
 
     fn candidate_status(&self, unlabelled: Unlabelled) -> Option<CandidateStatus> {
         Self::candidate_status(self, SAMPLES_DEFAULT, unlabelled)
+    }
+
+    fn checkpoint_note(&self) -> Result<String, ProveError> {
+        Self::checkpoint_note(self)
+    }
+
+    fn inclusion_proof(&self, sequence: u64, bare: bool) -> Result<String, ProveError> {
+        Self::inclusion_proof(self, sequence, bare)
+    }
+
+    fn consistency_proof(&self, old_size: u64) -> Result<String, ProveError> {
+        Self::consistency_proof(self, old_size)
+    }
+
+    fn tile(&self, tile: Tile) -> Result<Option<Vec<u8>>, ProveError> {
+        Self::tile(self, tile)
     }
 
     fn metrics_text(&self) -> String {

@@ -31,6 +31,8 @@ pub enum Consequence {
     Policy,
     /// Of the scores of challengers: none.
     ChallengerScores,
+    /// Of a signed tree head: none.
+    Checkpoint,
 }
 
 /// See `Consequence::Decision`.
@@ -125,7 +127,7 @@ pub(crate) fn apply(
                 Consequence::ListChange(made) => {
                     before = state.change_list(&made.change, receipt.sequence, receipt.recorded_at);
                 }
-                Consequence::Policy | Consequence::ChallengerScores => {}
+                Consequence::Policy | Consequence::ChallengerScores | Consequence::Checkpoint => {}
             }
             lane.applied = Some(Mark::from(&receipt));
         }
@@ -149,7 +151,7 @@ pub(crate) fn apply(
                 // Who asked may have given up waiting.
                 let _ = made.before.send(before);
             }
-            Consequence::Policy | Consequence::ChallengerScores => {}
+            Consequence::Policy | Consequence::ChallengerScores | Consequence::Checkpoint => {}
         }
     }
 }

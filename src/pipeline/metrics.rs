@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 use crate::audit::record::StageTimes;
 use crate::domain::decision::{Decision, Outcome};
 use crate::domain::label::{Label, Verdict};
+use crate::pipeline::checkpoint_metrics::CheckpointMetrics;
 use crate::pipeline::profile_metrics::ProfileMetrics;
 use crate::pipeline::service::{DecideError, Service};
 use crate::pipeline::shadow_metrics::ShadowMetrics;
@@ -82,6 +83,8 @@ pub struct Metrics {
     pub(crate) shadow: ShadowMetrics,
     /// Of the enrichment store.
     pub(crate) profiles: ProfileMetrics,
+    /// Of the log's tree.
+    pub(crate) checkpoints: CheckpointMetrics,
 }
 
 #[derive(Debug, Default)]
@@ -132,6 +135,7 @@ impl Default for Metrics {
             gauges: Gauges::default(),
             shadow: ShadowMetrics::registered(&mut registry),
             profiles: ProfileMetrics::registered(&mut registry),
+            checkpoints: CheckpointMetrics::registered(&mut registry),
             registry: Registry::default(),
         };
         registry.register("requests", "Decision requests by result", metrics.requests.clone());

@@ -14,6 +14,8 @@ pub mod answer;
 pub mod backtest;
 pub mod candidate;
 pub mod candidate_shadow;
+mod checkpoint_metrics;
+pub mod checkpoints;
 mod drift;
 pub mod fold;
 pub mod index;
@@ -29,6 +31,7 @@ pub mod policy;
 mod profile_metrics;
 mod profile_steps;
 pub mod profile_updates;
+pub mod prove;
 pub mod readiness;
 pub mod recover;
 pub mod reload;
@@ -50,6 +53,7 @@ pub mod snapshot_file;
 pub mod snapshot_header;
 pub mod start;
 pub mod stopwatch;
+pub mod tree;
 
 #[cfg(test)]
 mod house_tests;

@@ -30,6 +30,7 @@ use crate::enrich::source::ProfileSource;
 use crate::pipeline::answer::answer_json;
 use crate::pipeline::candidate::CandidateKeeper;
 use crate::pipeline::candidate_shadow::CandidateSeen;
+use crate::pipeline::checkpoints::Board;
 use crate::pipeline::fold::{Consequence, PolicyHits};
 use crate::pipeline::index::{Claim, Claimed, DecisionIndex, Fingerprint, RequestKey};
 use crate::pipeline::ip::IpKeeper;
@@ -113,6 +114,8 @@ pub struct Service {
     pub(crate) log_id: LogId,
     /// Where the log lies.
     pub(crate) log_directory: PathBuf,
+    /// The newest checkpoint of the log.
+    pub(crate) board: Arc<Board>,
     /// Records by position.
     pub(crate) lookup: LogLookup,
     /// Answered requests.

@@ -20,6 +20,7 @@ use crate::engine::settings::MissingPolicy;
 use crate::enrich::profiles::Profiles;
 use crate::ip::knowledge::IpKnowledge;
 use crate::pipeline::candidate::CandidateKeeper;
+use crate::pipeline::checkpoints::Board;
 use crate::pipeline::fold::{self, Consequence};
 use crate::pipeline::ip::{IpKeeper, IpSettings};
 use crate::pipeline::lane::Lane;
@@ -218,6 +219,7 @@ impl Service {
             shadow,
             in_flight: Semaphore::new(parts.settings.in_flight_max),
             list_changes: Arc::new(Semaphore::new(LIST_CHANGES_IN_FLIGHT_MAX)),
+            board: Arc::new(Board::new(&parts.data)),
             lookup: LogLookup::new(&directory),
             log_directory: directory,
             candidates,
