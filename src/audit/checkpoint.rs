@@ -26,8 +26,7 @@ mod tests {
     use super::*;
 
     /// As it is in logs: never changed.
-    const CHECKPOINT_V1: &str =
-        r#"{"note":"example.com/log\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n\n\u2014 example.com/log AAAAAAA=\n"}"#;
+    const CHECKPOINT_V1: &str = r#"{"note":"example.com/log\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n\n\u2014 example.com/log AAAAAAA=\n"}"#;
 
     #[test]
     fn a_checkpoint_is_read_and_written_again() {

@@ -61,7 +61,11 @@ pub fn find(directory: &Path, sequence: u64) -> Result<Option<Found>, ReadError>
         }
         let Some(frame) = scanner.frame() else { return Ok(None) };
         if frame.header.sequence == sequence {
-            return Ok(Some(Found { header: frame.header, hash: frame.hash(), bytes: frame.as_bytes().to_vec() }));
+            return Ok(Some(Found {
+                header: frame.header,
+                hash: frame.hash(),
+                bytes: frame.as_bytes().to_vec(),
+            }));
         }
         if frame.header.sequence > sequence {
             return Ok(None);

@@ -77,7 +77,11 @@ impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Later { size, sequence } => {
-                write!(f, "the checkpoint in record {sequence} covers {size} records, which were not there yet")
+                write!(
+                    f,
+                    "the checkpoint in record {sequence} covers {size} records, and {} come before it: records are missing",
+                    sequence.saturating_sub(1)
+                )
             }
             Self::Distant { size } => write!(
                 f,
@@ -91,7 +95,9 @@ impl fmt::Display for Wrong {
                 )?;
                 match covered {
                     0 => f.write_str("no checkpoint before it agrees"),
-                    covered => write!(f, "what differs lies after record {covered}, up to where a checkpoint agrees"),
+                    covered => {
+                        write!(f, "what differs lies after record {covered}, up to where a checkpoint agrees")
+                    }
                 }
             }
             Self::Unknown { size, whole } => write!(
@@ -99,7 +105,10 @@ impl fmt::Display for Wrong {
                 "the checkpoint of {size} records cannot be checked: the tree is known up to record {whole} only, where records are damaged or missing"
             ),
             Self::Missing { size, there } => {
-                write!(f, "the log ends with record {there}, and {size} records were signed: its end is missing")
+                write!(
+                    f,
+                    "the log ends with record {there}, and {size} records were signed: its end is missing"
+                )
             }
         }
     }
@@ -196,8 +205,8 @@ impl Leaves {
         } else {
             Checkpoint::open(&note, keys).map(|(checkpoint, _)| checkpoint)
         };
-        let checkpoint =
-            opened.map_err(|error| format!("the checkpoint in record {sequence} is not to be believed: {error}"))?;
+        let checkpoint = opened
+            .map_err(|error| format!("the checkpoint in record {sequence} is not to be believed: {error}"))?;
         if checkpoint.size >= sequence {
             return Err(Wrong::Later { size: checkpoint.size, sequence }.to_string());
         }
@@ -348,7 +357,9 @@ impl Front {
             self.report.checkpoints_signed += u64::from(is_signed);
             let size = checkpoint.size;
             let whole = match range {
-                Some(range) => self.leaves.at(range.begin()).and_then(|mut whole| whole.merge(&range).then_some(whole)),
+                Some(range) => {
+                    self.leaves.at(range.begin()).and_then(|mut whole| whole.merge(&range).then_some(whole))
+                }
                 None => self.leaves.at(size),
             };
             let wrong = match whole.and_then(|whole| whole.root()) {

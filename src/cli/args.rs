@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cli::args_backtest::{BacktestArgs, InputArgs, ReplayArgs};
+use crate::cli::audit_checkpoint::AuditCheckpointArgs;
+use crate::cli::audit_prove::{AuditCheckProofArgs, AuditProveArgs};
+use crate::cli::audit_verify::AuditVerifyArgs;
 use crate::engine::policy::ChallengerFiles;
 use crate::evaluation::truth::Unlabelled;
 use crate::offline::recorded_traffic::DECISIONS_DEFAULT;
@@ -210,23 +213,18 @@ pub struct SimulateArgs {
 /// `tollgate audit`
 #[derive(Subcommand, Debug)]
 pub enum AuditCommand {
-    /// Check every record of a log: checksums, hash chain, order.
-    Verify(AuditArgs),
+    /// Check a whole log: checksums, hash chain, order, Merkle tree and signed checkpoints.
+    Verify(AuditVerifyArgs),
+    /// Print the newest signed checkpoint or the public key, sign one now, or add a key.
+    Checkpoint(AuditCheckpointArgs),
+    /// Prove that a record stands in the log, or that the log goes on from an earlier checkpoint.
+    Prove(AuditProveArgs),
+    /// Check a proof: with the public key, and without the log.
+    CheckProof(AuditCheckProofArgs),
     /// Print records as JSON, one a line.
     Export(AuditExportArgs),
     /// Print one record, readably.
     Show(AuditShowArgs),
-}
-
-/// Which log.
-#[derive(Args, Debug)]
-pub struct AuditArgs {
-    /// Data directory of the service.
-    #[arg(long, value_name = "DIR", default_value = "data")]
-    pub data: PathBuf,
-    /// Print the result as JSON.
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// `tollgate audit export`

@@ -3,6 +3,9 @@
 pub mod args;
 pub mod args_backtest;
 pub mod audit;
+pub mod audit_checkpoint;
+pub mod audit_prove;
+pub mod audit_verify;
 pub mod backtest;
 pub mod check;
 pub mod decide;

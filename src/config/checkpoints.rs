@@ -26,10 +26,15 @@ impl Default for CheckpointsConfig {
 impl CheckpointsConfig {
     /// As the service takes it; none when there are to be no checkpoints.
     pub fn settings(&self) -> Option<CheckpointSettings> {
-        (self.interval_s > 0).then(|| CheckpointSettings {
+        (self.interval_s > 0).then(|| self.settings_always())
+    }
+
+    /// The same, also where the service makes none by itself.
+    pub fn settings_always(&self) -> CheckpointSettings {
+        CheckpointSettings {
             interval: Duration::from_secs(self.interval_s),
             key_file: Some(self.key_file.clone()).filter(|file| !file.as_os_str().is_empty()),
             origin: Some(self.origin.clone()).filter(|origin| !origin.is_empty()),
-        })
+        }
     }
 }

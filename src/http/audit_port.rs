@@ -90,8 +90,12 @@ pub(super) async fn call<S: DecisionService>(
     let made = tokio::task::spawn_blocking(move || {
         Ok::<_, ProveError>(match path {
             AuditPath::Checkpoint => (Bytes::from(service.checkpoint_note()?), TEXT, FOR_SECONDS),
-            AuditPath::Consistency(size) => (Bytes::from(service.consistency_proof(size)?), TEXT, FOR_SECONDS),
-            AuditPath::Proof(sequence) => (Bytes::from(service.inclusion_proof(sequence, bare)?), TEXT, FOR_SECONDS),
+            AuditPath::Consistency(size) => {
+                (Bytes::from(service.consistency_proof(size)?), TEXT, FOR_SECONDS)
+            }
+            AuditPath::Proof(sequence) => {
+                (Bytes::from(service.inclusion_proof(sequence, bare)?), TEXT, FOR_SECONDS)
+            }
             AuditPath::Tile(tile) => match service.tile(tile)? {
                 Some(bytes) => (Bytes::from(bytes), BYTES, FOR_EVER),
                 None => return Ok(None),

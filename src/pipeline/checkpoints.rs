@@ -71,7 +71,12 @@ impl CheckpointSettings {
             } else {
                 "set audit.checkpoints.origin to what the keys say, or give this log keys of its own"
             };
-            return Err(KeyFileError::Name { file, found: signers.name().to_owned(), expected: origin, hint });
+            return Err(KeyFileError::Name {
+                file,
+                found: signers.name().to_owned(),
+                expected: origin,
+                hint,
+            });
         }
         Ok(signers)
     }
@@ -199,9 +204,11 @@ impl Signer {
         if distance > CHECKPOINT_DISTANCE_MAX / 2 {
             return Err(format!("{distance} records came while it was signed"));
         }
-        let body = record::encode(&CheckpointRecord { note: signed.note.clone() }).map_err(|error| error.to_string())?;
+        let body = record::encode(&CheckpointRecord { note: signed.note.clone() })
+            .map_err(|error| error.to_string())?;
         let ticket = self.service.log.reserve_spare().map_err(|error| error.to_string())?;
-        let pending = ticket.commit(Kind::Checkpoint, self.service.clock.now(), body, Consequence::Checkpoint);
+        let pending =
+            ticket.commit(Kind::Checkpoint, self.service.clock.now(), body, Consequence::Checkpoint);
         pending.wait_blocking().map_err(|error| error.to_string())?;
         Ok(())
     }

@@ -63,3 +63,5 @@ mod lists_tests;
 mod restore_tests;
 #[cfg(test)]
 mod snapshot_tests;
+#[cfg(test)]
+mod tree_tests;

@@ -19,10 +19,14 @@ use crate::proof::tiles::{TILE_DIRECTORY, TileError, TileReader, read_tile};
 #[derive(Debug, Error)]
 pub enum ProveError {
     /// Nothing is signed yet.
-    #[error("no checkpoint is signed yet: the first comes audit.checkpoints.interval_s after the first record")]
+    #[error(
+        "no checkpoint is signed yet: the first comes audit.checkpoints.interval_s after the first record"
+    )]
     NoCheckpoint,
     /// The record came after the checkpoint, or there is none.
-    #[error("the checkpoint covers records 1 to {size}; record {sequence} is not among them: newer records are covered by the next checkpoint")]
+    #[error(
+        "the checkpoint covers records 1 to {size}; record {sequence} is not among them: newer records are covered by the next checkpoint"
+    )]
     NotCovered {
         /// The record.
         sequence: u64,
@@ -39,15 +43,25 @@ pub enum ProveError {
     #[error("the log cannot be read: {0}")]
     Log(#[from] ReadError),
     /// A tile.
-    #[error("the tiles of the tree cannot be read: {0}; without the directory `tile` a start makes them again from the log")]
+    #[error(
+        "the tiles of the tree cannot be read: {0}; without the directory `tile` a start makes them again from the log"
+    )]
     Tile(#[from] TileError),
     /// The proof does not hold.
-    #[error("record and tree do not fit together, so either was changed: {0}; `tollgate audit verify` says which")]
+    #[error(
+        "record and tree do not fit together, so either was changed: {0}; `tollgate audit verify` says which"
+    )]
     Wrong(#[from] ProofError),
 }
 
 /// That the record `sequence` of the log in `log` is covered by `signed`. With the record itself, unless `bare`.
-pub fn inclusion(log: &Path, tree: &Path, signed: &Signed, sequence: u64, bare: bool) -> Result<InclusionProof, ProveError> {
+pub fn inclusion(
+    log: &Path,
+    tree: &Path,
+    signed: &Signed,
+    sequence: u64,
+    bare: bool,
+) -> Result<InclusionProof, ProveError> {
     let size = signed.checkpoint.size;
     let Some(index) = sequence.checked_sub(1).filter(|index| *index < size) else {
         return Err(ProveError::NotCovered { sequence, size });

@@ -41,7 +41,9 @@ from a backup on purpose, begin a new tree: move <data>/proof and the key file a
 #[derive(Debug, Error)]
 pub enum TreeError {
     /// A tile.
-    #[error("the tiles of the tree cannot be used: {0}; remove the directory `tile` beside `checkpoint`, and it is made again from the log")]
+    #[error(
+        "the tiles of the tree cannot be used: {0}; remove the directory `tile` beside `checkpoint`, and it is made again from the log"
+    )]
     Tile(#[from] TileError),
     /// The log.
     #[error("the log cannot be read: {0}")]
@@ -55,7 +57,9 @@ pub enum TreeError {
         error: io::Error,
     },
     /// The newest checkpoint is not one of ours.
-    #[error("{path}: the checkpoint that was signed last: {error}; put back the key that signed it, beside the new one")]
+    #[error(
+        "{path}: the checkpoint that was signed last: {error}; put back the key that signed it, beside the new one"
+    )]
     Signed {
         /// The file.
         path: PathBuf,
@@ -71,7 +75,9 @@ pub enum TreeError {
         error: RecordError,
     },
     /// Records that were signed are gone.
-    #[error("a checkpoint of {signed} records was signed, and the log has {there}: it has lost its end; {WHAT_NOW}")]
+    #[error(
+        "a checkpoint of {signed} records was signed, and the log has {there}: records are missing; {WHAT_NOW}"
+    )]
     Lost {
         /// How many were signed.
         signed: u64,
@@ -79,7 +85,9 @@ pub enum TreeError {
         there: u64,
     },
     /// Another tree of this size was signed.
-    #[error("a checkpoint of {size} records was signed with the root {signed}, and these records have the root {found}: the log was changed; {WHAT_NOW}")]
+    #[error(
+        "a checkpoint of {size} records was signed with the root {signed}, and these records have the root {found}: the log was changed; {WHAT_NOW}"
+    )]
     Contradiction {
         /// The size.
         size: u64,
@@ -89,7 +97,9 @@ pub enum TreeError {
         found: TreeHash,
     },
     /// A gap.
-    #[error("record {expected} should come next, and {found} does: the tree needs all records; put back archived segments, or the tiles")]
+    #[error(
+        "record {expected} should come next, and {found} does: the tree needs all records; put back archived segments, or the tiles"
+    )]
     Gap {
         /// The next record of the tree.
         expected: u64,
@@ -149,8 +159,13 @@ impl LogTree {
             }
             match TileWriter::open(tree, checkpoint.size) {
                 Ok(tiles) if tiles.root() == checkpoint.root => opened = tiles,
-                Ok(_) => warn!(size = checkpoint.size, "the tiles of the tree are damaged; they are made again from the log"),
-                Err(error) => warn!(%error, "the tiles of the tree cannot be read; they are made again from the log"),
+                Ok(_) => warn!(
+                    size = checkpoint.size,
+                    "the tiles of the tree are damaged; they are made again from the log"
+                ),
+                Err(error) => {
+                    warn!(%error, "the tiles of the tree cannot be read; they are made again from the log")
+                }
             }
             if let Some(entry) = opened.last_entry() {
                 // The hash of a record covers all records before it.
@@ -158,7 +173,11 @@ impl LogTree {
                 if found != Some(RecordHash(*entry)) {
                     let found = TreeHash(found.map_or([0; 32], |hash| hash.0));
                     warn!(record = opened.size(), "the log's record is not the one that was signed");
-                    return Err(TreeError::Contradiction { size: checkpoint.size, signed: checkpoint.root, found });
+                    return Err(TreeError::Contradiction {
+                        size: checkpoint.size,
+                        signed: checkpoint.root,
+                        found,
+                    });
                 }
             }
         }
@@ -204,6 +223,7 @@ impl LogTree {
         {
             let checkpoint = last.checkpoint.clone();
             self.check(&checkpoint)?;
+            self.writer.write_partial()?;
             self.is_news = false;
             info!(size = checkpoint.size, "the tree agrees with the checkpoint that was signed last");
         }

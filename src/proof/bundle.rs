@@ -95,7 +95,8 @@ impl Proof {
         }
         let mut extra = None;
         if let Some(after) = rest.strip_prefix("extra ") {
-            let (encoded, after) = after.split_once('\n').ok_or(ProofError::Malformed("no line with the index"))?;
+            let (encoded, after) =
+                after.split_once('\n').ok_or(ProofError::Malformed("no line with the index"))?;
             let decoded = BASE64_STANDARD.decode(encoded);
             extra = Some(decoded.map_err(|_| ProofError::Malformed("the line `extra` is not Base 64"))?);
             rest = after;
@@ -144,13 +145,18 @@ impl ConsistencyProof {
     /// Checks that the tree of the later checkpoint, which one of `keys` has signed, begins with that of `old`.
     pub fn check(&self, old: &Checkpoint, keys: &[VerifierKey]) -> Result<Checkpoint, ProofError> {
         let (checkpoint, _) = Checkpoint::open(&self.note, keys)?;
+        self.check_path(old, &checkpoint)?;
+        Ok(checkpoint)
+    }
+
+    /// The same for a later checkpoint that is believed.
+    pub fn check_path(&self, old: &Checkpoint, checkpoint: &Checkpoint) -> Result<(), ProofError> {
         if old.size != self.old_size {
             return Err(ProofError::Malformed("it begins with another size than the earlier checkpoint has"));
         }
         if old.origin != checkpoint.origin {
             return Err(ProofError::Malformed("the two checkpoints are of different logs"));
         }
-        path::check_consistency((old.size, old.root), (checkpoint.size, checkpoint.root), &self.path)?;
-        Ok(checkpoint)
+        Ok(path::check_consistency((old.size, old.root), (checkpoint.size, checkpoint.root), &self.path)?)
     }
 }

@@ -47,7 +47,8 @@ impl fmt::Display for Checkpoint {
 
 /// A number without leading zeros.
 pub(crate) fn decimal(text: &str) -> Option<u64> {
-    let is_plain = text.bytes().all(|digit| digit.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    let is_plain =
+        text.bytes().all(|digit| digit.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     if is_plain { text.parse().ok() } else { None }
 }
 
@@ -59,7 +60,10 @@ impl Checkpoint {
 
     /// The checkpoint of a note that one of `keys` has signed, and those that have. The key must be of the log's own name: others, such as
     /// witnesses, say nothing about which log it is.
-    pub fn open<'k>(note: &str, keys: &'k [VerifierKey]) -> Result<(Self, Vec<&'k VerifierKey>), CheckpointError> {
+    pub fn open<'k>(
+        note: &str,
+        keys: &'k [VerifierKey],
+    ) -> Result<(Self, Vec<&'k VerifierKey>), CheckpointError> {
         let note = Note::parse(note)?;
         let signed_by = note.verify(keys)?;
         let checkpoint = Self::of(&note)?;

@@ -47,7 +47,9 @@ pub enum KeyError {
     #[error("it must look like PRIVATE+KEY+NAME+0123abcd+BASE64")]
     Signer,
     /// The name cannot be one.
-    #[error("`{name}` cannot be the name of a key: 1 to {KEY_NAME_BYTES_MAX} bytes, no spaces, control characters or +")]
+    #[error(
+        "`{name}` cannot be the name of a key: 1 to {KEY_NAME_BYTES_MAX} bytes, no spaces, control characters or +"
+    )]
     Name {
         /// The name.
         name: String,
@@ -189,8 +191,7 @@ impl SignerKey {
     }
 
     fn parse(text: &str) -> Result<Self, KeyError> {
-        let (name, id, kind, seed) =
-            text.strip_prefix(PRIVATE).and_then(parse).ok_or(KeyError::Signer)?;
+        let (name, id, kind, seed) = text.strip_prefix(PRIVATE).and_then(parse).ok_or(KeyError::Signer)?;
         if kind != ED25519 {
             return Err(KeyError::Kind { name: name.to_owned(), kind });
         }
@@ -220,7 +221,9 @@ pub enum KeyFileError {
         error: io::Error,
     },
     /// Others may read it.
-    #[error("{file}: others than its owner may read the keys that sign checkpoints (mode {mode:03o}): chmod 600 {file}")]
+    #[error(
+        "{file}: others than its owner may read the keys that sign checkpoints (mode {mode:03o}): chmod 600 {file}"
+    )]
     Mode {
         /// The file.
         file: PathBuf,
@@ -327,8 +330,7 @@ impl Signers {
         }
         let key = generate(file, name)?;
         let mut options = OpenOptions::new();
-        let mut new =
-            options.write(true).create_new(true).mode(PRIVATE_MODE).open(file).map_err(io_error)?;
+        let mut new = options.write(true).create_new(true).mode(PRIVATE_MODE).open(file).map_err(io_error)?;
         new.write_all(format!("{}\n", key.secret_text()).as_bytes())
             .and_then(|()| new.sync_all())
             .map_err(io_error)?;
@@ -346,8 +348,13 @@ impl Signers {
         text += &(key.secret_text() + "\n");
         let new = file.with_extension("new");
         let mut options = OpenOptions::new();
-        let mut opened =
-            options.write(true).create(true).truncate(true).mode(PRIVATE_MODE).open(&new).map_err(io_error)?;
+        let mut opened = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(PRIVATE_MODE)
+            .open(&new)
+            .map_err(io_error)?;
         opened
             .write_all(text.as_bytes())
             .and_then(|()| opened.sync_all())
@@ -364,6 +371,9 @@ fn generate(file: &Path, name: &str) -> Result<SignerKey, KeyFileError> {
     File::open("/dev/urandom")
         .and_then(|mut urandom| urandom.read_exact(&mut seed))
         .map_err(|error| KeyFileError::Io { file: file.to_owned(), error })?;
-    SignerKey::from_seed(name, &seed)
-        .map_err(|error| KeyFileError::Line { file: file.to_owned(), line: 1, error })
+    SignerKey::from_seed(name, &seed).map_err(|error| KeyFileError::Line {
+        file: file.to_owned(),
+        line: 1,
+        error,
+    })
 }

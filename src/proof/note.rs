@@ -69,8 +69,9 @@ impl<'a> Note<'a> {
         if text.len() <= 1 {
             return Err(NoteError::Malformed("it has no text"));
         }
-        let lines =
-            lines.strip_suffix('\n').ok_or(NoteError::Malformed("no signature, or the last line has no end"))?;
+        let lines = lines
+            .strip_suffix('\n')
+            .ok_or(NoteError::Malformed("no signature, or the last line has no end"))?;
         let mut signatures = Vec::new();
         for line in lines.split('\n') {
             if signatures.len() == SIGNATURES_MAX {

@@ -57,8 +57,8 @@ pub trait Nodes {
     fn node(&mut self, level: u8, index: u64) -> Result<TreeHash, Self::Error>;
 }
 
-/// The hash of the leaves from `begin` to `end`, where `begin` is a multiple of a power of two that is at least their number.
-fn subtree<N: Nodes>(nodes: &mut N, begin: u64, end: u64) -> Result<TreeHash, N::Error> {
+/// The leaves from `begin` to `end`, where `begin` is a multiple of a power of two that is at least their number.
+fn leaves<N: Nodes>(nodes: &mut N, begin: u64, end: u64) -> Result<Range, N::Error> {
     let mut range = Range::new(begin);
     while range.end() < end {
         let left = end - range.end();
@@ -66,7 +66,16 @@ fn subtree<N: Nodes>(nodes: &mut N, begin: u64, end: u64) -> Result<TreeHash, N:
         let hash = nodes.node(level, range.end() >> level)?;
         range.push(level, hash);
     }
-    Ok(range.fold())
+    Ok(range)
+}
+
+fn subtree<N: Nodes>(nodes: &mut N, begin: u64, end: u64) -> Result<TreeHash, N::Error> {
+    Ok(leaves(nodes, begin, end)?.fold())
+}
+
+/// The first `size` leaves.
+pub fn range<N: Nodes>(nodes: &mut N, size: u64) -> Result<Range, N::Error> {
+    leaves(nodes, 0, size)
 }
 
 /// The root of the first `size` leaves.

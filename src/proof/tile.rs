@@ -60,7 +60,9 @@ impl Tile {
             level => TileKind::Hashes(level.parse().ok().filter(|level| *level < TILE_LEVELS_MAX)?),
         };
         let (path, width) = match rest.split_once(".p/") {
-            Some((path, width)) => (path, width.parse().ok().filter(|width| (1..TILE_WIDTH).contains(width))?),
+            Some((path, width)) => {
+                (path, width.parse().ok().filter(|width| (1..TILE_WIDTH).contains(width))?)
+            }
             None => (rest, TILE_WIDTH),
         };
         let mut index = 0_u64;

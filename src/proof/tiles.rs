@@ -55,7 +55,7 @@ pub enum TileError {
     },
 }
 
-/// The bytes of a tile. Where it is partial and the file is gone because the tile has become full, its beginning.
+/// The bytes of a tile. Where it is partial and has no file, its beginning is that of a wider one, or of the full tile.
 pub fn read_tile(directory: &Path, tile: Tile) -> Result<Vec<u8>, TileError> {
     let bytes_each = match tile.kind {
         TileKind::Hashes(_) => HASH_BYTES,
@@ -74,9 +74,17 @@ pub fn read_tile(directory: &Path, tile: Tile) -> Result<Vec<u8>, TileError> {
     if tile.is_full() || own.is_ok() {
         return own;
     }
-    let Ok(mut bytes) = read(tile.full()) else { return own };
+    let wider = wider(directory, tile).and_then(|width| read(Tile { width, ..tile }).ok());
+    let Some(mut bytes) = wider.or_else(|| read(tile.full()).ok()) else { return own };
     bytes.truncate(expected(tile));
     Ok(bytes)
+}
+
+/// The width of the widest partial tile that is there, if it is wider than this one.
+fn wider(directory: &Path, tile: Tile) -> Option<u64> {
+    let partials = fs::read_dir(directory.join(format!("{}.p", tile.full()))).ok()?;
+    let widths = partials.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    widths.max().filter(|width| (tile.width + 1..TILE_WIDTH).contains(width))
 }
 
 fn hashes(bytes: &[u8]) -> Vec<TreeHash> {
@@ -136,7 +144,13 @@ pub struct TileWriter {
 impl TileWriter {
     /// An empty tree in the directory `tree`. Files that are there already are overwritten as they are reached.
     pub fn new(tree: &Path) -> Self {
-        Self { directory: tree.join(TILE_DIRECTORY), size: 0, levels: Vec::new(), entries: Vec::new(), last_entry: None }
+        Self {
+            directory: tree.join(TILE_DIRECTORY),
+            size: 0,
+            levels: Vec::new(),
+            entries: Vec::new(),
+            last_entry: None,
+        }
     }
 
     /// The tree of `size` entries whose tiles lie in `tree`. Only the last tile of each level is read: compare the root.
@@ -175,7 +189,17 @@ impl TileWriter {
 
     /// The root that the tree had when it had `size` entries.
     pub fn root_at(&self, size: u64) -> Result<TreeHash, TileError> {
-        path::root(&mut Grown { writer: self, reader: TileReader { directory: self.directory.clone(), size: self.size, held: HashMap::new() } }, size)
+        path::root(
+            &mut Grown {
+                writer: self,
+                reader: TileReader {
+                    directory: self.directory.clone(),
+                    size: self.size,
+                    held: HashMap::new(),
+                },
+            },
+            size,
+        )
     }
 
     /// The root of the tree.
@@ -198,7 +222,10 @@ impl TileWriter {
         self.size += 1;
         if self.entries.len() as u64 == TILE_WIDTH {
             let index = (self.size - 1) / TILE_WIDTH;
-            self.write_full(Tile { kind: TileKind::Entries, index, width: TILE_WIDTH }, &bundle(&self.entries))?;
+            self.write_full(
+                Tile { kind: TileKind::Entries, index, width: TILE_WIDTH },
+                &bundle(&self.entries),
+            )?;
             self.entries.clear();
         }
         let mut hash = TreeHash::leaf(entry);
@@ -224,7 +251,9 @@ impl TileWriter {
         self.write(tile, bytes)?;
         let partial = self.directory.join(format!("{tile}.p"));
         match fs::remove_dir_all(&partial) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(TileError::Io { path: partial, error }),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(TileError::Io { path: partial, error })
+            }
             _ => Ok(()),
         }
     }

@@ -110,6 +110,26 @@ async fn answers_are_as_described() {
             let checked = ask(running.admin, post("/v1/rules/check", "", body)).await;
             contract.check("post", "/v1/rules/check", &checked);
         }
+        for (path, described, status) in [
+            ("/v1/audit/7/proof", "/v1/audit/{sequence}/proof", 200),
+            ("/v1/audit/7/proof?record=none", "/v1/audit/{sequence}/proof", 200),
+            ("/v1/audit/7/proof?record=all", "/v1/audit/{sequence}/proof", 422),
+            ("/v1/audit/9/proof", "/v1/audit/{sequence}/proof", 404),
+            ("/v1/audit/8/proof", "/v1/audit/{sequence}/proof", 500),
+            ("/v1/audit/consistency/7", "/v1/audit/consistency/{size}", 200),
+            ("/v1/audit/consistency/8", "/v1/audit/consistency/{size}", 404),
+            ("/v1/audit/tile/0/000.p/7", "/v1/audit/tile/{tile}", 200),
+            ("/v1/audit/tile/entries/000.p/7", "/v1/audit/tile/{tile}", 200),
+            ("/v1/audit/tile/0/001", "/v1/audit/tile/{tile}", 404),
+            ("/v1/audit/tile/0/../../secret", "/v1/audit/tile/{tile}", 404),
+        ] {
+            let answer = get(running.admin, path).await;
+            assert_eq!(answer.status, status, "{path}: {answer:?}");
+            contract.check("get", described, &answer);
+        }
+        contract.check("get", "/v1/audit/checkpoint", &get(running.admin, "/v1/audit/checkpoint").await);
+        let refused = ask(running.admin, post("/v1/audit/checkpoint", "", "")).await;
+        assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD")));
         let (one, entry) = ("/v1/lists/{list}", "/v1/lists/{list}/{value}");
         for (method, path, described, status) in [
             ("get", "/v1/lists", "/v1/lists", 200),

@@ -27,10 +27,13 @@ use tollgate::pipeline::list_status::{
 };
 use tollgate::pipeline::lists::ListError;
 use tollgate::pipeline::policy::{PolicyStatus, Refusal};
+use tollgate::pipeline::prove::ProveError;
 use tollgate::pipeline::readiness::{Check, Readiness};
 use tollgate::pipeline::rules_check::RulesChecked;
 use tollgate::pipeline::rules_status::{CountsStatus, RolloutStatus, RuleStatus, RulesStatus};
 use tollgate::pipeline::service::DecideError;
+use tollgate::proof::bundle::ProofError;
+use tollgate::proof::tile::Tile;
 use tollgate::rules::candidate::CandidateFiles;
 use tollgate::rules::file::State;
 use tollgate::rules::problem::Problem;
@@ -80,6 +83,7 @@ fn bytes(value: &Value) -> Bytes {
     Bytes::from(value.to_string())
 }
 
+const NOTE: &str = "a\n7\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n\n\u{2014} a AAAAAAA=\n";
 const AT: &str = "2026-10-20T12:00:00.000Z";
 
 /// There is one list, `a`.
@@ -300,6 +304,32 @@ impl DecisionService for Steered {
             decisions_max: 50_000,
             report: Some(report(Origin::Traffic)),
         })
+    }
+
+    fn checkpoint_note(&self) -> Result<String, ProveError> {
+        if self.is_ready { Ok(NOTE.to_owned()) } else { Err(ProveError::NoCheckpoint) }
+    }
+
+    fn inclusion_proof(&self, sequence: u64, bare: bool) -> Result<String, ProveError> {
+        match sequence {
+            7 => Ok(format!(
+                "c2sp.org/tlog-proof@v1\n{}index 6\n\n{NOTE}",
+                if bare { "" } else { "extra AA==\n" }
+            )),
+            8 => Err(ProveError::Wrong(ProofError::Malformed("told to"))),
+            sequence => Err(ProveError::NotCovered { sequence, size: 7 }),
+        }
+    }
+
+    fn consistency_proof(&self, old_size: u64) -> Result<String, ProveError> {
+        match old_size {
+            7 => Ok(format!("old 7\n\n{NOTE}")),
+            sequence => Err(ProveError::NotCovered { sequence, size: 7 }),
+        }
+    }
+
+    fn tile(&self, tile: Tile) -> Result<Option<Vec<u8>>, ProveError> {
+        Ok((tile.index == 0 && tile.width == 7).then(|| vec![0xff; 7 * 32]))
     }
 
     fn metrics_text(&self) -> String {

@@ -87,7 +87,7 @@ impl Connection {
         let length = answer.header("content-length").and_then(|it| it.parse().ok()).ok_or_else(gone)?;
         let mut body = vec![0; length];
         self.reader.read_exact(&mut body)?;
-        answer.body = String::from_utf8(body).map_err(|_| gone())?;
+        answer.body = String::from_utf8_lossy(&body).into_owned();
         Ok(answer)
     }
 
