@@ -9,7 +9,7 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Response};
 
 use crate::http::body::ResponseBody;
-use crate::http::decision_port::not_found;
+use crate::http::decision_port::{draining, not_found};
 use crate::http::metrics::Route;
 use crate::http::problem::{Problem, ProblemKind};
 use crate::http::request;
@@ -86,8 +86,10 @@ pub(super) async fn call<S: DecisionService>(
             return Err(Problem::new(ProblemKind::InvalidFields, detail));
         }
     };
+    let Ok(slot) = Arc::clone(&shared.lookups).acquire_owned().await else { return Err(draining()) };
     let service = Arc::clone(&shared.service);
     let made = tokio::task::spawn_blocking(move || {
+        let _slot = slot;
         Ok::<_, ProveError>(match path {
             AuditPath::Checkpoint => (Bytes::from(service.checkpoint_note()?), TEXT, FOR_SECONDS),
             AuditPath::Consistency(size) => {

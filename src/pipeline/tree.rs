@@ -84,6 +84,14 @@ pub enum TreeError {
         /// How many are there.
         there: u64,
     },
+    /// The last record that was signed is another one.
+    #[error(
+        "record {sequence} is not the one that was signed, so it or one before it was changed; {WHAT_NOW}"
+    )]
+    Changed {
+        /// Which.
+        sequence: u64,
+    },
     /// Another tree of this size was signed.
     #[error(
         "a checkpoint of {size} records was signed with the root {signed}, and these records have the root {found}: the log was changed; {WHAT_NOW}"
@@ -167,18 +175,11 @@ impl LogTree {
                     warn!(%error, "the tiles of the tree cannot be read; they are made again from the log")
                 }
             }
-            if let Some(entry) = opened.last_entry() {
+            if let Some(entry) = opened.last_entry()
                 // The hash of a record covers all records before it.
-                let found = seek::find(log, opened.size())?.map(|found| found.hash);
-                if found != Some(RecordHash(*entry)) {
-                    let found = TreeHash(found.map_or([0; 32], |hash| hash.0));
-                    warn!(record = opened.size(), "the log's record is not the one that was signed");
-                    return Err(TreeError::Contradiction {
-                        size: checkpoint.size,
-                        signed: checkpoint.root,
-                        found,
-                    });
-                }
+                && seek::find(log, opened.size())?.map(|found| found.hash) != Some(RecordHash(*entry))
+            {
+                return Err(TreeError::Changed { sequence: opened.size() });
             }
         }
         let (log, tree) = (log.to_owned(), tree.to_owned());

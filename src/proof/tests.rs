@@ -430,3 +430,58 @@ fn proofs_are_files_that_are_read_back() {
     assert!(proof.check(&other_log, &keys).is_err());
     assert!(proof.check(&Checkpoint { root: all[0], ..old }, &keys).is_err());
 }
+
+/// What `tlog_tiles` and `signed_note` of Cloudflare make of the same entries and key: `tests/data/proof/README.md`.
+#[test]
+fn another_implementation_comes_to_the_same() {
+    let golden = include_str!("../../tests/data/proof/golden.txt");
+    let number_entry = |number: u64| {
+        let mut entry = [0; 32];
+        entry[24..].copy_from_slice(&number.to_be_bytes());
+        entry
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = TileWriter::new(directory.path());
+    (0..1000).for_each(|number| writer.push(&number_entry(number)).unwrap());
+    writer.write_partial().unwrap();
+    let mut reader = TileReader::new(directory.path(), 1000);
+    let hashes = |rest: &[&str]| rest.iter().map(|hash| hash.parse().unwrap()).collect::<Vec<TreeHash>>();
+    let root = writer.root();
+    let mut lines = 0;
+    for line in golden.lines() {
+        lines += 1;
+        let words: Vec<&str> = line.split(' ').collect();
+        let number = || words[1].parse::<u64>().unwrap();
+        match words[0] {
+            "root" => assert_eq!(writer.root_at(number()).unwrap().to_string(), words[2], "{line}"),
+            "inclusion" => {
+                let path = path::inclusion(&mut reader, number(), 1000).unwrap();
+                assert_eq!(path, hashes(&words[2..]), "{line}");
+                let leaf = TreeHash::leaf(&number_entry(number()));
+                path::check_inclusion(leaf, number(), 1000, &path, root).unwrap();
+            }
+            "consistency" => {
+                let path = path::consistency(&mut reader, number(), 1000).unwrap();
+                assert_eq!(path, hashes(&words[2..]), "{line}");
+                let old_root = writer.root_at(number()).unwrap();
+                path::check_consistency((number(), old_root), (1000, root), &path).unwrap();
+            }
+            // The path with the tile's height, as Go writes it, and the leaf hash of the tile's bytes.
+            "tile" => {
+                let tile = Tile::parse(words[1].strip_prefix("tile/8/").unwrap()).unwrap();
+                let bytes = read_tile(&directory.path().join(TILE_DIRECTORY), tile).unwrap();
+                assert_eq!(TreeHash::leaf(&bytes).to_string(), words[2], "{line}");
+            }
+            "note" => {
+                let file = directory.path().join("key");
+                write_private(&file, words[1]);
+                let signers = Signers::load(&file).unwrap().unwrap();
+                let checkpoint = Checkpoint { origin: signers.name().to_owned(), size: 1000, root };
+                let note = checkpoint.sign(&signers).replace('\n', "|").replace(' ', "_");
+                assert_eq!(note, words[2]);
+            }
+            other => panic!("{other}"),
+        }
+    }
+    assert!(lines > 20, "{lines}");
+}
