@@ -12,6 +12,7 @@ use crate::audit::verify_tree::{KnownCheckpoint, TreeCheck};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::output::say;
 use crate::cli::progress;
+use crate::domain::time::{Clock as _, SystemClock};
 use crate::pipeline::start::LOG_DIRECTORY;
 use crate::pipeline::tree::{CHECKPOINT_FILE, TREE_DIRECTORY};
 use crate::proof::checkpoint::Checkpoint;
@@ -80,18 +81,22 @@ pub fn run(args: &AuditVerifyArgs) -> anyhow::Result<()> {
     let mut options = VerifyOptions::default();
     options.threads = args.threads.unwrap_or(options.threads);
     let (bar, interrupt) = (progress::bytes("verify", 0), Interrupt::listen());
+    let (clock, started) = (SystemClock, SystemClock.instant());
     let mut found = verify_with_tree(&directory, options, &check, &|progress| {
         bar.set_length(progress.bytes_total);
         bar.set_position(progress.bytes_done);
         if interrupt.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     bar.finish_and_clear();
+    let seconds = clock.instant().saturating_duration_since(started).as_secs_f64();
     found.log.problems_total += refused.len() as u64;
     found.log.problems.extend(refused);
     if args.json {
         say!("{}", serde_json::to_string_pretty(&found)?);
     } else {
         print(&found, &check);
+        let megabytes = found.log.bytes as f64 / 1e6;
+        say!("in {seconds:.1} s with {} threads: {:.0} MB/s", options.threads, megabytes / seconds);
     }
     if found.interrupted {
         bail!("interrupted: what was not read was not checked");

@@ -90,7 +90,7 @@ pub(super) async fn call<S: DecisionService>(
     let service = Arc::clone(&shared.service);
     let made = tokio::task::spawn_blocking(move || {
         let _slot = slot;
-        Ok::<_, ProveError>(match path {
+        Ok::<_, ProveError>(Some(match path {
             AuditPath::Checkpoint => (Bytes::from(service.checkpoint_note()?), TEXT, FOR_SECONDS),
             AuditPath::Consistency(size) => {
                 (Bytes::from(service.consistency_proof(size)?), TEXT, FOR_SECONDS)
@@ -102,8 +102,7 @@ pub(super) async fn call<S: DecisionService>(
                 Some(bytes) => (Bytes::from(bytes), BYTES, FOR_EVER),
                 None => return Ok(None),
             },
-        })
-        .map(Some)
+        }))
     })
     .await
     .map_err(|error| DecideError::Internal(format!("the making of a proof ended: {error}")))?;

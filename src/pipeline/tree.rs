@@ -172,7 +172,7 @@ impl LogTree {
                     "the tiles of the tree are damaged; they are made again from the log"
                 ),
                 Err(error) => {
-                    warn!(%error, "the tiles of the tree cannot be read; they are made again from the log")
+                    warn!(%error, "the tiles of the tree cannot be read; they are made again from the log");
                 }
             }
             if let Some(entry) = opened.last_entry()

@@ -398,10 +398,10 @@ fn a_log_that_was_written_anew_with_right_hashes_is_found_by_its_checkpoints() {
 #[test]
 fn a_tree_goes_on_after_a_crash_at_any_place() {
     let (house, signed) = house();
-    let newest = signed[3].checkpoint.clone();
+    let newest = &signed[3].checkpoint;
     // Stopped between tiles and checkpoint: tiles of a larger tree are there.
     let mut tree = house.open(1).unwrap();
-    assert_eq!((tree.size(), tree.last().map(|last| last.checkpoint.clone())), (399, Some(newest.clone())));
+    assert_eq!((tree.size(), tree.last().map(|last| &last.checkpoint)), (399, Some(newest)));
     house.follow(&mut tree).unwrap();
     drop(tree);
     // Between checkpoint and its record: it is signed, and the log does not say so.
