@@ -82,7 +82,8 @@ pub enum FollowError {
 /// Where a follower stands in the log.
 pub struct Follower {
     directory: PathBuf,
-    place_file: PathBuf,
+    /// None: its work knows itself how far it has come.
+    place_file: Option<PathBuf>,
     log: Box<str>,
     clock: Arc<dyn Clock>,
     reader: Option<LogReader>,
@@ -121,7 +122,7 @@ impl Follower {
         let noted_at = clock.instant();
         Ok(Self {
             directory: directory.to_owned(),
-            place_file,
+            place_file: Some(place_file),
             log,
             clock,
             reader: None,
@@ -129,6 +130,21 @@ impl Follower {
             noted: None,
             noted_at,
         })
+    }
+
+    /// Begins after the record `done`, and notes nothing: for work that can tell from what it made how far it had come.
+    pub fn after(directory: &Path, log: LogId, done: u64, clock: Arc<dyn Clock>) -> Self {
+        let noted_at = clock.instant();
+        Self {
+            directory: directory.to_owned(),
+            place_file: None,
+            log: log.to_string().into_boxed_str(),
+            clock,
+            reader: None,
+            done,
+            noted: None,
+            noted_at,
+        }
     }
 
     /// The last record that is done with.
@@ -186,6 +202,7 @@ impl Follower {
 
     /// Notes how far it has come, when it is time or `is_last`.
     fn note(&mut self, is_last: bool) {
+        let Some(place_file) = &self.place_file else { return };
         let now = self.clock.instant();
         let is_time =
             is_last || now.saturating_duration_since(self.noted_at) >= NOTE_INTERVAL || self.noted.is_none();
@@ -194,10 +211,10 @@ impl Follower {
         }
         self.noted_at = now;
         let place = Place { log: self.log.to_string(), sequence: self.done };
-        match place.write(&self.place_file) {
+        match place.write(place_file) {
             Ok(()) => self.noted = Some(self.done),
             Err(error) => {
-                warn!(%error, file = %self.place_file.display(), "how far a follower of the log has come cannot be noted");
+                warn!(%error, file = %place_file.display(), "how far a follower of the log has come cannot be noted");
             }
         }
     }

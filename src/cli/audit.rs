@@ -8,9 +8,9 @@ use serde_json::json;
 
 use crate::audit::reader::{LogReader, Record};
 use crate::audit::verify::{VerifyOptions, verify};
-use crate::cli::args::{AuditArgs, AuditCommand, AuditExportArgs, AuditShowArgs};
+use crate::cli::args::{AuditArgs, AuditCommand, AuditExportArgs};
 use crate::cli::output::say;
-use crate::cli::progress;
+use crate::cli::{audit_index, audit_search, audit_show, audit_tail, progress};
 use crate::pipeline::start::LOG_DIRECTORY;
 
 /// Runs it.
@@ -18,7 +18,10 @@ pub fn run(command: &AuditCommand) -> anyhow::Result<()> {
     match command {
         AuditCommand::Verify(args) => verify_log(args),
         AuditCommand::Export(args) => export(args),
-        AuditCommand::Show(args) => show(args),
+        AuditCommand::Search(args) => audit_search::run(args),
+        AuditCommand::Show(args) => audit_show::run(args),
+        AuditCommand::Tail(args) => audit_tail::run(args),
+        AuditCommand::Index(args) => audit_index::run(args),
     }
 }
 
@@ -92,17 +95,4 @@ fn export(args: &AuditExportArgs) -> anyhow::Result<()> {
         Ok(true)
     })?;
     Ok(output.flush()?)
-}
-
-fn show(args: &AuditShowArgs) -> anyhow::Result<()> {
-    let mut found = None;
-    each(&args.data, args.sequence, |record| {
-        found = Some(as_json(record)?);
-        Ok(false)
-    })?;
-    match found {
-        Some(record) => say!("{record:#}"),
-        None => bail!("the log has no record {}", args.sequence),
-    }
-    Ok(())
 }
