@@ -43,8 +43,8 @@ pub fn run(args: &AuditSearchArgs) -> anyhow::Result<()> {
     let search = log_search::open(&args.data)?;
     let interrupt = Interrupt::listen();
     let bar = progress::things("search", None);
-    let (mut left, mut shown, mut scanned, mut unread) = (args.limit, 0, 0, 0);
-    let next = loop {
+    let (mut left, mut shown, mut scanned) = (args.limit, 0, 0);
+    let (next, unread) = loop {
         query.limit = usize::try_from(left).unwrap_or(PAGE_MAX).min(PAGE_MAX);
         let found = search.searcher.search(&search.stretches, &query, |records| {
             bar.set_position(records);
@@ -53,10 +53,10 @@ pub fn run(args: &AuditSearchArgs) -> anyhow::Result<()> {
         bar.suspend(|| print(&found.hits, shown == 0, args.json))?;
         shown += found.hits.len() as u64;
         left -= found.hits.len() as u64;
-        (scanned, unread) = (scanned + found.scanned, found.unread);
+        scanned += found.scanned;
         match found {
             Found { next: Some(next), .. } if left > 0 => query.before = next,
-            Found { next, .. } => break next,
+            Found { next, unread, .. } => break (next, unread),
         }
     };
     bar.finish_and_clear();

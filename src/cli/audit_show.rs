@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Args;
 
 use crate::cli::audit_show_text;
@@ -74,8 +74,10 @@ pub fn run(args: &AuditShowArgs) -> anyhow::Result<()> {
 /// The catalogue that names values: one that was asked for must be sound, that of the settings is taken if it is there.
 fn catalogue(args: &AuditShowArgs) -> anyhow::Result<Option<Arc<Catalogue>>> {
     if let Some(file) = &args.features {
-        let loaded = Catalogue::load(file).map_err(|error| anyhow::anyhow!("{error}"));
-        return Ok(Some(Arc::new(loaded.with_context(|| file.display().to_string())?)));
+        return match Catalogue::load(file) {
+            Ok(catalogue) => Ok(Some(Arc::new(catalogue))),
+            Err(errors) => bail!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
+        };
     }
     let file = settings(args.config.as_deref())?.paths.features;
     Ok(Catalogue::load(&file).ok().map(Arc::new))

@@ -13,7 +13,7 @@ use crate::search::dossier::{Dossier, Later};
 const MOVED_SHOWN: usize = 12;
 
 /// Prints it; values of features with their names where `catalogue` is the one of then.
-pub fn print(dossier: &Dossier, catalogue: Option<&Catalogue>) -> anyhow::Result<()> {
+pub(super) fn print(dossier: &Dossier, catalogue: Option<&Catalogue>) -> anyhow::Result<()> {
     if dossier.kind != "decision" {
         say!("{}  record {} of {}", dossier.kind, dossier.sequence, dossier.recorded_at);
         title("What was recorded");

@@ -1,4 +1,4 @@
-//! The port that operators and their tools call: health, metrics, policy, rules and lists.
+//! The port that operators and their tools call: health, metrics, policy, rules, lists, audit log and reviews.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::http::audit_port::{self, AuditPath};
 use crate::http::auth::PortName;
 use crate::http::backtest;
 use crate::http::body::{self, ResponseBody};
@@ -54,6 +55,7 @@ impl<S: DecisionService> AdminPort<S> {
         let caller = self.shared.options.keys.authorize(PortName::Admin, request.headers())?;
         let route = match call {
             Call::List(path) => return lists_port::call(&self.shared, path, caller, request).await,
+            Call::Audit(path) => return audit_port::call(&self.shared, path, caller, request).await,
             Call::Of(route) => route,
         };
         match route {
@@ -138,6 +140,7 @@ impl<S: DecisionService> Handler for AdminPort<S> {
 enum Call {
     Of(Route),
     List(ListPath),
+    Audit(AuditPath),
 }
 
 fn route(method: &Method, path: &str) -> (Route, Result<Call, Problem>) {
@@ -148,6 +151,10 @@ fn route(method: &Method, path: &str) -> (Route, Result<Call, Problem>) {
             return (route, allowed.map(|()| Call::List(path)));
         }
         Some(Err(problem)) => return (Route::ListEntry, Err(problem)),
+    }
+    if let Some(path) = AuditPath::parse(path) {
+        let (route, allowed) = (path.route(), path.check_method(method));
+        return (route, allowed.map(|()| Call::Audit(path)));
     }
     let route = match path {
         "/healthz" => Route::Health,

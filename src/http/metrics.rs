@@ -44,11 +44,19 @@ pub enum Route {
     List,
     /// `/v1/lists/{list}/{value}`.
     ListEntry,
+    /// `GET /v1/audit`.
+    Audit,
+    /// `GET /v1/audit/{sequence}`.
+    AuditRecord,
+    /// `GET /v1/reviews`.
+    Reviews,
+    /// `POST /v1/reviews/{decision_id}`.
+    Review,
     /// Anything else.
     Unknown,
 }
 
-const ROUTES: [(Route, &str); 18] = [
+const ROUTES: [(Route, &str); 22] = [
     (Route::Decide, "/v1/decisions"),
     (Route::Batch, "/v1/decisions/batch"),
     (Route::Label, "/v1/labels"),
@@ -66,6 +74,10 @@ const ROUTES: [(Route, &str); 18] = [
     (Route::Lists, "/v1/lists"),
     (Route::List, "/v1/lists/{list}"),
     (Route::ListEntry, "/v1/lists/{list}/{value}"),
+    (Route::Audit, "/v1/audit"),
+    (Route::AuditRecord, "/v1/audit/{sequence}"),
+    (Route::Reviews, "/v1/reviews"),
+    (Route::Review, "/v1/reviews/{decision_id}"),
     (Route::Unknown, "unknown"),
 ];
 

@@ -5,6 +5,7 @@
 //! and nothing below this room knows about HTTP.
 
 pub mod admin_port;
+mod audit_port;
 pub mod auth;
 pub mod backtest;
 pub mod batch;

@@ -82,6 +82,8 @@ pub struct Metrics {
     pub(crate) shadow: ShadowMetrics,
     /// Of the enrichment store.
     pub(crate) profiles: ProfileMetrics,
+    /// Reviews recorded.
+    pub(crate) reviews: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -132,6 +134,7 @@ impl Default for Metrics {
             gauges: Gauges::default(),
             shadow: ShadowMetrics::registered(&mut registry),
             profiles: ProfileMetrics::registered(&mut registry),
+            reviews: AtomicU64::new(0),
             registry: Registry::default(),
         };
         registry.register("requests", "Decision requests by result", metrics.requests.clone());

@@ -18,14 +18,18 @@ use crate::audit::reader::Record;
 use crate::audit::receipt::LogId;
 use crate::domain::time::Clock;
 use crate::search::build::{BuildError, build};
+use crate::search::dossier::Dossier;
 use crate::search::facts::Facts;
 use crate::search::file::PartFile;
+use crate::search::find::{FindError, Found as FoundDecision};
 use crate::search::key::SearchKey;
 use crate::search::memory::MemoryPart;
 use crate::search::open_reviews::OpenReviews;
 use crate::search::part::Part as _;
 use crate::search::parts::{Parts, gaps};
-use crate::search::run::{Gap, Searcher, Stretch};
+use crate::search::query::Query;
+use crate::search::related::{Related, Subject};
+use crate::search::run::{Found, Gap, Hit, SearchError, Searcher, Stretch};
 
 /// Most records of one round.
 const BATCH_RECORDS_MAX: usize = 256;
@@ -111,6 +115,39 @@ impl LiveIndex {
         let state = self.state.read();
         let memory = std::iter::once(Stretch::Memory(Arc::clone(&state.memory)));
         memory.chain(state.files.iter().rev().map(|part| Stretch::File(Arc::clone(part)))).collect()
+    }
+
+    /// Searches what is covered.
+    pub fn search(&self, query: &Query) -> Result<Found, SearchError> {
+        self.searcher.search(&self.stretches(), query, |_| ControlFlow::Continue(()))
+    }
+
+    /// All that is known of a record.
+    pub fn dossier(&self, log: LogId, sequence: u64) -> Result<Option<Dossier>, SearchError> {
+        self.searcher.dossier(&self.stretches(), log, sequence, || ControlFlow::Continue(()))
+    }
+
+    /// The decision of the record with that sequence, if the query takes it.
+    pub fn decision(&self, sequence: u64, query: &Query) -> Result<Option<Hit>, SearchError> {
+        let read = self.searcher.record(&self.stretches(), sequence, |stored| match Facts::read(stored) {
+            Ok(Facts::Decision(decision)) if query.takes(&decision, stored.header.recorded_at) => {
+                Some(Hit::new(stored, *decision))
+            }
+            _ => None,
+        });
+        Ok(read?.flatten())
+    }
+
+    /// The newest decision with that id, or of the transaction with that id.
+    pub fn find(&self, id: &str) -> Result<Option<FoundDecision>, FindError> {
+        let found =
+            self.searcher.find(&self.stretches(), &[id.to_owned()], |_| ControlFlow::Continue(()))?;
+        Ok(found.into_iter().next().flatten())
+    }
+
+    /// The labels and reviews of a decision.
+    pub fn related(&self, subject: Subject<'_>) -> Result<Vec<Related>, SearchError> {
+        self.searcher.related(&self.stretches(), subject, || ControlFlow::Continue(()))
     }
 
     /// The open reviews after that sequence, the oldest first, and how many there are in all.

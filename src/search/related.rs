@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use crate::audit::damage::ReadError;
 use crate::audit::frame::Kind;
 use crate::audit::reader::Record;
-use crate::audit::receipt::Position;
+use crate::audit::receipt::{Position, RecordHash};
 use crate::domain::time::EventTime;
 use crate::search::facts::Facts;
 use crate::search::key::Field;
@@ -25,6 +25,8 @@ pub struct Related {
     pub sequence: u64,
     /// When it was recorded.
     pub recorded_at: EventTime,
+    /// Its hash.
+    pub hash: RecordHash,
     /// A label or a review.
     pub kind: Kind,
     /// Its body.
@@ -143,6 +145,7 @@ fn take(stored: &Record<'_>, subject: Subject<'_>, found: &mut Vec<Related>) {
         found.push(Related {
             sequence: stored.header.sequence,
             recorded_at: stored.header.recorded_at,
+            hash: stored.hash,
             kind: stored.header.kind,
             body: stored.body.to_vec(),
         });
