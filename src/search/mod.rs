@@ -31,3 +31,6 @@ pub mod related;
 pub mod row;
 pub mod run;
 
+
+#[cfg(test)]
+mod tests;
