@@ -10,6 +10,7 @@ impl Service {
     pub(super) fn write_search(&self, text: &mut String) -> std::fmt::Result {
         let status = self.search.status();
         let behind = self.log.status().head.sequence.saturating_sub(status.through);
+        let behind = if status.is_whole { behind } else { behind.max(1) };
         let families = [
             ("search_index_lag_records", "gauge", "Records of the log that the search index does not hold yet", behind),
             ("search_index_parts", "gauge", "Files of the search index", status.parts as u64),

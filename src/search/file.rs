@@ -29,6 +29,8 @@ use crate::search::row::{ROW_BYTES, Row};
 
 /// How the names of part files end.
 pub const PART_EXTENSION: &str = "part";
+/// How the extensions of parts begin that are being written.
+pub const UNFINISHED_PREFIX: &str = "new-";
 /// The format version that is written and read.
 pub const PART_FORMAT_VERSION: u16 = 1;
 
@@ -110,7 +112,7 @@ impl PartFile {
         std::fs::create_dir_all(directory)?;
         let path = part_path(directory, part.first());
         // Two processes may make the same part: each writes a file of its own, and the names of both lead to the same bytes.
-        let unfinished = path.with_extension(format!("new-{}", std::process::id()));
+        let unfinished = path.with_extension(format!("{UNFINISHED_PREFIX}{}", std::process::id()));
         let written = Self::write_to(&unfinished, key, part);
         let header = written
             .and_then(|header| std::fs::rename(&unfinished, &path).map(|()| header))

@@ -16,6 +16,7 @@ use crate::audit::damage::ReadError;
 use crate::audit::follow::{Ending, Follower, Work};
 use crate::audit::reader::Record;
 use crate::audit::receipt::LogId;
+use crate::audit::segment::list_segments;
 use crate::domain::time::Clock;
 use crate::search::build::{BuildError, build};
 use crate::search::dossier::Dossier;
@@ -52,8 +53,8 @@ pub struct LiveIndex {
     log_id: LogId,
     state: RwLock<State>,
     reviews: Mutex<OpenReviews>,
-    /// The oldest record that was there at the start.
-    oldest: u64,
+    /// The oldest record that is there, as far as is known.
+    oldest: AtomicU64,
     /// Whether all before `through` is covered.
     is_whole: AtomicBool,
     /// The last record that is covered.
@@ -93,7 +94,7 @@ impl LiveIndex {
             searcher,
             directory: directory.to_owned(),
             log_id,
-            oldest: parts.oldest(),
+            oldest: AtomicU64::new(parts.oldest()),
             state: RwLock::new(State {
                 files: parts.files,
                 memory: Arc::new(RwLock::new(MemoryPart::new(log_id))),
@@ -193,8 +194,28 @@ impl LiveIndex {
         memory.write().push(self.searcher.key(), stored, facts.as_ref().ok());
     }
 
+    /// Lets go of parts whose segments are gone.
+    fn prune(&self) -> std::io::Result<()> {
+        let oldest = list_segments(self.searcher.log())?.first().copied().unwrap_or(0);
+        self.oldest.store(oldest, Ordering::Release);
+        let mut gone = Vec::new();
+        self.state.write().files.retain(|part| {
+            let stays = part.segment() >= oldest;
+            if !stays {
+                gone.push(Arc::clone(part));
+            }
+            stays
+        });
+        for part in gone {
+            // One that cannot be removed is refused at the next start.
+            let _ = std::fs::remove_file(part.path());
+        }
+        Ok(())
+    }
+
     /// Moves what is in memory into a file.
     fn seal(&self) -> std::io::Result<()> {
+        self.prune()?;
         let memory = Arc::clone(&self.state.read().memory);
         let part = PartFile::write(&self.directory, self.searcher.key(), &memory.read())?;
         let mut state = self.state.write();
@@ -218,6 +239,8 @@ pub struct Indexer {
     clock: Arc<dyn Clock>,
     failures: u64,
     has_reviews: bool,
+    /// The last record that was taken in: one that is read again after an error is not taken twice.
+    taken: u64,
 }
 
 impl std::fmt::Debug for Indexer {
@@ -228,8 +251,9 @@ impl std::fmt::Debug for Indexer {
 
 impl Indexer {
     /// Works for an index.
-    pub const fn new(index: Arc<LiveIndex>, clock: Arc<dyn Clock>) -> Self {
-        Self { index, clock, failures: 0, has_reviews: false }
+    pub fn new(index: Arc<LiveIndex>, clock: Arc<dyn Clock>) -> Self {
+        let taken = *index.through.borrow();
+        Self { index, clock, failures: 0, has_reviews: false, taken }
     }
 
     /// What is missing between the parts, or damaged.
@@ -237,7 +261,7 @@ impl Indexer {
         let state = self.index.state.read();
         let damaged = state.files.iter().find(|part| part.is_damaged());
         let damaged = damaged.map(|part| Gap { first: part.first(), last: Some(part.last()), after: None });
-        damaged.or_else(|| gaps(&state.files, self.index.oldest).into_iter().next())
+        damaged.or_else(|| gaps(&state.files, self.index.oldest.load(Ordering::Acquire)).into_iter().next())
     }
 
     fn fill(&mut self, gap: Gap, ending: &Ending) -> Result<(), ReadError> {
@@ -252,7 +276,13 @@ impl Indexer {
         let searcher = &index.searcher;
         match build(searcher.log(), &index.directory, searcher.key(), gap, each, |part| index.put(part)) {
             Ok(()) => self.failures = 0,
-            Err(BuildError::Read(error)) => return Err(error),
+            Err(BuildError::Read(error)) => {
+                // Perhaps because the segment has gone to the archive.
+                if let Err(error) = self.index.prune() {
+                    warn!(%error, "the segments of the log cannot be listed");
+                }
+                return Err(error);
+            }
             Err(BuildError::Stopped) => {}
             Err(error @ BuildError::Write { .. }) => self.failed(&error),
         }
@@ -300,8 +330,11 @@ impl Work for Indexer {
             return Ok(());
         }
         let (begun, done_before) = (self.clock.instant(), follower.done());
-        let (index, mut sealed, mut taken) = (&self.index, Ok(()), done_before);
+        let (index, taken, mut sealed) = (&self.index, &mut self.taken, Ok(()));
         follower.read(settled, BATCH_RECORDS_MAX, |stored| {
+            if stored.header.sequence <= *taken {
+                return true;
+            }
             let ends_before = {
                 let state = index.state.read();
                 let memory = state.memory.read();
@@ -312,10 +345,11 @@ impl Work for Indexer {
             }
             if sealed.is_ok() {
                 index.take(stored);
-                taken = stored.header.sequence;
+                *taken = stored.header.sequence;
             }
             sealed.is_ok()
         })?;
+        let taken = self.taken;
         follower.is_done(taken);
         self.index.through.send_replace(taken);
         if let Err(error) = sealed {

@@ -9,7 +9,7 @@ use crate::audit::lookup::LogLookup;
 use crate::audit::reader::LogReader;
 use crate::audit::receipt::LogId;
 use crate::audit::segment::list_segments;
-use crate::search::file::{PART_EXTENSION, PartFile, part_path};
+use crate::search::file::{PART_EXTENSION, PartFile, UNFINISHED_PREFIX, part_path};
 use crate::search::key::SearchKey;
 use crate::search::part::Part as _;
 use crate::search::run::{Gap, Stretch};
@@ -109,8 +109,15 @@ impl Parts {
         self.useless.push(first);
     }
 
-    /// Removes the files that are not used.
+    /// Removes the files that are not used, and what a maker that has died left unfinished. Nobody else may make parts meanwhile.
     pub fn remove_useless(&mut self, directory: &Path) {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            if extension.is_some_and(|extension| extension.starts_with(UNFINISHED_PREFIX)) {
+                let _ = std::fs::remove_file(path);
+            }
+        }
         for first in self.useless.drain(..) {
             // One that cannot be removed is refused again at the next start.
             let _ = std::fs::remove_file(part_path(directory, first));
@@ -123,7 +130,7 @@ impl Parts {
     }
 }
 
-/// The first sequences of all parts in a directory, rising. What a maker that has died left unfinished is passed over.
+/// The first sequences of all parts in a directory, rising. Other files are passed over.
 pub fn list(directory: &Path) -> io::Result<Vec<u64>> {
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
