@@ -31,7 +31,11 @@ fn main() {
     let (log, parts) = (directory.path().join("log"), directory.path().join("search"));
     let took = write(&log, records);
     let size = bytes(&log);
-    println!("log       {records} decisions, {:.2} GB, written in {:.1} s", gigabytes(size), took.as_secs_f64());
+    println!(
+        "log       {records} decisions, {:.2} GB, written in {:.1} s",
+        gigabytes(size),
+        took.as_secs_f64()
+    );
 
     let begun = Instant::now();
     let open = || LogSearch::open(&log, &parts, Some(SearchKey::new([5; 32]))).unwrap();

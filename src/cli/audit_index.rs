@@ -34,7 +34,10 @@ pub struct AuditIndexArgs {
 pub fn run(args: &AuditIndexArgs) -> anyhow::Result<()> {
     let (log, directory) = (args.data.join(LOG_DIRECTORY), args.data.join(SEARCH_DIRECTORY));
     let Some(secret) = Secret::load(&args.data)? else {
-        bail!("{}: no secret there: an index is keyed by the secret of its installation", args.data.display());
+        bail!(
+            "{}: no secret there: an index is keyed by the secret of its installation",
+            args.data.display()
+        );
     };
     let _lock = LogLock::take(&log).context("a service that runs makes its index itself")?;
     let open = || {

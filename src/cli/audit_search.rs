@@ -62,7 +62,8 @@ pub fn run(args: &AuditSearchArgs) -> anyhow::Result<()> {
     bar.finish_and_clear();
     if !args.json {
         let more = next.map_or_else(String::new, |next| format!("; for more: --before {next}"));
-        let read = if scanned > 0 { format!("; {scanned} records were read one by one") } else { String::new() };
+        let read =
+            if scanned > 0 { format!("; {scanned} records were read one by one") } else { String::new() };
         eprintln!("{shown} found{more}{read}");
     }
     if unread > 0 {
@@ -84,7 +85,10 @@ fn print(hits: &[Hit], with_titles: bool, json: bool) -> anyhow::Result<()> {
 
 /// What stands over lines.
 pub fn titles() -> String {
-    columns(["SEQUENCE", "RECORDED", "OUTCOME", "SCORE", "AMOUNT", "CUSTOMER", "CARD", "MERCHANT", "TRANSACTION"], "REASON")
+    columns(
+        ["SEQUENCE", "RECORDED", "OUTCOME", "SCORE", "AMOUNT", "CUSTOMER", "CARD", "MERCHANT", "TRANSACTION"],
+        "REASON",
+    )
 }
 
 /// A decision in one line.
@@ -113,7 +117,8 @@ pub fn line(hit: &Hit) -> String {
 /// `129.99 EUR`; the minor units as they are where the currency is not known.
 pub fn amount_in_words(amount: &RecordedAmount) -> String {
     use crate::domain::money::{Currency, Money};
-    let known = Currency::parse(&amount.currency).ok().and_then(|it| Money::from_minor(amount.value, it).ok());
+    let known =
+        Currency::parse(&amount.currency).ok().and_then(|it| Money::from_minor(amount.value, it).ok());
     known.map_or_else(|| format!("{} {}", amount.value, amount.currency), |money| money.to_string())
 }
 

@@ -47,10 +47,11 @@ pub fn run(args: &AuditShowArgs) -> anyhow::Result<()> {
     let sequence = if let Ok(sequence) = args.which.parse::<u64>() {
         Some(sequence)
     } else {
-        let found = search.searcher.find(&search.stretches, std::slice::from_ref(&args.which), |scanned| {
-            bar.set_position(scanned);
-            go_on()
-        })?;
+        let found =
+            search.searcher.find(&search.stretches, std::slice::from_ref(&args.which), |scanned| {
+                bar.set_position(scanned);
+                go_on()
+            })?;
         found.into_iter().next().flatten().map(|found| found.sequence)
     };
     let dossier = match sequence {

@@ -178,7 +178,8 @@ fn moved(decided: &DecisionRecord, catalogue: Option<&Catalogue>) {
 
 fn label(later: &Later) -> anyhow::Result<()> {
     let label = record::decode::<LabelRecord>(later.body.get().as_bytes())?.label()?;
-    let code = label.reason_code.as_ref().map_or_else(String::new, |code| format!(", code {}", code.as_str()));
+    let code =
+        label.reason_code.as_ref().map_or_else(String::new, |code| format!(", code {}", code.as_str()));
     say!(
         "    label: {} by {} of {}{code}  (record {})",
         word(&label.verdict),

@@ -56,7 +56,11 @@ pub fn run(args: &AuditTailArgs) -> anyhow::Result<()> {
     query.limit = usize::try_from(args.last).unwrap_or(PAGE_MAX).max(1);
     query.before = reader.as_ref().map_or(u64::MAX, |reader| reader.head().sequence + 1);
     let go_on = |_| {
-        if interrupt.is_set() { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }
+        if interrupt.is_set() {
+            std::ops::ControlFlow::Break(())
+        } else {
+            std::ops::ControlFlow::Continue(())
+        }
     };
     if !args.json {
         say!("{}", titles());
@@ -130,6 +134,10 @@ fn wanted(stored: &Record<'_>, query: &Query) -> Option<Hit> {
 }
 
 fn print(hit: &Hit, json: bool) -> anyhow::Result<()> {
-    if json { say!("{}", serde_json::to_string(hit)?) } else { say!("{}", line(hit)) }
+    if json {
+        say!("{}", serde_json::to_string(hit)?)
+    } else {
+        say!("{}", line(hit))
+    }
     Ok(())
 }

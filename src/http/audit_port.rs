@@ -136,12 +136,15 @@ fn read_query(text: Option<&str>, is_queue: bool) -> Result<(Query, u64), Proble
         }
         let Some(name) = query::names().find(|it| *it == name && !(is_queue && *it == "before")) else {
             let names: Vec<_> = query::names().filter(|it| !(is_queue && *it == "before")).collect();
-            let detail = format!("parameters are {}{}", names.join(", "), if is_queue { ", after" } else { "" });
+            let detail =
+                format!("parameters are {}{}", names.join(", "), if is_queue { ", after" } else { "" });
             return Err(Problem::new(ProblemKind::InvalidFields, detail));
         };
         let value = request::percent_decode(value)
             .ok_or_else(|| Problem::parameter(name, "is not percent-encoded correctly"))?;
-        query.set(name, &value, now).map_err(|error: QueryError| Problem::parameter(name, error.to_string()))?;
+        query
+            .set(name, &value, now)
+            .map_err(|error: QueryError| Problem::parameter(name, error.to_string()))?;
     }
     if query.limit > AUDIT_PAGE_MAX {
         let detail = format!("must be a whole number from 1 to {AUDIT_PAGE_MAX}");

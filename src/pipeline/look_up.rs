@@ -58,9 +58,9 @@ impl Service {
     pub fn decision_by_transaction(&self, transaction_id: &str) -> Result<Option<Bytes>, DecideError> {
         let remembered = self.find_transaction(transaction_id)?;
         let found = match remembered {
-            None => {
-                self.find_in_log(transaction_id)?.filter(|(it, _)| &*it.answer.transaction_id == transaction_id)
-            }
+            None => self
+                .find_in_log(transaction_id)?
+                .filter(|(it, _)| &*it.answer.transaction_id == transaction_id),
             found => found,
         };
         self.render(found)

@@ -172,8 +172,9 @@ impl Service {
                     .map_err(|error| DecideError::Internal(error.to_string()))?
                     .filter(|found| *found.record.answer.decision_id == *id)
                     .map(|found| {
-                        let crate::search::find::Found { sequence, recorded_at, hash, position, record, .. } =
-                            found;
+                        let crate::search::find::Found {
+                            sequence, recorded_at, hash, position, record, ..
+                        } = found;
                         (record, Receipt { sequence, hash, position, recorded_at })
                     }),
             };
@@ -227,7 +228,9 @@ impl Service {
         let canonical = serde_json::to_string(&LabelJson(&label))
             .map_err(|error| DecideError::Internal(error.to_string()))?;
         let (key, fingerprint) = self.label_key(&canonical, true);
-        let Claim::New(claimed) = self.index.claim(key, fingerprint) else { return Err(DecideError::InFlight) };
+        let Claim::New(claimed) = self.index.claim(key, fingerprint) else {
+            return Err(DecideError::InFlight);
+        };
         let transaction = decided.record.transaction();
         let transaction = transaction.map_err(|error| DecideError::Internal(error.to_string()))?;
         let counted = self.state.counted(&self.policies.live().policy.catalogue, &transaction);
@@ -240,17 +243,19 @@ impl Service {
     async fn repair_label(&self, decided: &Reviewed, review: &ReviewRecord) -> Result<(), DecideError> {
         let labels = decided.related.iter().filter(|it| it.kind == Kind::Label);
         let mut labels = labels.filter_map(|it| record::decode::<LabelRecord>(&it.body).ok()?.label().ok());
-        if labels.any(|it| it.kind == LabelKind::Review && it.occurred_at.to_string() == *review.occurred_at) {
+        if labels.any(|it| it.kind == LabelKind::Review && it.occurred_at.to_string() == *review.occurred_at)
+        {
             return Ok(());
         }
         warn!(decision_id = %review.decision_id, "a review has no label: it is recorded again");
         let (body, consequence, label) = self.label_of(decided, review)?;
         let unavailable = |error: String| DecideError::AuditUnavailable(error);
-        let pending = self
-            .log
-            .reserve()
-            .map_err(|error| unavailable(error.to_string()))?
-            .commit(Kind::Label, self.clock.now(), body, consequence);
+        let pending = self.log.reserve().map_err(|error| unavailable(error.to_string()))?.commit(
+            Kind::Label,
+            self.clock.now(),
+            body,
+            consequence,
+        );
         tokio::time::timeout(WAIT_MAX, pending)
             .await
             .map_err(|_| unavailable("the label was not written in time".to_owned()))?
@@ -298,7 +303,12 @@ fn analyst_of(body: &Map<String, Value>, errors: &mut FieldErrors) -> Option<Box
             if fits && !contains_pan(name) {
                 return Some(name.into());
             }
-            errors.push("/analyst", format!("must have 1 to {ANALYST_BYTES_MAX} bytes without control characters, and no card number"));
+            errors.push(
+                "/analyst",
+                format!(
+                    "must have 1 to {ANALYST_BYTES_MAX} bytes without control characters, and no card number"
+                ),
+            );
         }
         Some(_) => errors.push("/analyst", "must be a text"),
     }
@@ -309,8 +319,7 @@ impl Reviewed {
     /// Its last review, with sequence and hash.
     fn last_review(&self) -> Result<Option<(ReviewRecord, u64, String)>, DecideError> {
         let Some(last) = self.related.iter().rfind(|it| it.kind == Kind::Review) else { return Ok(None) };
-        let review =
-            record::decode(&last.body).map_err(|error| DecideError::Internal(error.to_string()))?;
+        let review = record::decode(&last.body).map_err(|error| DecideError::Internal(error.to_string()))?;
         Ok(Some((review, last.sequence, format!("blake3:{}", last.hash))))
     }
 }

@@ -12,16 +12,44 @@ impl Service {
         let behind = self.log.status().head.sequence.saturating_sub(status.through);
         let behind = if status.is_whole { behind } else { behind.max(1) };
         let families = [
-            ("search_index_lag_records", "gauge", "Records of the log that the search index does not hold yet", behind),
+            (
+                "search_index_lag_records",
+                "gauge",
+                "Records of the log that the search index does not hold yet",
+                behind,
+            ),
             ("search_index_parts", "gauge", "Files of the search index", status.parts as u64),
-            ("search_index_unread_records", "counter", "Records that could not be read to be indexed", status.unread),
-            ("reviews_open", "gauge", "Decisions that wait for a person's verdict", status.open_reviews as u64),
-            ("reviews_forgotten", "counter", "Open reviews that were forgotten because there were too many", status.forgotten_reviews),
-            ("reviews", "counter", "Reviews recorded since the start", self.metrics.reviews.load(Ordering::Relaxed)),
+            (
+                "search_index_unread_records",
+                "counter",
+                "Records that could not be read to be indexed",
+                status.unread,
+            ),
+            (
+                "reviews_open",
+                "gauge",
+                "Decisions that wait for a person's verdict",
+                status.open_reviews as u64,
+            ),
+            (
+                "reviews_forgotten",
+                "counter",
+                "Open reviews that were forgotten because there were too many",
+                status.forgotten_reviews,
+            ),
+            (
+                "reviews",
+                "counter",
+                "Reviews recorded since the start",
+                self.metrics.reviews.load(Ordering::Relaxed),
+            ),
         ];
         for (name, kind, help, value) in families {
             let suffix = if kind == "counter" { "_total" } else { "" };
-            writeln!(text, "# HELP tollgate_{name} {help}.\n# TYPE tollgate_{name} {kind}\ntollgate_{name}{suffix} {value}")?;
+            writeln!(
+                text,
+                "# HELP tollgate_{name} {help}.\n# TYPE tollgate_{name} {kind}\ntollgate_{name}{suffix} {value}"
+            )?;
         }
         Ok(())
     }

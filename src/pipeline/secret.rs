@@ -54,7 +54,9 @@ impl Secret {
             return Ok(secret);
         }
         let mut bytes = [0; SECRET_BYTES];
-        fs::File::open("/dev/urandom").and_then(|mut urandom| urandom.read_exact(&mut bytes)).map_err(failed)?;
+        fs::File::open("/dev/urandom")
+            .and_then(|mut urandom| urandom.read_exact(&mut bytes))
+            .map_err(failed)?;
         let mut options = OpenOptions::new();
         let mut new = options.write(true).create_new(true).mode(0o600).open(&file).map_err(failed)?;
         new.write_all(&bytes).and_then(|()| new.sync_all()).map_err(failed)?;
@@ -65,7 +67,9 @@ impl Secret {
     pub fn load(data: &Path) -> Result<Option<Self>, SecretError> {
         let file = data.join("secret");
         match fs::read(&file) {
-            Ok(bytes) => bytes.try_into().map(|bytes| Some(Self(bytes))).map_err(|_| SecretError::Malformed(file)),
+            Ok(bytes) => {
+                bytes.try_into().map(|bytes| Some(Self(bytes))).map_err(|_| SecretError::Malformed(file))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(SecretError::Io { file, error }),
         }

@@ -217,8 +217,9 @@ impl Service {
         let shadow =
             Shadow::start(seen, &parts.shadow, log.clone(), Arc::clone(&metrics), Arc::clone(&clock))
                 .map_err(StartError::Shadow)?;
-        let search = LiveIndex::open(&parts.data.join(SEARCH_DIRECTORY), &directory, log_id, secret.search_key())
-            .map_err(StartError::Search)?;
+        let search =
+            LiveIndex::open(&parts.data.join(SEARCH_DIRECTORY), &directory, log_id, secret.search_key())
+                .map_err(StartError::Search)?;
         let indexed = search.status().through;
         // The first review waits until the index knows of all that came before this start.
         let head = log.status().head.sequence;

@@ -144,7 +144,9 @@ impl Facts {
             return Err(RecordError::Malformed("schema"));
         }
         Ok(match stored.header.kind {
-            Kind::Decision => Self::Decision(Box::new(record::decode::<DecisionBody<'_>>(stored.body)?.into())),
+            Kind::Decision => {
+                Self::Decision(Box::new(record::decode::<DecisionBody<'_>>(stored.body)?.into()))
+            }
             Kind::Label => Self::Label(record::decode::<LabelBody>(stored.body)?.label.transaction_id),
             Kind::Review => {
                 let review: ReviewRecord = record::decode(stored.body)?;

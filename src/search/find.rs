@@ -111,8 +111,7 @@ impl Searcher {
             .collect();
         let mut scanned = 0;
         for stretch in stretches {
-            let mut open: Vec<&mut Wanted<'_>> =
-                wanted.iter_mut().filter(|it| it.found.is_none()).collect();
+            let mut open: Vec<&mut Wanted<'_>> = wanted.iter_mut().filter(|it| it.found.is_none()).collect();
             if open.is_empty() {
                 break;
             }
@@ -125,9 +124,11 @@ impl Searcher {
                     continue;
                 }
                 Stretch::File(part) => {
-                    let places = open.iter().map(|it| places(&**part, it.keys)).collect::<Result<Vec<_>, _>>();
+                    let places =
+                        open.iter().map(|it| places(&**part, it.keys)).collect::<Result<Vec<_>, _>>();
                     let looked = places.map_err(drop).and_then(|places| {
-                        let mut looked = open.iter_mut().zip(places).map(|(it, at)| it.read_newest(self, &at));
+                        let mut looked =
+                            open.iter_mut().zip(places).map(|(it, at)| it.read_newest(self, &at));
                         looked.find(Result::is_err).map_or(Ok(()), |_| Err(()))
                     });
                     if looked.is_ok() {

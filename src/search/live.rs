@@ -141,8 +141,7 @@ impl LiveIndex {
 
     /// The newest decision with that id, or of the transaction with that id.
     pub fn find(&self, id: &str) -> Result<Option<FoundDecision>, FindError> {
-        let found =
-            self.searcher.find(&self.stretches(), &[id.to_owned()], |_| ControlFlow::Continue(()))?;
+        let found = self.searcher.find(&self.stretches(), &[id.to_owned()], |_| ControlFlow::Continue(()))?;
         Ok(found.into_iter().next().flatten())
     }
 

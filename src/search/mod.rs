@@ -31,6 +31,5 @@ pub mod related;
 pub mod row;
 pub mod run;
 
-
 #[cfg(test)]
 mod tests;

@@ -53,8 +53,7 @@ impl Parts {
         lookup: &LogLookup,
     ) -> Result<Self, ReadError> {
         let mut parts = Self::without_files(log)?;
-        let there =
-            list(directory).map_err(|source| ReadError::Io { path: directory.to_owned(), source })?;
+        let there = list(directory).map_err(|source| ReadError::Io { path: directory.to_owned(), source })?;
         for first in there {
             match PartFile::open(directory, first, log_id, key) {
                 Ok(part) => parts.add(part),
@@ -82,8 +81,7 @@ impl Parts {
 
     /// The log in `log` without an index.
     pub fn without_files(log: &Path) -> Result<Self, ReadError> {
-        let segments =
-            list_segments(log).map_err(|source| ReadError::Io { path: log.to_owned(), source })?;
+        let segments = list_segments(log).map_err(|source| ReadError::Io { path: log.to_owned(), source })?;
         Ok(Self { segments, ..Self::default() })
     }
 

@@ -113,8 +113,8 @@ impl Query {
             }
             "limit" => {
                 let limit = text.parse().ok().filter(|it| (1..=PAGE_MAX).contains(it));
-                self.limit = limit
-                    .ok_or_else(|| wrong(format!("must be a whole number from 1 to {PAGE_MAX}")))?;
+                self.limit =
+                    limit.ok_or_else(|| wrong(format!("must be a whole number from 1 to {PAGE_MAX}")))?;
                 Ok(())
             }
             _ => Err(QueryError::Unknown),

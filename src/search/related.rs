@@ -9,8 +9,8 @@ use crate::audit::receipt::{Position, RecordHash};
 use crate::domain::time::EventTime;
 use crate::search::facts::Facts;
 use crate::search::key::Field;
-use crate::search::part::{Chunks, Part, with_all_keys};
 use crate::search::paged::PageError;
+use crate::search::part::{Chunks, Part, with_all_keys};
 use crate::search::run::{Gap, SearchError, Searcher, Stretch};
 
 /// Most labels, and most reviews, that are given of one decision: the newest.

@@ -324,9 +324,7 @@ impl Searcher {
                 return Err(SearchError::Stopped);
             }
             match Facts::read(&stored) {
-                Ok(Facts::Decision(decision))
-                    if search.query.takes(&decision, stored.header.recorded_at) =>
-                {
+                Ok(Facts::Decision(decision)) if search.query.takes(&decision, stored.header.recorded_at) => {
                     if last.len() == max {
                         last.pop_front();
                     }

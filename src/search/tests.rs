@@ -19,7 +19,6 @@ use crate::domain::time::{EventTime, SystemClock};
 use crate::search::key::SearchKey;
 use crate::search::live::{Indexer, LiveIndex};
 use crate::search::log_search::LogSearch;
-use crate::search::part::Part as _;
 use crate::search::parts::list;
 use crate::search::query::Query;
 use crate::search::run::Stretch;
@@ -32,7 +31,15 @@ const OUTCOMES: [&str; 4] = ["APPROVE", "REVIEW", "CHALLENGE", "BLOCK"];
 /// A record of a log, in small numbers.
 #[derive(Clone, Debug)]
 enum Made {
-    Decision { customer: u8, card: Option<u8>, outcome: u8, score: Option<u8>, rule: Option<u8>, degraded: bool, at: u16 },
+    Decision {
+        customer: u8,
+        card: Option<u8>,
+        outcome: u8,
+        score: Option<u8>,
+        rule: Option<u8>,
+        degraded: bool,
+        at: u16,
+    },
     /// Of the transaction of an earlier record, by how many records before.
     Label(u8),
     /// Of an earlier decision.
@@ -45,8 +52,8 @@ enum Made {
 fn made() -> impl Strategy<Value = Made> {
     let decision = (0..6_u8, proptest::option::of(0..4_u8), 0..4_u8, proptest::option::of(0..=10_u8));
     let decision = (decision, proptest::option::of(0..3_u8), any::<bool>(), 0..500_u16);
-    let decision = decision.prop_map(|((customer, card, outcome, score), rule, degraded, at)| Made::Decision {
-        customer, card, outcome, score, rule, degraded, at,
+    let decision = decision.prop_map(|((customer, card, outcome, score), rule, degraded, at)| {
+        Made::Decision { customer, card, outcome, score, rule, degraded, at }
     });
     prop_oneof![
         12 => decision,
@@ -149,9 +156,20 @@ fn asked() -> impl Strategy<Value = Asked> {
     let scores = (seldom(0..11), seldom(0..11));
     let time = || proptest::option::weighted(0.2, 0..500_u16);
     let rest = (scores, proptest::option::weighted(0.2, any::<bool>()), (time(), time()), 1..6_usize);
-    (keys, rest).prop_map(|((customer, card, outcome, rule, reason, transaction), (scores, degraded, times, page))| {
-        Asked { customer, card, outcome, rule, reason, scores, degraded, times, transaction, page }
-    })
+    (keys, rest).prop_map(
+        |((customer, card, outcome, rule, reason, transaction), (scores, degraded, times, page))| Asked {
+            customer,
+            card,
+            outcome,
+            rule,
+            reason,
+            scores,
+            degraded,
+            times,
+            transaction,
+            page,
+        },
+    )
 }
 
 impl Asked {
@@ -199,8 +217,11 @@ impl Asked {
                 && self.times.1.is_none_or(|until| at < until)
                 && self.transaction.is_none_or(|it| format!("t{it}") == transaction_of(sequence))
         };
-        let mut found: Vec<u64> =
-            (1..).zip(records).filter(|(sequence, made)| takes(*sequence, made)).map(|(sequence, _)| sequence).collect();
+        let mut found: Vec<u64> = (1..)
+            .zip(records)
+            .filter(|(sequence, made)| takes(*sequence, made))
+            .map(|(sequence, _)| sequence)
+            .collect();
         found.reverse();
         found
     }
@@ -294,12 +315,7 @@ impl Rounds {
     }
 }
 
-fn check(
-    records: &[Made],
-    later: &[Made],
-    queries: &[Asked],
-    mishap: Mishap,
-) -> Result<(), TestCaseError> {
+fn check(records: &[Made], later: &[Made], queries: &[Asked], mishap: Mishap) -> Result<(), TestCaseError> {
     let directory = tempfile::tempdir().unwrap();
     let (log, parts) = (directory.path().join("log"), directory.path().join("search"));
     write(&log, records, 1);
@@ -359,19 +375,21 @@ fn check_ids(all: &[Made], with: &LogSearch, index: &LiveIndex) -> Result<(), Te
         let newest = (1_u64..).zip(all).rfind_last(|it, made| {
             matches!(made, Made::Decision { .. }) && transaction_of(it) == transaction
         });
-        let found = with.searcher.find(&with.stretches, &[transaction.clone()], |_| ControlFlow::Continue(()));
+        let found =
+            with.searcher.find(&with.stretches, &[transaction.clone()], |_| ControlFlow::Continue(()));
         prop_assert_eq!(found.unwrap()[0].as_ref().map(|found| found.sequence), newest);
         let later = |kind: fn(&Made, u64, u64) -> bool| -> Vec<u64> {
             (1_u64..).zip(all).filter(|(at, made)| kind(made, *at, sequence)).map(|(at, _)| at).collect()
         };
-        let labels = later(|made, at, of| {
-            matches!(made, Made::Label(back) if transaction_of(at.saturating_sub(u64::from(*back)).max(1)) == transaction_of(of))
-        });
+        let labels = later(
+            |made, at, of| matches!(made, Made::Label(back) if transaction_of(at.saturating_sub(u64::from(*back)).max(1)) == transaction_of(of)),
+        );
         let reviews = later(
             |made, at, of| matches!(made, Made::Review(back) if at.saturating_sub(u64::from(*back)).max(1) == of),
         );
         let dossier = index.dossier(LOG, sequence).unwrap().unwrap();
-        let sequences = |later: &[crate::search::dossier::Later]| later.iter().map(|it| it.sequence).collect::<Vec<_>>();
+        let sequences =
+            |later: &[crate::search::dossier::Later]| later.iter().map(|it| it.sequence).collect::<Vec<_>>();
         prop_assert_eq!((sequences(&dossier.labels), sequences(&dossier.reviews)), (labels, reviews));
     }
     prop_assert!(index.dossier(LOG, all.len() as u64 + 1).unwrap().is_none());
@@ -405,13 +423,20 @@ proptest! {
 #[test]
 fn parts_of_another_log_or_secret_or_of_a_lost_end_are_not_used() {
     let decision = |customer| Made::Decision {
-        customer, card: None, outcome: 0, score: None, rule: None, degraded: false, at: 0,
+        customer,
+        card: None,
+        outcome: 0,
+        score: None,
+        rule: None,
+        degraded: false,
+        at: 0,
     };
     let directory = tempfile::tempdir().unwrap();
     let (log, parts) = (directory.path().join("log"), directory.path().join("search"));
     write(&log, &vec![decision(1); 30], 1);
     LogSearch::open(&log, &parts, Some(KEY)).unwrap().build(&parts, |_| ControlFlow::Continue(())).unwrap();
-    let coverage = |key: [u8; 32]| LogSearch::open(&log, &parts, Some(SearchKey::new(key))).unwrap().coverage();
+    let coverage =
+        |key: [u8; 32]| LogSearch::open(&log, &parts, Some(SearchKey::new(key))).unwrap().coverage();
     let whole = coverage([5; 32]);
     assert_eq!((whole.records, whole.has_holes), (30, false));
     assert_eq!(coverage([6; 32]).parts, 0, "another secret");
@@ -433,8 +458,15 @@ fn parts_of_another_log_or_secret_or_of_a_lost_end_are_not_used() {
 fn no_value_stands_in_a_part_in_clear() {
     let directory = tempfile::tempdir().unwrap();
     let (log, parts) = (directory.path().join("log"), directory.path().join("search"));
-    let decision =
-        Made::Decision { customer: 3, card: Some(2), outcome: 1, score: Some(5), rule: Some(1), degraded: false, at: 7 };
+    let decision = Made::Decision {
+        customer: 3,
+        card: Some(2),
+        outcome: 1,
+        score: Some(5),
+        rule: Some(1),
+        degraded: false,
+        at: 7,
+    };
     write(&log, &vec![decision; 50], 1);
     LogSearch::open(&log, &parts, Some(KEY)).unwrap().build(&parts, |_| ControlFlow::Continue(())).unwrap();
     for first in list(&parts).unwrap() {

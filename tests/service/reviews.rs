@@ -62,7 +62,11 @@ fn verdicts_become_labels_once_and_survive_a_kill() {
     assert_eq!((status, &first["replayed"]), (201, &json!(false)), "{first}");
     // At once, without waiting for the index: two verdicts on one decision see each other.
     let (status, again) = review(&mut admin, &ids["pay_2"], &fraud);
-    assert_eq!((status, &again["replayed"], &again["audit"]), (200, &json!(true), &first["audit"]), "{again}");
+    assert_eq!(
+        (status, &again["replayed"], &again["audit"]),
+        (200, &json!(true), &first["audit"]),
+        "{again}"
+    );
     let other = json!({"verdict": "legitimate", "note": "called the customer again"});
     let (status, refused) = review(&mut admin, &ids["pay_2"], &other);
     assert_eq!((status, &refused["type"]), (409, &json!("urn:tollgate:problem:reviewed")), "{refused}");
@@ -77,7 +81,12 @@ fn verdicts_become_labels_once_and_survive_a_kill() {
         (&*ids["pay_1"], json!({"note": "n"}), 422, "/verdict"),
         (&*ids["pay_1"], json!({"verdict": "fraud"}), 422, "/note"),
         (&*ids["pay_1"], json!({"verdict": "fraud", "note": "n", "replaces": 1}), 422, "/replaces"),
-        (&*ids["pay_1"], json!({"verdict": "fraud", "note": "n", "analyst": "4242424242424242"}), 422, "/analyst"),
+        (
+            &*ids["pay_1"],
+            json!({"verdict": "fraud", "note": "n", "analyst": "4242424242424242"}),
+            422,
+            "/analyst",
+        ),
     ] {
         let (got, problem) = review(&mut admin, id, &body);
         assert_eq!(got, status, "{problem}");
@@ -102,7 +111,8 @@ fn verdicts_become_labels_once_and_survive_a_kill() {
 
     // Each review has its label before it, and the labels count.
     let record = service.admin(&format!("/v1/audit/{}", first["sequence"])).good();
-    let verdicts: Vec<&Value> = record["reviews"].as_array().unwrap().iter().map(|it| &it["body"]["verdict"]).collect();
+    let verdicts: Vec<&Value> =
+        record["reviews"].as_array().unwrap().iter().map(|it| &it["body"]["verdict"]).collect();
     assert_eq!(verdicts, ["fraud", "legitimate"]);
     let labels = record["labels"].as_array().unwrap();
     assert_eq!(labels.len(), 2, "{record}");
@@ -121,15 +131,17 @@ fn verdicts_become_labels_once_and_survive_a_kill() {
 fn every_review_that_was_answered_is_there_after_a_kill() {
     let (_rules, installation) = installation();
     let mut service = installation.serve();
-    let mut answered = Vec::new();
+    let (mut answered, mut asked) = (Vec::new(), 0);
     for round in 0..4_u32 {
         let mut connection = service.connect();
-        let ids: Vec<String> = (0..30)
-            .map(|number| {
-                let answer = connection.decide(&payment(&format!("pay_{round}_{number}"), true));
-                answer["decision_id"].as_str().unwrap().to_owned()
-            })
+        // Where many come at once, other rules block some.
+        let answers =
+            (0..30).map(|number| connection.decide(&payment(&format!("pay_{round}_{number}"), true)));
+        let ids: Vec<String> = answers
+            .filter(|answer| answer["decision"] == "REVIEW")
+            .map(|answer| answer["decision_id"].as_str().unwrap().to_owned())
             .collect();
+        asked += ids.len();
         let admin = service.admin;
         let reviewer = std::thread::spawn(move || {
             let mut done = Vec::new();
@@ -164,11 +176,12 @@ fn every_review_that_was_answered_is_there_after_a_kill() {
         if record["kind"] == "review" {
             reviews += 1;
             let has_label = records[..number].iter().any(|it| {
-                it["kind"] == "label" && it["body"]["label"]["transaction_id"] == record["body"]["transaction_id"]
+                it["kind"] == "label"
+                    && it["body"]["label"]["transaction_id"] == record["body"]["transaction_id"]
             });
             assert!(has_label, "{record}");
         }
     }
     assert!(reviews >= answered.len());
-    assert_eq!(open.len() + reviews, 120, "a decision is open or reviewed");
+    assert_eq!(open.len() + reviews, asked, "a decision is open or reviewed");
 }
