@@ -17,7 +17,7 @@ pub(super) fn print(dossier: &Dossier, catalogue: Option<&Catalogue>) -> anyhow:
     if dossier.kind != "decision" {
         say!("{}  record {} of {}", dossier.kind, dossier.sequence, dossier.recorded_at);
         title("What was recorded");
-        fields(&serde_json::from_str(dossier.body.get())?, String::new());
+        fields(&serde_json::from_str(dossier.body.get())?, "");
         place(dossier);
         return Ok(());
     }
@@ -32,7 +32,7 @@ pub(super) fn print(dossier: &Dossier, catalogue: Option<&Catalogue>) -> anyhow:
     }
 
     title("What came in");
-    fields(&serde_json::from_str(decided.transaction.get())?, String::new());
+    fields(&serde_json::from_str(decided.transaction.get())?, "");
 
     title("What was known");
     let catalogue = catalogue.filter(|it| it.sha256 == answer.versions.features);
@@ -87,12 +87,12 @@ fn place(dossier: &Dossier) {
 }
 
 /// Every value with its path: `card.bin = 42424242`.
-fn fields(value: &Value, path: String) {
+fn fields(value: &Value, path: &str) {
     match value {
         Value::Object(parts) => {
             for (name, part) in parts {
                 let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                fields(part, path);
+                fields(part, &path);
             }
         }
         Value::String(text) => say!("    {path} = {text}"),
@@ -125,10 +125,10 @@ fn known(decided: &DecisionRecord, catalogue: Option<&Catalogue>) -> anyhow::Res
         }
     }
     if let Some(ip) = &decided.ip {
-        fields(&serde_json::to_value(ip)?, "ip".to_owned());
+        fields(&serde_json::to_value(ip)?, "ip");
     }
     for listed in &decided.listed {
-        fields(&serde_json::to_value(listed)?, "listed".to_owned());
+        fields(&serde_json::to_value(listed)?, "listed");
     }
     if !decided.answer.missing.is_empty() {
         say!("    missing: {}", decided.answer.missing.join(", "));

@@ -135,9 +135,9 @@ fn wanted(stored: &Record<'_>, query: &Query) -> Option<Hit> {
 
 fn print(hit: &Hit, json: bool) -> anyhow::Result<()> {
     if json {
-        say!("{}", serde_json::to_string(hit)?)
+        say!("{}", serde_json::to_string(hit)?);
     } else {
-        say!("{}", line(hit))
+        say!("{}", line(hit));
     }
     Ok(())
 }

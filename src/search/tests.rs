@@ -375,8 +375,9 @@ fn check_ids(all: &[Made], with: &LogSearch, index: &LiveIndex) -> Result<(), Te
         let newest = (1_u64..).zip(all).rfind_last(|it, made| {
             matches!(made, Made::Decision { .. }) && transaction_of(it) == transaction
         });
-        let found =
-            with.searcher.find(&with.stretches, &[transaction.clone()], |_| ControlFlow::Continue(()));
+        let found = with
+            .searcher
+            .find(&with.stretches, std::slice::from_ref(&transaction), |_| ControlFlow::Continue(()));
         prop_assert_eq!(found.unwrap()[0].as_ref().map(|found| found.sequence), newest);
         let later = |kind: fn(&Made, u64, u64) -> bool| -> Vec<u64> {
             (1_u64..).zip(all).filter(|(at, made)| kind(made, *at, sequence)).map(|(at, _)| at).collect()
