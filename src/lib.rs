@@ -22,6 +22,7 @@ pub mod enrich;
 pub mod ip;
 
 pub mod evaluation;
+pub mod search;
 
 pub mod offline;
 pub mod pipeline;

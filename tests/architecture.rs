@@ -15,7 +15,7 @@ const FLOORS: [&[&str]; 9] = [
     &["feature"],
     &["rules"],
     &["audit", "engine", "enrich", "ip"],
-    &["evaluation"],
+    &["evaluation", "search"],
     &["offline", "pipeline"],
     &["http"],
     &["cli", "config"],

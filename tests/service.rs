@@ -51,8 +51,12 @@ mod reload;
 mod reload_load;
 #[path = "service/restart.rs"]
 mod restart;
+#[path = "service/reviews.rs"]
+mod reviews;
 #[path = "service/rules.rs"]
 mod rules;
+#[path = "service/search.rs"]
+mod search;
 #[path = "service/shutdown.rs"]
 mod shutdown;
 #[path = "service/traffic.rs"]

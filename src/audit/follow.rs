@@ -113,22 +113,21 @@ impl Follower {
         otherwise: u64,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, FollowError> {
-        let log = log.to_string().into_boxed_str();
         let noted = Place::read(&place_file)
             .map_err(|error| FollowError::Place { path: place_file.clone(), error })?;
         // The place in another log says nothing about this one.
-        let noted = noted.filter(|place| *place.log == *log);
+        let noted = noted.filter(|place| place.log == log.to_string());
         let done = noted.map_or(otherwise, |place| place.sequence).min(settled);
-        Ok(Self { place_file: Some(place_file), ..Self::after(directory, &log, done, clock) })
+        Ok(Self { place_file: Some(place_file), ..Self::after(directory, log, done, clock) })
     }
 
-    /// Begins after the record `done`, and notes nowhere how far it comes.
-    pub fn after(directory: &Path, log: &str, done: u64, clock: Arc<dyn Clock>) -> Self {
+    /// Begins after the record `done`, and notes nothing: for work that can tell from what it made how far it had come.
+    pub fn after(directory: &Path, log: LogId, done: u64, clock: Arc<dyn Clock>) -> Self {
         let noted_at = clock.instant();
         Self {
             directory: directory.to_owned(),
             place_file: None,
-            log: log.into(),
+            log: log.to_string().into_boxed_str(),
             clock,
             reader: None,
             done,

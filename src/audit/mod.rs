@@ -27,6 +27,7 @@ pub mod queue;
 pub mod reader;
 pub mod receipt;
 pub mod record;
+pub mod review_record;
 mod scan;
 pub mod seek;
 pub mod segment;

@@ -7,7 +7,11 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::cli::args_backtest::{BacktestArgs, InputArgs, ReplayArgs};
 use crate::cli::audit_checkpoint::AuditCheckpointArgs;
+use crate::cli::audit_index::AuditIndexArgs;
 use crate::cli::audit_prove::{AuditCheckProofArgs, AuditProveArgs};
+use crate::cli::audit_search::AuditSearchArgs;
+use crate::cli::audit_show::AuditShowArgs;
+use crate::cli::audit_tail::AuditTailArgs;
 use crate::cli::audit_verify::AuditVerifyArgs;
 use crate::engine::policy::ChallengerFiles;
 use crate::evaluation::truth::Unlabelled;
@@ -223,8 +227,14 @@ pub enum AuditCommand {
     CheckProof(AuditCheckProofArgs),
     /// Print records as JSON, one a line.
     Export(AuditExportArgs),
-    /// Print one record, readably.
+    /// Find decisions by time, customer, card, merchant, outcome, rule, reason or score.
+    Search(Box<AuditSearchArgs>),
+    /// Print one record, readably: what came in, what was known, why, and what became known later.
     Show(AuditShowArgs),
+    /// Print decisions as they are recorded.
+    Tail(Box<AuditTailArgs>),
+    /// Make the index that searches use, of a log at rest.
+    Index(AuditIndexArgs),
 }
 
 /// `tollgate audit export`
@@ -239,16 +249,6 @@ pub struct AuditExportArgs {
     /// At most that many records.
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
-}
-
-/// `tollgate audit show`
-#[derive(Args, Debug)]
-pub struct AuditShowArgs {
-    /// Data directory of the service.
-    #[arg(long, value_name = "DIR", default_value = "data")]
-    pub data: PathBuf,
-    /// The sequence of the record.
-    pub sequence: u64,
 }
 
 /// `tollgate model`

@@ -3,13 +3,14 @@
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde_json::json;
 
 use crate::audit::reader::{LogReader, Record};
-use crate::cli::args::{AuditCommand, AuditExportArgs, AuditShowArgs};
-use crate::cli::output::say;
-use crate::cli::{audit_checkpoint, audit_prove, audit_verify};
+use crate::cli::args::{AuditCommand, AuditExportArgs};
+use crate::cli::{
+    audit_checkpoint, audit_index, audit_prove, audit_search, audit_show, audit_tail, audit_verify,
+};
 use crate::pipeline::start::LOG_DIRECTORY;
 
 /// Runs it.
@@ -20,7 +21,10 @@ pub fn run(command: &AuditCommand) -> anyhow::Result<()> {
         AuditCommand::Prove(args) => audit_prove::prove(args),
         AuditCommand::CheckProof(args) => audit_prove::check(args),
         AuditCommand::Export(args) => export(args),
-        AuditCommand::Show(args) => show(args),
+        AuditCommand::Search(args) => audit_search::run(args),
+        AuditCommand::Show(args) => audit_show::run(args),
+        AuditCommand::Tail(args) => audit_tail::run(args),
+        AuditCommand::Index(args) => audit_index::run(args),
     }
 }
 
@@ -62,17 +66,4 @@ fn export(args: &AuditExportArgs) -> anyhow::Result<()> {
         Ok(true)
     })?;
     Ok(output.flush()?)
-}
-
-fn show(args: &AuditShowArgs) -> anyhow::Result<()> {
-    let mut found = None;
-    each(&args.data, args.sequence, |record| {
-        found = Some(as_json(record)?);
-        Ok(false)
-    })?;
-    match found {
-        Some(record) => say!("{record:#}"),
-        None => bail!("the log has no record {}", args.sequence),
-    }
-    Ok(())
 }

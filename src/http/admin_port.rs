@@ -1,4 +1,4 @@
-//! The port that operators and their tools call: health, metrics, policy, rules and lists.
+//! The port that operators and their tools call: health, metrics, policy, rules, lists, audit log and reviews.
 
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use crate::http::lists_port::{self, ListPath};
 use crate::http::metrics::Route;
 use crate::http::port::Handler;
 use crate::http::problem::{Problem, ProblemError, ProblemKind};
+use crate::http::proof_port::{self, ProofPath};
 use crate::http::request::{self, JSON_TYPES};
 use crate::http::server::Shared;
 use crate::http::service::DecisionService;
@@ -55,7 +56,8 @@ impl<S: DecisionService> AdminPort<S> {
         let caller = self.shared.options.keys.authorize(PortName::Admin, request.headers())?;
         let route = match call {
             Call::List(path) => return lists_port::call(&self.shared, path, caller, request).await,
-            Call::Audit(path) => return audit_port::call(&self.shared, path, request.uri().query()).await,
+            Call::Audit(path) => return audit_port::call(&self.shared, path, caller, request).await,
+            Call::Proof(path) => return proof_port::call(&self.shared, path, request.uri().query()).await,
             Call::Of(route) => route,
         };
         match route {
@@ -141,6 +143,7 @@ enum Call {
     Of(Route),
     List(ListPath),
     Audit(AuditPath),
+    Proof(ProofPath),
 }
 
 fn route(method: &Method, path: &str) -> (Route, Result<Call, Problem>) {
@@ -153,7 +156,11 @@ fn route(method: &Method, path: &str) -> (Route, Result<Call, Problem>) {
         Some(Err(problem)) => return (Route::ListEntry, Err(problem)),
     }
     if let Some(path) = AuditPath::parse(path) {
-        return (path.route(), AuditPath::check_method(method).map(|()| Call::Audit(path)));
+        let (route, allowed) = (path.route(), path.check_method(method));
+        return (route, allowed.map(|()| Call::Audit(path)));
+    }
+    if let Some(path) = ProofPath::parse(path) {
+        return (path.route(), ProofPath::check_method(method).map(|()| Call::Proof(path)));
     }
     let route = match path {
         "/healthz" => Route::Health,

@@ -52,11 +52,19 @@ pub enum Route {
     AuditProof,
     /// `GET /v1/audit/tile/{tile}`.
     AuditTile,
+    /// `GET /v1/audit`.
+    Audit,
+    /// `GET /v1/audit/{sequence}`.
+    AuditRecord,
+    /// `GET /v1/reviews`.
+    Reviews,
+    /// `POST /v1/reviews/{decision_id}`.
+    Review,
     /// Anything else.
     Unknown,
 }
 
-const ROUTES: [(Route, &str); 22] = [
+const ROUTES: [(Route, &str); 26] = [
     (Route::Decide, "/v1/decisions"),
     (Route::Batch, "/v1/decisions/batch"),
     (Route::Label, "/v1/labels"),
@@ -78,6 +86,10 @@ const ROUTES: [(Route, &str); 22] = [
     (Route::AuditConsistency, "/v1/audit/consistency/{size}"),
     (Route::AuditProof, "/v1/audit/{sequence}/proof"),
     (Route::AuditTile, "/v1/audit/tile/{tile}"),
+    (Route::Audit, "/v1/audit"),
+    (Route::AuditRecord, "/v1/audit/{sequence}"),
+    (Route::Reviews, "/v1/reviews"),
+    (Route::Review, "/v1/reviews/{decision_id}"),
     (Route::Unknown, "unknown"),
 ];
 

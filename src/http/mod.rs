@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod options;
 pub mod port;
 pub mod problem;
+mod proof_port;
 pub mod request;
 pub mod server;
 pub mod service;

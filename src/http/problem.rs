@@ -43,6 +43,8 @@ pub enum ProblemKind {
     PolicyRefused,
     /// The value stands in the list's file, where the API takes nothing out.
     ListedInFile,
+    /// The decision has a verdict already, which this one does not say that it replaces.
+    Reviewed,
     /// No room for one more entry of a list.
     ListsFull,
     /// Over this client's limit.
@@ -61,7 +63,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::BadRequest,
         Self::NotJson,
         Self::Unauthorized,
@@ -76,6 +78,7 @@ impl ProblemKind {
         Self::KeyReused,
         Self::PolicyRefused,
         Self::ListedInFile,
+        Self::Reviewed,
         Self::ListsFull,
         Self::TooManyRequests,
         Self::Internal,
@@ -128,6 +131,7 @@ impl ProblemKind {
             Self::ListedInFile => {
                 ("urn:tollgate:problem:listed-in-file", "Listed in a file", StatusCode::CONFLICT)
             }
+            Self::Reviewed => ("urn:tollgate:problem:reviewed", "Reviewed already", StatusCode::CONFLICT),
             Self::ListsFull => {
                 ("urn:tollgate:problem:lists-full", "Lists full", StatusCode::INSUFFICIENT_STORAGE)
             }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::evaluation::comparison::SAMPLES_DEFAULT;
 use crate::evaluation::report::BacktestReport;
 use crate::evaluation::truth::Unlabelled;
+use crate::pipeline::audit_search::{AuditPage, ReviewPage};
 use crate::pipeline::backtest::{BacktestError, CandidateRun};
 use crate::pipeline::candidate_shadow::CandidateStatus;
 use crate::pipeline::list_status::{ListChanged, ListPage, ListedStatus, ListsStatus};
@@ -15,11 +16,14 @@ use crate::pipeline::lists::ListError;
 use crate::pipeline::policy::PolicyStatus;
 use crate::pipeline::prove::ProveError;
 use crate::pipeline::readiness::Readiness;
+use crate::pipeline::reviews::{ReviewAnswer, ReviewError};
 use crate::pipeline::rules_check::RulesChecked;
 use crate::pipeline::rules_status::RulesStatus;
 use crate::pipeline::service::{DecideError, Service};
 use crate::proof::tile::Tile;
 use crate::rules::candidate::CandidateFiles;
+use crate::search::dossier::Dossier;
+use crate::search::query::Query;
 
 /// The service behind both ports.
 ///
@@ -111,6 +115,23 @@ pub trait DecisionService: Send + Sync + 'static {
     /// A tile of the log's tree; none if it has no such tile. Reads from disk.
     fn tile(&self, tile: Tile) -> Result<Option<Vec<u8>>, ProveError>;
 
+    /// Decisions of the log. May take a while.
+    fn search_audit(&self, query: &Query) -> Result<AuditPage, DecideError>;
+
+    /// All that is known of a record; `None` when there is none. May read from disk.
+    fn audit_record(&self, sequence: u64) -> Result<Option<Dossier>, DecideError>;
+
+    /// Open reviews after a sequence. May read from disk.
+    fn review_queue(&self, query: &Query, after: u64) -> Result<ReviewPage, DecideError>;
+
+    /// Records a verdict on a decision. `body` is the JSON of the request, `by` whose API key it came with.
+    fn review(
+        &self,
+        decision_id: &str,
+        body: &[u8],
+        by: &str,
+    ) -> impl Future<Output = Result<ReviewAnswer, ReviewError>> + Send;
+
     /// Every metric as Prometheus or OpenMetrics text.
     fn metrics_text(&self) -> String;
 }
@@ -192,6 +213,27 @@ impl DecisionService for Service {
         by: &str,
     ) -> impl Future<Output = Result<ListChanged, ListError>> + Send {
         Self::take_off_list(self, list, value, body, by)
+    }
+
+    fn search_audit(&self, query: &Query) -> Result<AuditPage, DecideError> {
+        Self::search_audit(self, query)
+    }
+
+    fn audit_record(&self, sequence: u64) -> Result<Option<Dossier>, DecideError> {
+        Self::audit_record(self, sequence)
+    }
+
+    fn review_queue(&self, query: &Query, after: u64) -> Result<ReviewPage, DecideError> {
+        Self::review_queue(self, query, after)
+    }
+
+    fn review(
+        &self,
+        decision_id: &str,
+        body: &[u8],
+        by: &str,
+    ) -> impl Future<Output = Result<ReviewAnswer, ReviewError>> + Send {
+        Self::review(self, decision_id, body, by)
     }
 
     fn backtest(

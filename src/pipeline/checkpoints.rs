@@ -127,7 +127,7 @@ pub fn start(
         service.board.newest.store(Some(Arc::new(last.clone())));
     }
     info!(records = done, behind = settled - done, "the audit log's tree is open");
-    let follower = Follower::after(&directory, &log, done, Arc::clone(&service.clock));
+    let follower = Follower::after(&directory, service.log_id, done, Arc::clone(&service.clock));
     let due_at = service.clock.instant() + settings.interval;
     let work = Signer { service: Arc::clone(service), tree, interval: settings.interval, due_at };
     let settled = {

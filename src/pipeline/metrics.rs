@@ -85,6 +85,8 @@ pub struct Metrics {
     pub(crate) profiles: ProfileMetrics,
     /// Of the log's tree.
     pub(crate) checkpoints: CheckpointMetrics,
+    /// Reviews recorded.
+    pub(crate) reviews: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -136,6 +138,7 @@ impl Default for Metrics {
             shadow: ShadowMetrics::registered(&mut registry),
             profiles: ProfileMetrics::registered(&mut registry),
             checkpoints: CheckpointMetrics::registered(&mut registry),
+            reviews: AtomicU64::new(0),
             registry: Registry::default(),
         };
         registry.register("requests", "Decision requests by result", metrics.requests.clone());

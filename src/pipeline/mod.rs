@@ -11,6 +11,7 @@
 //! - A request has one deadline. What did not arrive by then is missing, by name, in the answer and in the record.
 
 pub mod answer;
+pub mod audit_search;
 pub mod backtest;
 pub mod candidate;
 pub mod candidate_shadow;
@@ -38,10 +39,12 @@ pub mod reload;
 pub mod remembered;
 pub mod restore;
 pub mod retired;
+pub mod reviews;
 pub mod rule_counts;
 mod rule_metrics;
 pub mod rules_check;
 pub mod rules_status;
+mod search_metrics;
 pub mod secret;
 pub mod service;
 pub mod settings;

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use tracing::error;
 
 use crate::audit::failure::LogError;
+use crate::audit::follow::FollowThread;
 use crate::audit::frame::Kind;
 use crate::audit::lookup::LogLookup;
 use crate::audit::queue::{Pending, Ticket};
@@ -44,6 +45,7 @@ use crate::pipeline::shadow::{Seen, Shadow};
 use crate::pipeline::snapshot::Snapshots;
 use crate::pipeline::stopwatch::Stopwatch;
 use crate::rules::run_time::RunTimeLists;
+use crate::search::live::LiveIndex;
 use crate::wire::rejection::Rejection;
 use crate::wire::transaction::{DecisionRequest, TransactionJson, parse_slice};
 
@@ -118,6 +120,14 @@ pub struct Service {
     pub(crate) board: Arc<Board>,
     /// Records by position.
     pub(crate) lookup: LogLookup,
+    /// The search index over the log.
+    pub(crate) search: Arc<LiveIndex>,
+    /// What makes it.
+    pub(crate) indexer: FollowThread,
+    /// Whose review is on its way, one after the other; the sequence of the last.
+    pub(crate) last_review: tokio::sync::Mutex<u64>,
+    /// Admission of reviews.
+    pub(crate) reviews: Semaphore,
     /// Answered requests.
     pub(crate) index: Arc<DecisionIndex>,
     /// What takes snapshots of windows, ledger and index.
@@ -564,6 +574,7 @@ impl Service {
     /// 12 seconds more.
     pub fn close(&self, patience: Duration) -> Result<(), LogError> {
         self.start_draining();
+        self.indexer.close();
         self.shadow.close(LAST_SHADOW_PATIENCE);
         self.log.close(patience)?;
         self.snapshots.close(LAST_SNAPSHOT_PATIENCE);

@@ -10,6 +10,8 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 use tracing::{error, info, warn};
 
+use crate::audit::damage::ReadError;
+use crate::audit::follow::{FollowError, FollowThread, Follower};
 use crate::audit::lookup::LogLookup;
 use crate::audit::open::{LogOptions, OpenError, OpenedLog};
 use crate::audit::receipt::LogId;
@@ -29,6 +31,7 @@ use crate::pipeline::metrics::Metrics;
 use crate::pipeline::policy::{LivePolicy, PolicyKeeper};
 use crate::pipeline::recover::{Fold, RecoverError, consequences_max};
 use crate::pipeline::restore::{Beginning, Restore};
+use crate::pipeline::reviews::REVIEWS_IN_FLIGHT_MAX;
 use crate::pipeline::secret::{Secret, SecretError};
 use crate::pipeline::service::Service;
 use crate::pipeline::settings::ServiceSettings;
@@ -36,6 +39,8 @@ use crate::pipeline::shadow::{Shadow, ShadowQueue, ShadowSettings};
 use crate::pipeline::snapshot::{Snapshots, Source};
 use crate::pipeline::snapshot_directory::StateDirectory;
 use crate::pipeline::snapshot_header::Identity;
+use crate::search::live::{Indexer, LiveIndex};
+use crate::search::parts::SEARCH_DIRECTORY;
 
 /// The directory of the log inside the data directory.
 pub const LOG_DIRECTORY: &str = "log";
@@ -75,6 +80,12 @@ pub enum StartError {
     /// No thread for replaced policies.
     #[error("the thread that lets go of replaced policies cannot be started: {0}")]
     Policies(std::io::Error),
+    /// The search index cannot be opened.
+    #[error("the search index cannot be opened: {0}")]
+    Search(ReadError),
+    /// No thread for the search index.
+    #[error(transparent)]
+    Indexer(FollowError),
     /// No snapshot thread.
     #[error("the thread that takes snapshots of the state cannot be started: {0}")]
     Snapshots(std::io::Error),
@@ -207,6 +218,22 @@ impl Service {
         let shadow =
             Shadow::start(seen, &parts.shadow, log.clone(), Arc::clone(&metrics), Arc::clone(&clock))
                 .map_err(StartError::Shadow)?;
+        let search =
+            LiveIndex::open(&parts.data.join(SEARCH_DIRECTORY), &directory, log_id, secret.search_key())
+                .map_err(StartError::Search)?;
+        let indexed = search.status().through;
+        // The first review waits until the index knows of all that came before this start.
+        let head = log.status().head.sequence;
+        let indexer = FollowThread::start(
+            "search-index",
+            Follower::after(&directory, log_id, indexed, Arc::clone(&clock)),
+            {
+                let log = log.clone();
+                move || log.status().head.sequence
+            },
+            Indexer::new(Arc::clone(&search), Arc::clone(&clock)),
+        )
+        .map_err(StartError::Indexer)?;
         let layout = Arc::clone(&catalogue.layout);
         let policies = PolicyKeeper::new(policy, parts.files, parts.missing, layout, now)
             .map_err(StartError::Policies)?;
@@ -221,6 +248,10 @@ impl Service {
             list_changes: Arc::new(Semaphore::new(LIST_CHANGES_IN_FLIGHT_MAX)),
             board: Arc::new(Board::new(&parts.data)),
             lookup: LogLookup::new(&directory),
+            search,
+            indexer,
+            last_review: tokio::sync::Mutex::new(head),
+            reviews: Semaphore::new(REVIEWS_IN_FLIGHT_MAX),
             log_directory: directory,
             candidates,
             backtests: Arc::new(Semaphore::new(1)),
