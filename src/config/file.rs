@@ -11,7 +11,7 @@ use crate::config::ip::IpConfig;
 use crate::config::profiles::ProfilesConfig;
 use crate::engine::settings::{MissingPolicy, OnMissing};
 use crate::model::backend::Backend;
-use crate::pipeline::settings::OnAuditFailure;
+use crate::pipeline::settings::{OnAuditFailure, OnBacklog};
 
 /// Why the settings cannot be used.
 #[derive(Debug, Error)]
@@ -204,11 +204,18 @@ pub struct AuditConfig {
     pub commit_interval_ms: u64,
     pub segment_mib: u64,
     pub queue_records_max: usize,
+    pub on_backlog: OnBacklog,
 }
 
 impl Default for AuditConfig {
     fn default() -> Self {
-        Self { ack: Ack::Process, commit_interval_ms: 5, segment_mib: 256, queue_records_max: 8_192 }
+        Self {
+            ack: Ack::Process,
+            commit_interval_ms: 5,
+            segment_mib: 256,
+            queue_records_max: 8_192,
+            on_backlog: OnBacklog::Fail,
+        }
     }
 }
 
