@@ -179,12 +179,13 @@ impl OpenedLog {
         now: EventTime,
         options: LogOptions,
     ) -> Result<Self, OpenError> {
-        Self::open_on(Arc::new(SystemDisk), directory, new_log_id, now, options)
+        let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
+        Self::open_on(&disk, directory, new_log_id, now, options)
     }
 
     /// The same on any disk.
     pub fn open_on(
-        disk: Arc<dyn Disk>,
+        disk: &Arc<dyn Disk>,
         directory: &Path,
         new_log_id: LogId,
         now: EventTime,
@@ -194,7 +195,7 @@ impl OpenedLog {
         std::fs::create_dir_all(directory).map_err(io_error)?;
         let lock = LogLock::take(directory)?;
         let mark = Mark::read(directory).map_err(io_error)?.map(|(_, mark)| mark);
-        let mut repairs = Repairs::new(&*disk, directory, options, mark);
+        let mut repairs = Repairs::new(&**disk, directory, options, mark);
         let headers_and_end = repairs.make()?;
         let repairs = repairs.made;
         let (headers, head, bytes) = match headers_and_end {
@@ -208,7 +209,7 @@ impl OpenedLog {
                     previous_bytes: 0,
                     created_at: now,
                 };
-                create_segment(&*disk, directory, &header, true).map_err(io_error)?;
+                create_segment(&**disk, directory, &header, true).map_err(io_error)?;
                 (vec![header], head, FIRST_RECORD_OFFSET)
             }
         };
@@ -219,9 +220,9 @@ impl OpenedLog {
         let beginning = Mark { position: Position { segment, offset: 0 }, head: last.previous() };
         let from = mark.filter(|mark| mark.position <= end.position).unwrap_or(beginning);
         if from != end {
-            rewrite(&*disk, directory, &from, &end).map_err(io_error)?;
+            rewrite(&**disk, directory, &from, &end).map_err(io_error)?;
         }
-        let marker = Marker::set(Arc::clone(&disk), directory, last.log_id, end).map_err(io_error)?;
+        let marker = Marker::set(Arc::clone(disk), directory, last.log_id, end).map_err(io_error)?;
         let path = segment_path(directory, segment);
         let file = disk.open(&path).map_err(|source| OpenError::Io { path, source })?;
         Ok(Self {

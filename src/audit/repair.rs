@@ -248,7 +248,7 @@ impl<'a> Repairs<'a> {
             let Some(next_segment) = segments.get(index + 1).copied() else {
                 let walked = self.walk(&path, &header, None)?;
                 self.check_mark(&path, &header, &walked)?;
-                return self.find_last(path, segments[index], walked);
+                return self.find_last(path, segments[index], &walked);
             };
             let next_path = segment_path(self.directory, next_segment);
             let next = read_header(&next_path, next_segment)?;
@@ -346,8 +346,8 @@ impl<'a> Repairs<'a> {
     }
 
     /// Finds the end of the last segment, and repairs it.
-    fn find_last(&mut self, path: PathBuf, segment: u64, walked: Walked) -> Result<(Head, u64), OpenError> {
-        let Walked { head, offset, damage, .. } = walked;
+    fn find_last(&mut self, path: PathBuf, segment: u64, walked: &Walked) -> Result<(Head, u64), OpenError> {
+        let Walked { head, offset, damage, .. } = *walked;
         let Some(damage) = damage else { return Ok((head, offset)) };
         let mut readable_from = None;
         let kind = match damage {

@@ -30,7 +30,7 @@ use crate::audit::writer::{Ack, PROBE_WAIT_MAX, Writer, WriterOptions};
 use crate::domain::time::{Clock, EventTime, SystemClock};
 
 /// Histories of a default run; `TOLLGATE_TEST_STORAGE_SEEDS=1000000` for more, `TOLLGATE_TEST_STORAGE_SEED=17` for that one alone.
-const SEEDS: u64 = 3_000;
+const SEEDS: u64 = 2_000;
 const FIRST_SEED: u64 = 1;
 
 /// Time passes when the history says so.
@@ -165,7 +165,7 @@ impl History {
             }
             self.disk.set_room(None);
             let disk: Arc<dyn Disk> = Arc::<PowerDisk>::clone(&self.disk);
-            match OpenedLog::open_on(disk, self.directory.path(), LOG_ID, now(), self.options()) {
+            match OpenedLog::open_on(&disk, self.directory.path(), LOG_ID, now(), self.options()) {
                 Ok(log) => {
                     self.disk.end_after(None);
                     self.repairs += log.repairs.len() as u64;
