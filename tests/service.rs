@@ -29,12 +29,16 @@ mod drift;
 mod explain;
 #[path = "service/faults.rs"]
 mod faults;
+#[path = "service/full_disk.rs"]
+mod full_disk;
 #[path = "service/hostile.rs"]
 mod hostile;
 #[path = "service/idempotency.rs"]
 mod idempotency;
 #[path = "service/ip.rs"]
 mod ip;
+#[path = "service/kills.rs"]
+mod kills;
 #[path = "service/labels.rs"]
 mod labels;
 #[path = "service/lists.rs"]
@@ -45,6 +49,8 @@ mod parity;
 mod profiles;
 #[path = "service/proof.rs"]
 mod proof;
+#[path = "service/recorded.rs"]
+mod recorded;
 #[path = "service/reload.rs"]
 mod reload;
 #[path = "service/reload_load.rs"]

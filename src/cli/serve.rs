@@ -75,6 +75,7 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
             in_flight_max: config.server.in_flight_max,
             decisions_max: config.decision.idempotency_keys_max,
             on_audit_failure: config.decision.on_audit_failure,
+            on_backlog: config.audit.on_backlog,
         },
         log: LogSettings {
             ack: config.audit.ack,
@@ -167,11 +168,16 @@ fn server_options(config: &Config) -> anyhow::Result<ServerOptions> {
     })
 }
 
+/// The signal by which the kernel says that a file has reached its limit (`ulimit -f`).
+const SIGXFSZ: i32 = 25;
+
 /// The signals that the service answers to. Made before anything else, so that a SIGHUP during a long start does not end it.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    /// Only so that it does not end the process: the write fails, too, and `decision.on_audit_failure` says what then.
+    _file_limit: Signal,
 }
 
 impl Signals {
@@ -180,6 +186,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            _file_limit: signal(SignalKind::from_raw(SIGXFSZ))?,
         })
     }
 

@@ -12,7 +12,7 @@ use crate::config::ip::IpConfig;
 use crate::config::profiles::ProfilesConfig;
 use crate::engine::settings::{MissingPolicy, OnMissing};
 use crate::model::backend::Backend;
-use crate::pipeline::settings::OnAuditFailure;
+use crate::pipeline::settings::{OnAuditFailure, OnBacklog};
 
 /// Why the settings cannot be used.
 #[derive(Debug, Error)]
@@ -206,6 +206,7 @@ pub struct AuditConfig {
     pub segment_mib: u64,
     pub queue_records_max: usize,
     pub checkpoints: CheckpointsConfig,
+    pub on_backlog: OnBacklog,
 }
 
 impl Default for AuditConfig {
@@ -216,6 +217,7 @@ impl Default for AuditConfig {
             segment_mib: 256,
             queue_records_max: 8_192,
             checkpoints: CheckpointsConfig::default(),
+            on_backlog: OnBacklog::Fail,
         }
     }
 }

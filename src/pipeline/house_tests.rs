@@ -27,7 +27,7 @@ use crate::pipeline::ip::IpSettings;
 use crate::pipeline::lane::Mark;
 use crate::pipeline::lists::ListError;
 use crate::pipeline::service::Service;
-use crate::pipeline::settings::{OnAuditFailure, ServiceSettings};
+use crate::pipeline::settings::{OnAuditFailure, OnBacklog, ServiceSettings};
 use crate::pipeline::shadow::ShadowSettings;
 use crate::pipeline::start::{LogSettings, Parts};
 use crate::rules::run_time::Entry;
@@ -99,6 +99,7 @@ rules:
                 in_flight_max: 64,
                 decisions_max: self.decisions_max,
                 on_audit_failure: OnAuditFailure::Refuse,
+                on_backlog: OnBacklog::Fail,
             },
             log: LogSettings {
                 ack: Ack::Process,

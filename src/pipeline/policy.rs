@@ -204,10 +204,16 @@ impl PolicyKeeper {
         self.files.watched()
     }
 
-    /// Reads the files again. Blocks while it reads and checks.
-    pub fn reload(&self, cause: &'static str, now: EventTime) -> (Reloaded, PolicyStatus) {
+    /// Reads the files again. A sound candidate goes live when `record`, given what the status will be, has put it into the log: so
+    /// no decision by it stands before that record, and a candidate that cannot be recorded is refused. Blocks while it reads, checks and records.
+    pub fn reload(
+        &self,
+        cause: &'static str,
+        now: EventTime,
+        record: &dyn Fn(&PolicyStatus) -> Result<(), String>,
+    ) -> (Reloaded, PolicyStatus) {
         let _alone = self.reloading.lock();
-        let reloaded = self.reload_alone(cause, now);
+        let reloaded = self.reload_alone(cause, now, record);
         (reloaded, self.status())
     }
 
@@ -227,7 +233,12 @@ impl PolicyKeeper {
         Reloaded::Refused(errors)
     }
 
-    fn reload_alone(&self, cause: &'static str, now: EventTime) -> Reloaded {
+    fn reload_alone(
+        &self,
+        cause: &'static str,
+        now: EventTime,
+        record: &dyn Fn(&PolicyStatus) -> Result<(), String>,
+    ) -> Reloaded {
         let candidate = LivePolicy::load(&self.files, self.missing).and_then(|candidate| {
             let live = self.live();
             let (old, new) = (&live.policy.catalogue.entities, &candidate.policy.catalogue.entities);
@@ -247,31 +258,34 @@ impl PolicyKeeper {
                 Err(vec![Mistake::of_catalogue(&self.files.features, message)])
             })
         });
-        let candidate = match candidate {
+        let mut candidate = match candidate {
             Ok(candidate) => candidate,
             Err(found) => return self.refused(&found, cause, now),
         };
-        let mut status = self.status.lock();
-        match candidate {
-            candidate if candidate.policy.hash == self.live.load().policy.hash => {
-                status.refused = None;
-                Reloaded::Unchanged
-            }
-            mut candidate => {
-                let live = self.live();
-                candidate.counts = live.counts.following(&live.policy.rules, &candidate.policy.rules, now);
-                status.policy = candidate.policy.hash.clone();
-                status.versions = candidate.policy.versions.clone();
-                status.challengers = candidate.policy.challenger_versions();
-                status.live_since = now.to_string();
-                status.cause = cause;
-                status.refused = None;
-                status.reloads += 1;
-                drop(live);
-                self.retired.take(self.live.swap(Arc::new(candidate)));
-                Reloaded::Live
-            }
+        let live = self.live();
+        if candidate.policy.hash == live.policy.hash {
+            self.status.lock().refused = None;
+            return Reloaded::Unchanged;
         }
+        let mut status = self.status();
+        status.policy = candidate.policy.hash.clone();
+        status.versions = candidate.policy.versions.clone();
+        status.challengers = candidate.policy.challenger_versions();
+        status.live_since = now.to_string();
+        status.cause = cause;
+        status.refused = None;
+        status.reloads += 1;
+        if let Err(error) = record(&status) {
+            let directory = self.files.rules.display().to_string();
+            let message =
+                format!("is sound, but cannot be recorded, so it does not go live: {error}; reload again");
+            return self.refused(&[Mistake::Rules(Problem::error(directory, message))], cause, now);
+        }
+        candidate.counts = live.counts.following(&live.policy.rules, &candidate.policy.rules, now);
+        drop(live);
+        *self.status.lock() = status;
+        self.retired.take(self.live.swap(Arc::new(candidate)));
+        Reloaded::Live
     }
 }
 
@@ -322,7 +336,7 @@ windows:
         ];
         for (what, old, new, refusal) in cases {
             std::fs::write(&files.features, CATALOGUE.replace(old, new)).unwrap();
-            match (keeper.reload("api", now).0, refusal) {
+            match (keeper.reload("api", now, &|_| Ok(())).0, refusal) {
                 (Reloaded::Refused(errors), Some(part)) => {
                     assert!(
                         errors[0].contains("features.yaml") && errors[0].contains(part),

@@ -40,7 +40,7 @@ use crate::pipeline::metrics::Metrics;
 use crate::pipeline::policy::{LivePolicy, PolicyKeeper};
 use crate::pipeline::rule_counts::CountedHit;
 use crate::pipeline::secret::Secret;
-use crate::pipeline::settings::{OnAuditFailure, ServiceSettings};
+use crate::pipeline::settings::{OnAuditFailure, OnBacklog, ServiceSettings};
 use crate::pipeline::shadow::{Seen, Shadow};
 use crate::pipeline::snapshot::Snapshots;
 use crate::pipeline::stopwatch::Stopwatch;
@@ -54,6 +54,9 @@ const AFTER_ENRICH_MAX: Duration = Duration::from_millis(20);
 /// The least time that a record gets, also past the deadline: a late answer is better than none for a decision that is
 /// already counted and on its way into the log.
 const RECORD_WAIT_MIN: Duration = Duration::from_millis(20);
+
+/// How long a decision waits before it asks again for a place in the log.
+const BACKLOG_WAIT: Duration = Duration::from_millis(1);
 
 /// How long decisions that wait for their shadow scores may hold up the end of the service.
 const LAST_SHADOW_PATIENCE: Duration = Duration::from_secs(2);
@@ -313,19 +316,27 @@ impl Service {
         let policy = self.policies.live();
         let enrichment = self.enrich(&policy, transaction, &mut walk).await;
 
-        let counted = prepare(&self.state, &policy.policy.catalogue, transaction);
-        // From here to `commit` nothing waits, so that a client that hangs up cannot leave a gap between windows and log.
-        let (ticket, observation, state_sequence) = {
-            let lane = self.lane.lock();
-            let ticket = match self.log.reserve() {
-                Ok(ticket) => ticket,
-                Err(error) => {
-                    let versions = policy.policy.versions.clone();
-                    return self.without_record(transaction, key, Err(versions), &error, walk);
+        // From the ticket to `commit` nothing waits, so that a client that hangs up cannot leave a gap between windows and log.
+        let (ticket, observation, state_sequence) = loop {
+            let counted = prepare(&self.state, &policy.policy.catalogue, transaction);
+            let error = {
+                let lane = self.lane.lock();
+                match self.log.reserve() {
+                    Ok(ticket) => {
+                        let observation = observe(&self.state, &policy.policy.catalogue, counted, Mode::Live);
+                        break (ticket, observation, lane.state_sequence());
+                    }
+                    Err(error) => error,
                 }
             };
-            let observation = observe(&self.state, &policy.policy.catalogue, counted, Mode::Live);
-            (ticket, observation, lane.state_sequence())
+            let waits = self.settings.on_backlog == OnBacklog::Wait
+                && matches!(error, LogError::Full { .. })
+                && walk.remaining() > walk.reserve();
+            if !waits {
+                let versions = policy.policy.versions.clone();
+                return self.without_record(transaction, key, Err(versions), &error, walk);
+            }
+            tokio::time::sleep(BACKLOG_WAIT).await;
         };
         walk.times.windows = walk.stopwatch.lap_us();
         let decided =

@@ -14,7 +14,7 @@ use tollgate::enrich::profiles::Profiles;
 use tollgate::model::backend::Backend;
 use tollgate::pipeline::ip::IpSettings;
 use tollgate::pipeline::service::Service;
-use tollgate::pipeline::settings::{OnAuditFailure, ServiceSettings};
+use tollgate::pipeline::settings::{OnAuditFailure, OnBacklog, ServiceSettings};
 use tollgate::pipeline::shadow::ShadowSettings;
 use tollgate::pipeline::start::{LogSettings, Parts};
 
@@ -41,6 +41,7 @@ fn start(data: &Path) -> Arc<Service> {
             in_flight_max: 64,
             decisions_max: 10_000,
             on_audit_failure: OnAuditFailure::Refuse,
+            on_backlog: OnBacklog::Fail,
         },
         log: LogSettings {
             ack: Ack::Process,

@@ -304,6 +304,16 @@ impl Service {
         self.admin("/v1/policy").good()
     }
 
+    /// Lets no file of the service grow beyond so many bytes; none: as long as it will. False where that cannot be done.
+    pub fn limit_files(&self, bytes: Option<u64>) -> bool {
+        let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+        let set = Command::new("prlimit")
+            .arg(format!("--pid={}", self.child.id()))
+            .arg(format!("--fsize={limit}:unlimited"))
+            .status();
+        set.is_ok_and(|status| status.success())
+    }
+
     /// `kill -9`
     pub fn kill(mut self) {
         self.child.kill().expect("it runs");
