@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::cli::audit_redecide::AuditRedecideArgs;
 use crate::cli::args_backtest::{BacktestArgs, InputArgs, ReplayArgs};
 use crate::engine::policy::ChallengerFiles;
 use crate::evaluation::truth::Unlabelled;
@@ -216,6 +217,8 @@ pub enum AuditCommand {
     Export(AuditExportArgs),
     /// Print one record, readably.
     Show(AuditShowArgs),
+    /// Make every recorded decision again and hold it against its record, bit for bit; with --rebuild its windows, too.
+    Redecide(Box<AuditRedecideArgs>),
 }
 
 /// Which log.

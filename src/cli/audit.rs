@@ -10,7 +10,7 @@ use crate::audit::reader::{LogReader, Record};
 use crate::audit::verify::{VerifyOptions, verify};
 use crate::cli::args::{AuditArgs, AuditCommand, AuditExportArgs, AuditShowArgs};
 use crate::cli::output::say;
-use crate::cli::progress;
+use crate::cli::{audit_redecide, progress};
 use crate::pipeline::start::LOG_DIRECTORY;
 
 /// Runs it.
@@ -19,6 +19,7 @@ pub fn run(command: &AuditCommand) -> anyhow::Result<()> {
         AuditCommand::Verify(args) => verify_log(args),
         AuditCommand::Export(args) => export(args),
         AuditCommand::Show(args) => show(args),
+        AuditCommand::Redecide(args) => audit_redecide::run(args),
     }
 }
 
