@@ -18,9 +18,10 @@ use crate::pipeline::recover::consequences_max;
 use crate::pipeline::start::LOG_DIRECTORY;
 use crate::policy_archive::store::PolicyArchive;
 use crate::redecide::policies::Policies;
-use crate::redecide::rebuild::{self, WindowSettings};
+use crate::redecide::rebuild;
 use crate::redecide::report::{Compared, Counts, Difference, RedecideReport};
 use crate::redecide::run::{self, Progress, Stretch, THREADS_MAX};
+use crate::redecide::window_state::WindowSettings;
 
 /// Most policies that can be given by hand.
 const GIVEN_MAX: usize = 32;
@@ -93,10 +94,11 @@ pub fn run(args: &AuditRedecideArgs) -> anyhow::Result<()> {
         let config = policy::settings(args.config.as_deref())?;
         let settings = WindowSettings {
             data: args.data.clone(),
+            log: stretch.log.clone(),
             decisions_max: config.decision.idempotency_keys_max,
             waiting_max: consequences_max(config.audit.queue_records_max),
         };
-        let rebuilt = watched("rebuild", rebuild::bytes(&stretch)?, |progress| {
+        let rebuilt = watched("rebuild", run::bytes(&Stretch { from: 1, ..stretch.clone() })?, |progress| {
             let rebuilt = rebuild::run(&stretch, &policies, &settings, progress);
             report.is_interrupted = progress.is_stopped();
             rebuilt

@@ -45,13 +45,23 @@ impl Secret {
         Self([0; SECRET_BYTES])
     }
 
+    /// Reads the secret of a data directory; none where there is none.
+    pub fn load(data: &Path) -> Result<Option<Self>, SecretError> {
+        let file = data.join("secret");
+        match fs::read(&file) {
+            Ok(bytes) => bytes.try_into().map(|bytes| Some(Self(bytes))).map_err(|_| SecretError::Malformed(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(SecretError::Io { file, error }),
+        }
+    }
+
     /// Reads the secret of a data directory, or makes it. The file is readable by its owner only.
     pub fn load_or_create(data: &Path) -> Result<Self, SecretError> {
         let file = data.join("secret");
         let failed = |error| SecretError::Io { file: file.clone(), error };
-        match fs::read(&file) {
-            Ok(bytes) => bytes.try_into().map(Self).map_err(|_| SecretError::Malformed(file.clone())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        match Self::load(data)? {
+            Some(secret) => Ok(secret),
+            None => {
                 let mut bytes = [0; SECRET_BYTES];
                 fs::File::open("/dev/urandom")
                     .and_then(|mut urandom| urandom.read_exact(&mut bytes))
@@ -61,7 +71,6 @@ impl Secret {
                 new.write_all(&bytes).and_then(|()| new.sync_all()).map_err(failed)?;
                 Ok(Self(bytes))
             }
-            Err(error) => Err(failed(error)),
         }
     }
 

@@ -78,8 +78,8 @@ impl PolicyArchive {
     /// Archives a policy that was just loaded from `files`. What lies there is read again and must be what was loaded. When this
     /// returns, all of it is on stable storage. Blocks.
     pub fn store(&self, policy: &Policy, files: &PolicyFiles) -> Result<(), StoreError> {
-        let catalogue = read(&files.features)?;
-        let catalogue = self.put_as(&files.features, &catalogue, &policy.versions.features)?;
+        let catalogue = policy.catalogue.text.as_bytes();
+        let catalogue = self.put_as(&files.features, catalogue, &policy.versions.features)?;
         let archived = ArchivedPolicy {
             format: FORMAT,
             policy: policy.hash.clone(),

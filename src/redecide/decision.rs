@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::audit::reader::Record;
 use crate::audit::record::{self, BODY_SCHEMA, DecisionRecord, RecordError};
+use crate::domain::decision::{Outcome, Versions};
 use crate::domain::enrichment::Enrichment;
 use crate::domain::ip_facts::IpFacts;
 use crate::domain::transaction::Transaction;
@@ -33,6 +34,8 @@ pub struct Inputs<'a> {
     pub ip: Option<IpFacts>,
     /// What stood on lists at run time, as far as it was asked for.
     pub listed: Vec<Listed>,
+    /// What was answered.
+    pub outcome: Outcome,
     /// The sequence of the last record whose consequences its windows had seen.
     pub state_sequence: u64,
     /// Whether its transaction had been counted before.
@@ -88,6 +91,7 @@ impl<'a> Inputs<'a> {
                 enrichment: view.required(RecordField::Enrichment)?,
                 ip: view.get(RecordField::Ip)?,
                 listed: view.get(RecordField::Listed)?,
+                outcome: view.required(RecordField::Decision)?,
                 state_sequence: view.required(RecordField::StateSequence)?,
                 is_repeat: view.get(RecordField::Repeat)?,
                 view: Some(view),
@@ -101,6 +105,7 @@ impl<'a> Inputs<'a> {
             enrichment: record.enrichment,
             ip: record.ip,
             listed: record.listed,
+            outcome: record.answer.decision,
             state_sequence: record.state_sequence,
             is_repeat: record.repeat,
             view: None,
@@ -198,6 +203,11 @@ impl<'p> Redecider<'p> {
         let found = self.policies.find(hash, versions);
         self.last = Some(Last { hash: hash.into(), found: Arc::clone(&found) });
         found
+    }
+
+    /// The policy that a record of policies names.
+    pub fn named(&mut self, hash: &str, versions: Versions) -> Arc<Found> {
+        self.policies.find(hash, || Some(versions))
     }
 
     fn compare(
