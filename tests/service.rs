@@ -43,6 +43,8 @@ mod lists;
 mod parity;
 #[path = "service/profiles.rs"]
 mod profiles;
+#[path = "service/redecide.rs"]
+mod redecide;
 #[path = "service/reload.rs"]
 mod reload;
 #[path = "service/reload_load.rs"]
