@@ -196,7 +196,11 @@ fn show(report: &RedecideReport) {
             }
         };
         let decisions = of_policy.decisions;
-        say!("policy {policy}: {} decisions from record {} on, {from}", decisions.count, decisions.first_sequence);
+        say!(
+            "policy {policy}: {} decisions from record {} on, {from}",
+            decisions.count,
+            decisions.first_sequence
+        );
     }
     for damage in &report.damages {
         say!("damage: {damage}");
@@ -235,9 +239,15 @@ fn show_counts(what: &str, Counts(counts): &Counts) {
 
 fn show_difference(first: &Difference) {
     let Difference { sequence, decision_id, transaction_id, recorded_at, policy, fields } = first;
-    let of = if transaction_id.is_empty() { String::new() } else { format!(" of transaction {transaction_id}") };
+    let of =
+        if transaction_id.is_empty() { String::new() } else { format!(" of transaction {transaction_id}") };
     say!("    the first: record {sequence} of {recorded_at}, {decision_id}{of}, policy {policy}");
     for field in fields {
-        say!("        {}\n            recorded  {}\n            now       {}", field.field, field.recorded, field.decided);
+        say!(
+            "        {}\n            recorded  {}\n            now       {}",
+            field.field,
+            field.recorded,
+            field.decided
+        );
     }
 }

@@ -6,7 +6,8 @@
 use memchr::{memchr, memchr_iter, memchr2, memmem};
 use serde::Deserialize;
 
-use crate::audit::record::RecordError;
+use crate::audit::record::{self, DecisionRecord, RecordError};
+use crate::domain::decision::Decision;
 use crate::feature::vector::FeatureVector;
 
 /// The fields of a record, in the order in which they are written. Names are compared at this place first.
@@ -150,12 +151,59 @@ impl<'a> RecordView<'a> {
         if memchr(b'\\', text).is_some() { None } else { std::str::from_utf8(text).ok() }
     }
 
+    /// All of it, decoded field by field.
+    fn whole(&self) -> Result<DecisionRecord, RecordError> {
+        Ok(DecisionRecord {
+            answer: Decision {
+                decision_id: self.required(RecordField::DecisionId)?,
+                transaction_id: self.required(RecordField::TransactionId)?,
+                decision: self.required(RecordField::Decision)?,
+                reason: self.required(RecordField::Reason)?,
+                reasons: self.required(RecordField::Reasons)?,
+                score: self.get(RecordField::Score)?,
+                risk_level: self.required(RecordField::RiskLevel)?,
+                challenge: self.get(RecordField::Challenge)?,
+                degraded: self.required(RecordField::Degraded)?,
+                missing: self.required(RecordField::Missing)?,
+                versions: self.required(RecordField::Versions)?,
+            },
+            idempotency_key: self.required(RecordField::IdempotencyKey)?,
+            fingerprint: self.required(RecordField::Fingerprint)?,
+            received_at_ms: self.required(RecordField::ReceivedAtMs)?,
+            repeat: self.get(RecordField::Repeat)?,
+            state_sequence: self.required(RecordField::StateSequence)?,
+            transaction: self.required(RecordField::Transaction)?,
+            enrichment: self.required(RecordField::Enrichment)?,
+            ip: self.get(RecordField::Ip)?,
+            features: self.required(RecordField::Features)?,
+            feature_texts: self.get(RecordField::FeatureTexts)?,
+            margin: self.get(RecordField::Margin)?,
+            contributions: self.get(RecordField::Contributions)?,
+            bias: self.get(RecordField::Bias)?,
+            hits: self.required(RecordField::Hits)?,
+            hits_left_out: self.get(RecordField::HitsLeftOut)?,
+            listed: self.get(RecordField::Listed)?,
+            policy: self.required(RecordField::Policy)?,
+            latency_us: self.required(RecordField::LatencyUs)?,
+        })
+    }
+
     /// The vector; `None` when it is not what a record's vector looks like.
     pub fn vector(&self, numbers: &mut Vec<f64>) -> Option<FeatureVector> {
         numbers.clear();
         read_numbers(self.raw(RecordField::Features)?, numbers)?;
         let texts: Vec<(u16, Box<str>)> = self.get(RecordField::FeatureTexts).ok()?;
         Some(FeatureVector::of(numbers, texts))
+    }
+}
+
+/// Reads the body of a decision's record, as `record::decode` does: several times as fast, since its flattened answer is not gathered
+/// in between.
+pub fn decode(body: &[u8]) -> Result<DecisionRecord, RecordError> {
+    match RecordView::of(body).map(|view| view.whole()) {
+        Some(Ok(record)) => Ok(record),
+        // With the error that names the place.
+        _ => record::decode(body),
     }
 }
 
@@ -214,8 +262,8 @@ fn after_nested(body: &[u8], mut at: usize) -> Option<usize> {
 
 /// Powers of ten that are exact.
 const TENS: [f64; 23] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19,
-    1e20, 1e21, 1e22,
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
+    1e19, 1e20, 1e21, 1e22,
 ];
 
 /// Reads `[1.0,null,-2.5e-7]`, where null is missing, without white space.

@@ -166,7 +166,8 @@ impl Model {
     fn described_by(self, manifest: Manifest, file: &Path) -> Result<Self, ModelError> {
         let mut model = self;
         let mismatch = |what: String| ModelError::Mismatch { file: file.to_owned(), what };
-        let model_file = model.file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let model_file =
+            model.file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         if manifest.schema != MANIFEST_SCHEMA {
             return Err(mismatch(format!(
                 "is of schema {}; this program reads {MANIFEST_SCHEMA}",

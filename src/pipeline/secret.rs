@@ -49,7 +49,9 @@ impl Secret {
     pub fn load(data: &Path) -> Result<Option<Self>, SecretError> {
         let file = data.join("secret");
         match fs::read(&file) {
-            Ok(bytes) => bytes.try_into().map(|bytes| Some(Self(bytes))).map_err(|_| SecretError::Malformed(file)),
+            Ok(bytes) => {
+                bytes.try_into().map(|bytes| Some(Self(bytes))).map_err(|_| SecretError::Malformed(file))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(SecretError::Io { file, error }),
         }

@@ -14,8 +14,7 @@ const DIGITS: usize = 64;
 /// The hex digits of a hash that is written `sha256:...`; none when it is no such thing, and no name of a file.
 pub(crate) fn digits(hash: &str) -> Option<&str> {
     let digits = hash.strip_prefix("sha256:")?;
-    let is_hash =
-        digits.len() == DIGITS && digits.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'));
+    let is_hash = digits.len() == DIGITS && digits.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'));
     is_hash.then_some(digits)
 }
 

@@ -98,8 +98,8 @@ impl PolicyArchive {
             on_missing: policy.missing,
             backend: policy.model.as_ref().map_or(Backend::default(), |bound| bound.scorer.backend()),
         };
-        let text = serde_json::to_vec_pretty(&archived)
-            .map_err(|error| self.unwritable(io::Error::other(error)))?;
+        let text =
+            serde_json::to_vec_pretty(&archived).map_err(|error| self.unwritable(io::Error::other(error)))?;
         let path = self.manifest_path(&policy.hash).ok_or_else(|| {
             self.unwritable(io::Error::other(format!("{} is no hash of a policy", policy.hash)))
         })?;
@@ -237,7 +237,8 @@ impl PolicyArchive {
             return Err(StoreError::Changed { file: path });
         }
         let file = self.put_as(&model.file, &read(&model.file)?, &model.sha256)?;
-        let name = model.file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let name =
+            model.file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         Ok(ArchivedModel {
             manifest: self.put(MANIFEST_FILE, &manifest)?,
             model: ArchivedFile { name, ..file },

@@ -125,10 +125,12 @@ fn compare(compared: &mut Compared, scored: &Scored, told: &Told) {
     let versions = scored.policy.challenger_versions();
     for (index, challenger) in challengers.iter().enumerate() {
         compared.seen += 1;
-        let recorded = (decision.margins.get(index).copied().flatten(), decision.scores.get(index).copied().flatten());
+        let recorded =
+            (decision.margins.get(index).copied().flatten(), decision.scores.get(index).copied().flatten());
         let now = scored.scores.get(index).copied().flatten();
         let now = (now.map(|it| it.margin), now.map(|it| it.score));
-        let bits = |(margin, score): (Option<f32>, Option<f32>)| (margin.map(f32::to_bits), score.map(f32::to_bits));
+        let bits =
+            |(margin, score): (Option<f32>, Option<f32>)| (margin.map(f32::to_bits), score.map(f32::to_bits));
         let is_other_policy = *scored.policy.hash != *told.policy || versions.get(index) != Some(challenger);
         let (kind, recorded, now) = if is_other_policy {
             let now = (&scored.policy.hash, versions.get(index));

@@ -54,7 +54,11 @@ pub fn is_written_so(
         && same.is(RecordField::Versions, &policy.versions)
         && *features == inputs.features
         && same.is(RecordField::Margin, &judgement.margin)
-        && same.is_unless(judgement.contributions.is_empty(), RecordField::Contributions, &judgement.contributions)
+        && same.is_unless(
+            judgement.contributions.is_empty(),
+            RecordField::Contributions,
+            &judgement.contributions,
+        )
         && same.is_unless(judgement.bias.is_none(), RecordField::Bias, &judgement.bias)
         && same.is(RecordField::Hits, &hits(judgement))
         && same.is_unless(judgement.hits_left_out == 0, RecordField::HitsLeftOut, &judgement.hits_left_out)
@@ -73,7 +77,12 @@ impl Same<'_, '_> {
     }
 
     /// A field that is left out where it would say nothing.
-    fn is_unless<T: Serialize + ?Sized>(&mut self, says_nothing: bool, field: RecordField, value: &T) -> bool {
+    fn is_unless<T: Serialize + ?Sized>(
+        &mut self,
+        says_nothing: bool,
+        field: RecordField,
+        value: &T,
+    ) -> bool {
         if says_nothing { self.view.raw(field).is_none() } else { self.is(field, value) }
     }
 }
@@ -126,15 +135,14 @@ fn field(
     policy: &Policy,
     judgement: &Judgement,
 ) -> FieldDifference {
-    let of = |recorded: String, decided: String| FieldDifference { field: kind.to_owned(), recorded, decided };
+    let of =
+        |recorded: String, decided: String| FieldDifference { field: kind.to_owned(), recorded, decided };
     let answer = &record.answer;
     match kind {
         "decision" => of(json(&answer.decision), json(&judgement.outcome)),
         "reason" => of(json(&answer.reason), json(&judgement.reason)),
         "reasons" => of(json(&answer.reasons), json(&judgement.reasons)),
-        "score" => {
-            of(json(&(answer.score, record.margin)), json(&(judgement.score, judgement.margin)))
-        }
+        "score" => of(json(&(answer.score, record.margin)), json(&(judgement.score, judgement.margin))),
         "risk level" => of(json(&answer.risk_level), json(&judgement.risk_level)),
         "challenge" => of(json(&answer.challenge), json(&challenge(judgement.outcome))),
         "degraded" => of(json(&answer.degraded), json(&!judgement.missing.is_empty())),

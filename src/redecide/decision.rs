@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::audit::reader::Record;
-use crate::audit::record::{self, BODY_SCHEMA, DecisionRecord, RecordError};
+use crate::audit::record::{BODY_SCHEMA, RecordError};
 use crate::domain::decision::{Outcome, Versions};
 use crate::domain::enrichment::Enrichment;
 use crate::domain::ip_facts::IpFacts;
@@ -12,7 +12,7 @@ use crate::domain::transaction::Transaction;
 use crate::engine::judge::Judgement;
 use crate::engine::policy::Policy;
 use crate::evaluation::again::{self, NotAgain};
-use crate::evaluation::record_view::{RecordField, RecordView};
+use crate::evaluation::record_view::{self, RecordField, RecordView};
 use crate::feature::vector::FeatureVector;
 use crate::redecide::compare::{self, Differences};
 use crate::redecide::policies::{Found, Origin, Policies};
@@ -84,9 +84,7 @@ impl<'a> Inputs<'a> {
             let transaction = view.raw(RecordField::Transaction).unwrap_or_default();
             return Ok(Self {
                 policy: Cow::Borrowed(policy),
-                transaction: wire::transaction::parse_slice(transaction)
-                    .map_err(RecordError::from)?
-                    .transaction,
+                transaction: wire::recorded::parse(transaction).map_err(RecordError::from)?,
                 features,
                 enrichment: view.required(RecordField::Enrichment)?,
                 ip: view.get(RecordField::Ip)?,
@@ -97,7 +95,7 @@ impl<'a> Inputs<'a> {
                 view: Some(view),
             });
         }
-        let record: DecisionRecord = record::decode(stored.body)?;
+        let record = record_view::decode(stored.body)?;
         Ok(Self {
             transaction: record.transaction()?,
             features: FeatureVector::recorded(&record.features, &record.feature_texts),
@@ -175,7 +173,12 @@ impl<'p> Redecider<'p> {
         };
         let found = self.find(&inputs.policy, stored);
         let policy_hash = Some(Box::from(&*inputs.policy));
-        let not = |found, why| Redecided { policy_hash, found: Some(found), features: None, again: Again::Not(why) };
+        let not = |found, why| Redecided {
+            policy_hash,
+            found: Some(found),
+            features: None,
+            again: Again::Not(why),
+        };
         let policy = match &*found {
             Found::Policy(policy, _) => Arc::clone(policy),
             Found::Nothing(why) => {
@@ -199,7 +202,7 @@ impl<'p> Redecider<'p> {
         if let Some(last) = self.last.as_ref().filter(|last| *last.hash == *hash) {
             return Arc::clone(&last.found);
         }
-        let versions = || record::decode::<DecisionRecord>(stored.body).ok().map(|it| it.answer.versions);
+        let versions = || record_view::decode(stored.body).ok().map(|it| it.answer.versions);
         let found = self.policies.find(hash, versions);
         self.last = Some(Last { hash: hash.into(), found: Arc::clone(&found) });
         found
@@ -223,7 +226,7 @@ impl<'p> Redecider<'p> {
             return Again::Same;
         }
         // Other bytes may say the same, as records of older versions do.
-        match record::decode::<DecisionRecord>(stored.body) {
+        match record_view::decode(stored.body) {
             Ok(record) => match compare::differences(&record, inputs, policy, judgement) {
                 None => Again::Same,
                 Some(differences) => Again::Different(Box::new(differences)),

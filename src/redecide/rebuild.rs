@@ -15,6 +15,7 @@ use crate::audit::reader::{LogReader, Record};
 use crate::audit::record::{self, DecisionRecord, PolicyRecord, RecordError};
 use crate::audit::segment::list_segments;
 use crate::engine::policy::Policy;
+use crate::evaluation::record_view;
 use crate::feature::catalogue::Catalogue;
 use crate::feature::extract;
 use crate::pipeline::secret::{Secret, SecretError};
@@ -129,8 +130,7 @@ fn begin(
     settings: &WindowSettings,
 ) -> Result<Beginning, RebuildError> {
     let log = &settings.log;
-    let segments =
-        list_segments(log).map_err(|source| ReadError::Io { path: log.clone(), source })?;
+    let segments = list_segments(log).map_err(|source| ReadError::Io { path: log.clone(), source })?;
     let oldest = segments.first().copied().unwrap_or(1);
     let is_whole = oldest <= 1;
     let mut snapshots = Snapshot::all(settings);
@@ -173,7 +173,7 @@ fn first_catalogue(mut reader: LogReader, policies: &Policies) -> Result<Arc<Cat
                 Ok(PolicyRecord { policy, versions, .. }) => (policy, versions),
                 Err(_) => continue,
             },
-            Kind::Decision => match record::decode::<DecisionRecord>(stored.body) {
+            Kind::Decision => match record_view::decode(stored.body) {
                 Ok(DecisionRecord { policy, answer, .. }) => (policy, answer.versions),
                 Err(_) => continue,
             },
@@ -288,7 +288,8 @@ impl Pass<'_> {
         let mut fields = Vec::new();
         let mut kinds = Vec::new();
         for (slot, feature) in catalogue.features.iter().enumerate() {
-            let (then, again) = (inputs.features.get(slot, feature.value_type), now.get(slot, feature.value_type));
+            let (then, again) =
+                (inputs.features.get(slot, feature.value_type), now.get(slot, feature.value_type));
             if then != again {
                 kinds.push(format!("features.{}", feature.name));
                 fields.push((then.to_string(), again.to_string()));
@@ -304,7 +305,7 @@ impl Pass<'_> {
         }
         let sequence = stored.header.sequence;
         self.compared.differs(sequence, kinds.iter().map(String::as_str), || {
-            let answer = record::decode::<DecisionRecord>(stored.body).map(|record| record.answer).ok();
+            let answer = record_view::decode(stored.body).map(|record| record.answer).ok();
             let shown = kinds.iter().zip(fields).take(SHOWN_FEATURES_MAX);
             Difference {
                 sequence,
@@ -313,7 +314,11 @@ impl Pass<'_> {
                 recorded_at: stored.header.recorded_at.to_string(),
                 policy: inputs.policy.to_string(),
                 fields: shown
-                    .map(|(field, (recorded, decided))| FieldDifference { field: field.clone(), recorded, decided })
+                    .map(|(field, (recorded, decided))| FieldDifference {
+                        field: field.clone(),
+                        recorded,
+                        decided,
+                    })
                     .collect(),
             }
         });

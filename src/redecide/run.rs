@@ -15,7 +15,9 @@ use crate::redecide::challenged::Challenged;
 use crate::redecide::compare::Differences;
 use crate::redecide::decision::{Again, Redecided, Redecider};
 use crate::redecide::policies::{Found, Policies};
-use crate::redecide::report::{Compared, Count, DAMAGES_MAX, Difference, OTHERS, OfPolicy, ROWS_MAX, RedecideReport};
+use crate::redecide::report::{
+    Compared, Count, DAMAGES_MAX, Difference, OTHERS, OfPolicy, ROWS_MAX, RedecideReport,
+};
 
 /// Most threads.
 pub const THREADS_MAX: usize = 256;
@@ -90,19 +92,21 @@ struct Part {
 
 /// The segments that a stretch needs.
 fn parts(stretch: &Stretch) -> Result<Vec<Part>, ReadError> {
-    let segments = list_segments(&stretch.log)
-        .map_err(|source| ReadError::Io { path: stretch.log.clone(), source })?;
+    let segments =
+        list_segments(&stretch.log).map_err(|source| ReadError::Io { path: stretch.log.clone(), source })?;
     if segments.is_empty() {
         return Err(ReadError::NotThere { path: stretch.log.clone(), sequence: stretch.from, oldest: None });
     }
     let ends = segments.iter().skip(1).map(|next| next - 1).chain([u64::MAX]);
-    let parts = segments.iter().zip(ends).map(|(first, last)| Part { first: *first, last: last.min(stretch.to) });
+    let parts =
+        segments.iter().zip(ends).map(|(first, last)| Part { first: *first, last: last.min(stretch.to) });
     Ok(parts.filter(|part| part.last >= stretch.from && part.first <= stretch.to).collect())
 }
 
 /// How many bytes the segments of a stretch have, as far as they can be asked.
 pub fn bytes(stretch: &Stretch) -> Result<u64, ReadError> {
-    let size = |part: &Part| std::fs::metadata(segment_path(&stretch.log, part.first)).map_or(0, |it| it.len());
+    let size =
+        |part: &Part| std::fs::metadata(segment_path(&stretch.log, part.first)).map_or(0, |it| it.len());
     Ok(parts(stretch)?.iter().map(size).sum())
 }
 
@@ -258,7 +262,12 @@ fn read_part(
                 }
             }
             // They change what later decisions see, which those say themselves.
-            Kind::Label | Kind::ListChange | Kind::PolicyChange | Kind::Review | Kind::Erasure | Kind::Checkpoint => {}
+            Kind::Label
+            | Kind::ListChange
+            | Kind::PolicyChange
+            | Kind::Review
+            | Kind::Erasure
+            | Kind::Checkpoint => {}
         }
     }
     let bytes = std::fs::metadata(segment_path(&stretch.log, part.first)).map_or(read, |it| it.len());

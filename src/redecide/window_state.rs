@@ -148,7 +148,9 @@ impl Snapshot {
         sequences.reverse();
         let read = |sequence| {
             let file = directory.file(sequence);
-            let header = std::fs::File::open(&file).ok().map(|open| read_header(&mut std::io::BufReader::new(open)))?;
+            let header = std::fs::File::open(&file)
+                .ok()
+                .map(|open| read_header(&mut std::io::BufReader::new(open)))?;
             Some(Self { header: header.ok()?, file })
         };
         sequences.into_iter().filter_map(read).collect()

@@ -94,7 +94,8 @@ fn a_day_with_reloads_lists_labels_challengers_and_restarts_is_decided_again_to_
     wait_until("the new rules", || (service.policy()["policy"] != before).then_some(()));
     let note = r#"{"note": "a test"}"#;
     let put = |service: &Service, method: &str, card: &str| {
-        let answer = service.connect_admin().request(method, &format!("/v1/lists/blocked_cards/{card}"), note);
+        let answer =
+            service.connect_admin().request(method, &format!("/v1/lists/blocked_cards/{card}"), note);
         assert!(answer.status < 300, "{answer:?}");
     };
     put(&service, "PUT", "fp_a1");
@@ -168,7 +169,8 @@ fn a_day_with_reloads_lists_labels_challengers_and_restarts_is_decided_again_to_
 
 #[test]
 fn decisions_without_profiles_are_decided_again_as_they_were() {
-    let settings = "[decision]\ndeadline_ms = 5000\nenrich_timeout_ms = 30\n[on_missing]\nenrich = \"REVIEW\"\n";
+    let settings =
+        "[decision]\ndeadline_ms = 5000\nenrich_timeout_ms = 30\n[on_missing]\nenrich = \"REVIEW\"\n";
     let installation = Installation::with_settings(settings).redis("redis://127.0.0.1:1");
     let events = Traffic::simulate(&installation, 5, 20, 10).events(60);
     let service = installation.serve();
@@ -192,8 +194,13 @@ fn forged(from: &Path, to: &Path, mut change: impl FnMut(Kind, u64, &mut Value))
             let log_id = LogReader::from_sequence(&from.join("log"), 1).unwrap().log_id();
             let opened =
                 OpenedLog::open(&to.join("log"), log_id, header.recorded_at, LogOptions::default()).unwrap();
-            LogWriter::start(opened, WriterOptions::default(), Box::new(|group| drop(group)), Box::new(|group| drop(group)))
-                .unwrap()
+            LogWriter::start(
+                opened,
+                WriterOptions::default(),
+                Box::new(|group| drop(group)),
+                Box::new(|group| drop(group)),
+            )
+            .unwrap()
         });
         let mut body: Value = serde_json::from_slice(stored.body).unwrap();
         let before = body.clone();
@@ -234,17 +241,20 @@ fn what_somebody_changed_is_named_though_every_checksum_is_right() {
     let rules = Rules::new();
     fs::write(rules.path().join("lists/blocked_cards.txt"), "fp_file\n").unwrap();
     let few = model_of_trees(10);
-    let installation = Installation::with_settings(PATIENT).rules(&rules.path()).challenger("few", few.path());
+    let installation =
+        Installation::with_settings(PATIENT).rules(&rules.path()).challenger("few", few.path());
     let events = Traffic::simulate(&installation, 9, 20, 10).events(80);
     let service = installation.serve();
     send_all(&service, &events);
-    let put = service.connect_admin().request("PUT", "/v1/lists/blocked_cards/fp_a1", r#"{"note": "a test"}"#);
+    let put =
+        service.connect_admin().request("PUT", "/v1/lists/blocked_cards/fp_a1", r#"{"note": "a test"}"#);
     assert_eq!(put.status, 201);
     service.connect().decide(&transaction("by_list").to_string());
     service.terminate();
     assert!(service.ended().success());
     let records = installation.records();
-    let is_by_list = |record: &&Value| record["body"]["transaction_id"] == "by_list" && record["kind"] == "decision";
+    let is_by_list =
+        |record: &&Value| record["body"]["transaction_id"] == "by_list" && record["kind"] == "decision";
     let by_list = records.iter().find(is_by_list).unwrap();
     let names = installation.feature_names();
     let slot = names.iter().position(|name| name == "card.count_24h").unwrap();
@@ -310,7 +320,8 @@ fn what_somebody_changed_is_named_though_every_checksum_is_right() {
 
 fn segments(installation: &Installation) -> Vec<String> {
     let entries = fs::read_dir(installation.data().join("log")).unwrap();
-    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.retain(|name| name.ends_with(".log") && name.starts_with(|c: char| c.is_ascii_digit()));
     names.sort();
     names
@@ -362,9 +373,8 @@ fn a_policy_that_cannot_be_archived_does_not_go_live() {
     fs::rename(&policies, &aside).unwrap();
     fs::write(&policies, "in the way").unwrap();
     rules.write(&own_rule("first"));
-    let refused = wait_until("the refusal", || {
-        Some(service.policy()["refused"]["errors"][0].as_str()?.to_owned())
-    });
+    let refused =
+        wait_until("the refusal", || Some(service.policy()["refused"]["errors"][0].as_str()?.to_owned()));
     assert!(refused.contains("the policy archive cannot be written"), "{refused}");
     assert!(refused.contains("does not go live"), "{refused}");
     assert_eq!(service.policy()["policy"], before);
