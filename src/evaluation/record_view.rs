@@ -103,9 +103,9 @@ impl<'a> RecordView<'a> {
                 return None;
             }
             let end = after_value(body, value_at)?;
-            let is_key = |name: &&str| name.as_bytes() == key;
-            let place = (next..FIELDS).find(|place| is_key(&NAMES[*place]));
-            match place.or_else(|| NAMES.iter().position(|name| is_key(&name))) {
+            let is_key = |name: &str| name.as_bytes() == key;
+            let place = (next..FIELDS).find(|place| is_key(NAMES[*place]));
+            match place.or_else(|| NAMES.iter().position(|name| is_key(name))) {
                 Some(place) if view.fields[place].is_none() => {
                     view.fields[place] = Some(&body[value_at..end]);
                     next = place + 1;
@@ -197,8 +197,7 @@ impl<'a> RecordView<'a> {
     }
 }
 
-/// Reads the body of a decision's record, as `record::decode` does: several times as fast, since its flattened answer is not gathered
-/// in between.
+/// Reads the body of a decision's record, as `record::decode` does, field by field: so its flattened answer is not gathered in between.
 pub fn decode(body: &[u8]) -> Result<DecisionRecord, RecordError> {
     match RecordView::of(body).map(|view| view.whole()) {
         Some(Ok(record)) => Ok(record),
