@@ -1,7 +1,7 @@
 //! A whole log, or a stretch of it: segments in parallel, results in order.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
@@ -306,9 +306,4 @@ fn decision(stored: &Record<'_>, redecider: &mut Redecider<'_>, done: &mut Done)
             done.challenged.decided(sequence, policy, features);
         }
     }
-}
-
-/// Whether there is a log to read in a directory.
-pub fn has_log(directory: &Path) -> bool {
-    list_segments(directory).is_ok_and(|segments| !segments.is_empty())
 }
