@@ -22,12 +22,14 @@ pub mod enrich;
 pub mod ip;
 
 pub mod evaluation;
+pub mod policy_archive;
 pub mod search;
 
 pub mod offline;
 pub mod pipeline;
 
 pub mod http;
+pub mod redecide;
 
 pub mod cli;
 pub mod config;

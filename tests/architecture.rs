@@ -15,9 +15,9 @@ const FLOORS: [&[&str]; 9] = [
     &["feature"],
     &["rules"],
     &["audit", "engine", "enrich", "ip"],
-    &["evaluation", "search"],
+    &["evaluation", "policy_archive", "search"],
     &["offline", "pipeline"],
-    &["http"],
+    &["http", "redecide"],
     &["cli", "config"],
 ];
 /// The one neighbour on its own floor that a room may import: only the command line reads the settings.

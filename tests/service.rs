@@ -51,6 +51,8 @@ mod profiles;
 mod proof;
 #[path = "service/recorded.rs"]
 mod recorded;
+#[path = "service/redecide.rs"]
+mod redecide;
 #[path = "service/reload.rs"]
 mod reload;
 #[path = "service/reload_load.rs"]

@@ -9,6 +9,7 @@ use crate::cli::args_backtest::{BacktestArgs, InputArgs, ReplayArgs};
 use crate::cli::audit_checkpoint::AuditCheckpointArgs;
 use crate::cli::audit_index::AuditIndexArgs;
 use crate::cli::audit_prove::{AuditCheckProofArgs, AuditProveArgs};
+use crate::cli::audit_redecide::AuditRedecideArgs;
 use crate::cli::audit_search::AuditSearchArgs;
 use crate::cli::audit_show::AuditShowArgs;
 use crate::cli::audit_tail::AuditTailArgs;
@@ -235,6 +236,8 @@ pub enum AuditCommand {
     Tail(Box<AuditTailArgs>),
     /// Make the index that searches use, of a log at rest.
     Index(AuditIndexArgs),
+    /// Make every recorded decision again and hold it against its record, bit for bit; with --rebuild its windows, too.
+    Redecide(Box<AuditRedecideArgs>),
 }
 
 /// `tollgate audit export`

@@ -9,7 +9,8 @@ use serde_json::json;
 use crate::audit::reader::{LogReader, Record};
 use crate::cli::args::{AuditCommand, AuditExportArgs};
 use crate::cli::{
-    audit_checkpoint, audit_index, audit_prove, audit_search, audit_show, audit_tail, audit_verify,
+    audit_checkpoint, audit_index, audit_prove, audit_redecide, audit_search, audit_show, audit_tail,
+    audit_verify,
 };
 use crate::pipeline::start::LOG_DIRECTORY;
 
@@ -25,6 +26,7 @@ pub fn run(command: &AuditCommand) -> anyhow::Result<()> {
         AuditCommand::Show(args) => audit_show::run(args),
         AuditCommand::Tail(args) => audit_tail::run(args),
         AuditCommand::Index(args) => audit_index::run(args),
+        AuditCommand::Redecide(args) => audit_redecide::run(args),
     }
 }
 

@@ -7,6 +7,7 @@ pub mod audit_checkpoint;
 pub mod audit_filters;
 pub mod audit_index;
 pub mod audit_prove;
+pub mod audit_redecide;
 pub mod audit_search;
 pub mod audit_show;
 mod audit_show_text;

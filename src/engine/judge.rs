@@ -1,6 +1,7 @@
 //! `judge`: everything that is known of a transaction in, the decision with its reasons out.
 
 use std::cell::RefCell;
+use std::cmp::Ordering;
 
 use smallvec::SmallVec;
 
@@ -339,10 +340,18 @@ fn score(
 
 /// Names the features that raised the score most.
 fn add_model_reasons(policy: &Policy, features: &FeatureVector, scored: &Scored, reasons: &mut Vec<Reason>) {
-    let mut raising: SmallVec<[(u16, f32); 64]> =
-        scored.contributions.iter().filter(|(_, moved)| *moved > 0.0).copied().collect();
-    raising.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-    for (slot, moved) in raising.into_iter().take(MODEL_REASONS_MAX) {
+    let mut raising: SmallVec<[(u16, f32); MODEL_REASONS_MAX + 1]> = SmallVec::new();
+    for (slot, moved) in scored.contributions.iter().filter(|(_, moved)| *moved > 0.0) {
+        // Of two that raised it alike, the one with the smaller slot comes first.
+        let is_behind =
+            |other: &(u16, f32)| moved.total_cmp(&other.1).then(other.0.cmp(slot)) == Ordering::Greater;
+        let place = raising.iter().position(is_behind).unwrap_or(raising.len());
+        if place < MODEL_REASONS_MAX {
+            raising.insert(place, (*slot, *moved));
+            raising.truncate(MODEL_REASONS_MAX);
+        }
+    }
+    for (slot, moved) in raising {
         let value = features.numbers()[usize::from(slot)];
         let feature = &policy.catalogue.features[usize::from(slot)];
         reasons.push(Reason {

@@ -5,6 +5,7 @@
 use thiserror::Error;
 
 use crate::audit::record::DecisionRecord;
+use crate::domain::decision::Outcome;
 use crate::domain::enrichment::Enrichment;
 use crate::domain::ip_facts::IpFacts;
 use crate::domain::transaction::Transaction;
@@ -76,6 +77,8 @@ pub fn differing(record: &DecisionRecord, judgement: &Judgement) -> Vec<&'static
         let now = now.values.iter().cloned().collect();
         !before.values.is_empty() && before.values != now
     });
+    let bias = |bias: Option<f32>| bias.map(f32::to_bits);
+    let has_other_bias = !record.contributions.is_empty() && bias(record.bias) != bias(judgement.bias);
     let recorded = FeatureVector::recorded(&record.features, &record.feature_texts);
     let parts = [
         ("decision", answer.decision != judgement.outcome),
@@ -83,9 +86,13 @@ pub fn differing(record: &DecisionRecord, judgement: &Judgement) -> Vec<&'static
         ("reasons", differences.reasons),
         ("score", differences.score),
         ("risk level", answer.risk_level != judgement.risk_level),
+        ("challenge", answer.challenge.is_some() != (judgement.outcome == Outcome::Challenge)),
+        ("degraded", answer.degraded == judgement.missing.is_empty()),
         ("contributions", bits(&record.contributions) != bits(&judgement.contributions)),
+        ("bias", has_other_bias),
         ("hits", differences.hits),
         ("values of hits", !differences.hits && has_other_values),
+        ("hits left out", record.hits_left_out != judgement.hits_left_out),
         ("lists found", record.listed != judgement.listed),
         ("features", recorded != judgement.features),
         ("missing", !missing.eq(answer.missing.iter().map(|part| &**part))),

@@ -22,6 +22,7 @@ use crate::enrich::source::ProfileKeys;
 use crate::pipeline::ip::IpStatus;
 use crate::pipeline::retired::Retired;
 use crate::pipeline::rule_counts::RuleCounts;
+use crate::policy_archive::store::{ArchiveSize, PolicyArchive};
 use crate::rules::problem::Problem;
 use crate::window::layout::Layout;
 
@@ -124,6 +125,8 @@ pub struct PolicyKeeper {
     files: PolicyFiles,
     missing: MissingPolicy,
     layout: Arc<Layout>,
+    /// What every policy is put into before it decides.
+    archive: PolicyArchive,
     status: Mutex<PolicyStatus>,
     /// Held while a candidate is read, so that the one read last is the one that stays.
     reloading: Mutex<()>,
@@ -148,12 +151,13 @@ pub enum Reloaded {
 }
 
 impl PolicyKeeper {
-    /// Starts with a policy that has been loaded from `files`; `layout` is what the window store was made for.
+    /// Starts with a policy that has been loaded from `files` and archived; `layout` is what the window store was made for.
     pub fn new(
         mut first: LivePolicy,
         files: PolicyFiles,
         missing: MissingPolicy,
         layout: Arc<Layout>,
+        archive: PolicyArchive,
         now: EventTime,
     ) -> io::Result<Self> {
         first.counts = RuleCounts::new(&first.policy.rules, now);
@@ -173,6 +177,7 @@ impl PolicyKeeper {
             files,
             missing,
             layout,
+            archive,
             status: Mutex::new(status),
             reloading: Mutex::new(()),
             retired: Retired::start()?,
@@ -187,6 +192,11 @@ impl PolicyKeeper {
     /// What is live, and why the last candidate was refused; without the files about addresses, which `Service` adds.
     pub fn status(&self) -> PolicyStatus {
         self.status.lock().clone()
+    }
+
+    /// How much the policy archive holds.
+    pub fn archive_size(&self) -> ArchiveSize {
+        self.archive.size()
     }
 
     /// Where the rules lie.
@@ -258,6 +268,14 @@ impl PolicyKeeper {
                 Err(vec![Mistake::of_catalogue(&self.files.features, message)])
             })
         });
+        let candidate = candidate.and_then(|candidate| {
+            if candidate.policy.hash != self.live.load().policy.hash {
+                self.archive.store(&candidate.policy, &self.files).map_err(|error| {
+                    vec![Mistake::Archive { file: error.file().to_owned(), message: error.to_string() }]
+                })?;
+            }
+            Ok(candidate)
+        });
         let mut candidate = match candidate {
             Ok(candidate) => candidate,
             Err(found) => return self.refused(&found, cause, now),
@@ -324,7 +342,8 @@ windows:
         let first = LivePolicy::load(&files, missing).unwrap();
         let layout = Arc::clone(&first.policy.catalogue.layout);
         let now = EventTime::from_unix_millis(0).unwrap();
-        let keeper = PolicyKeeper::new(first, files.clone(), missing, layout, now).unwrap();
+        let archive = PolicyArchive::create(directory.path()).unwrap();
+        let keeper = PolicyKeeper::new(first, files.clone(), missing, layout, archive, now).unwrap();
 
         let cases = [
             ("another window within the longest", "[1h, 24h]", "[5m, 24h]", None),

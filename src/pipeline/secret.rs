@@ -46,6 +46,18 @@ impl Secret {
         Self([0; SECRET_BYTES])
     }
 
+    /// Reads the secret of a data directory; none where there is none.
+    pub fn load(data: &Path) -> Result<Option<Self>, SecretError> {
+        let file = data.join("secret");
+        match fs::read(&file) {
+            Ok(bytes) => {
+                bytes.try_into().map(|bytes| Some(Self(bytes))).map_err(|_| SecretError::Malformed(file))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(SecretError::Io { file, error }),
+        }
+    }
+
     /// Reads the secret of a data directory, or makes it. The file is readable by its owner only.
     pub fn load_or_create(data: &Path) -> Result<Self, SecretError> {
         let file = data.join("secret");
@@ -61,18 +73,6 @@ impl Secret {
         let mut new = options.write(true).create_new(true).mode(0o600).open(&file).map_err(failed)?;
         new.write_all(&bytes).and_then(|()| new.sync_all()).map_err(failed)?;
         Ok(Self(bytes))
-    }
-
-    /// Reads the secret of a data directory; none where there is none yet.
-    pub fn load(data: &Path) -> Result<Option<Self>, SecretError> {
-        let file = data.join("secret");
-        match fs::read(&file) {
-            Ok(bytes) => {
-                bytes.try_into().map(|bytes| Some(Self(bytes))).map_err(|_| SecretError::Malformed(file))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(SecretError::Io { file, error }),
-        }
     }
 
     /// What keys the hashes of the search index.

@@ -39,6 +39,8 @@ use crate::pipeline::shadow::{Shadow, ShadowQueue, ShadowSettings};
 use crate::pipeline::snapshot::{Snapshots, Source};
 use crate::pipeline::snapshot_directory::StateDirectory;
 use crate::pipeline::snapshot_header::Identity;
+use crate::policy_archive::error::StoreError;
+use crate::policy_archive::store::PolicyArchive;
 use crate::search::live::{Indexer, LiveIndex};
 use crate::search::parts::SEARCH_DIRECTORY;
 
@@ -51,6 +53,9 @@ pub enum StartError {
     /// The policy has mistakes.
     #[error("the policy is not sound:\n  {}", .0.join("\n  "))]
     Policy(Vec<String>),
+    /// It cannot be archived.
+    #[error(transparent)]
+    Archive(#[from] StoreError),
     /// A file about addresses has mistakes.
     #[error("the files about addresses are not sound:\n  {}", .0.join("\n  "))]
     Ip(Vec<String>),
@@ -145,6 +150,9 @@ impl Service {
         for repair in &opened.repairs {
             warn!(?repair, "the audit log was repaired");
         }
+        // Under the log's lock, so that one process writes it.
+        let archive = PolicyArchive::create(&parts.data)?;
+        archive.store(&policy.policy, &parts.files)?;
         let log_id = opened.log_id();
         let identity = Identity::new(log_id, &secret, decisions_max, &catalogue);
         let snapshots = StateDirectory::new(&parts.data);
@@ -235,7 +243,7 @@ impl Service {
         )
         .map_err(StartError::Indexer)?;
         let layout = Arc::clone(&catalogue.layout);
-        let policies = PolicyKeeper::new(policy, parts.files, parts.missing, layout, now)
+        let policies = PolicyKeeper::new(policy, parts.files, parts.missing, layout, archive, now)
             .map_err(StartError::Policies)?;
         let ip = IpKeeper::new(ip, parts.ip, now).map_err(StartError::Policies)?;
         shadow.follow(|| policies.live());

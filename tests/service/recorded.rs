@@ -59,6 +59,12 @@ fn operations() -> Vec<Operation> {
             Some(("list_change", &[("/by", NAME), ("/note", "case 2")])),
         ),
         operation(
+            "review",
+            "/v1/reviews/{decision_id}",
+            json!({"verdict": "legitimate", "note": "case 3"}).to_string(),
+            Some(("review", &[("/by", NAME), ("/note", "case 3")])),
+        ),
+        operation(
             "reloadPolicy",
             "/v1/policy/reload",
             String::new(),
@@ -85,11 +91,17 @@ fn published() -> Vec<(String, String)> {
     found
 }
 
-fn send(service: &Service, method: &str, operation: &Operation) {
+/// The id of the first decision.
+fn decision_id(records: &[Value]) -> String {
+    let found = records.iter().find(|record| record["kind"] == "decision");
+    found.map_or_else(String::new, |record| record["body"]["decision_id"].as_str().unwrap().to_owned())
+}
+
+fn send(service: &Service, method: &str, operation: &Operation, decision_id: &str) {
     let is_admin = !["decide", "decideBatch", "label"].contains(&operation.id);
     let mut connection = if is_admin { service.connect_admin() } else { service.connect() };
     let kind = if operation.id == "decideBatch" { "application/x-ndjson" } else { "application/json" };
-    let (path, body) = (operation.path, &operation.body);
+    let (path, body) = (operation.path.replace("{decision_id}", decision_id), &operation.body);
     let length = body.len();
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: tollgate\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n"
@@ -126,19 +138,20 @@ fn every_operation_that_changes_something_leaves_a_record_of_who_and_why() {
         let Some((_, method)) = published.iter().find(|(id, _)| id == operation.id) else {
             panic!("{} is not published", operation.id)
         };
-        let before = installation.records().len();
+        let known = installation.records();
+        let (before, first) = (known.len(), decision_id(&known));
         let new = |before: usize| installation.records().split_off(before);
         let records = if operation.id == "reloadPolicy" {
             (0..RELOADS_MAX)
                 .find_map(|turn| {
                     rules.write(&own_rule(&format!("reason_{turn}")));
-                    send(&service, method, operation);
+                    send(&service, method, operation, &first);
                     let records = new(before);
                     records.iter().any(|it| it["body"]["by"] == NAME).then_some(records)
                 })
                 .expect("the watch is not always first")
         } else {
-            send(&service, method, operation);
+            send(&service, method, operation, &first);
             new(before)
         };
         match operation.leaves {

@@ -5,7 +5,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
@@ -193,6 +193,11 @@ pub fn run<'a>(command: &str, arguments: impl IntoIterator<Item = &'a str>) -> S
     let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command}: {}\n{text:.4000}\n{errors:.4000}", output.status);
     text.into_owned()
+}
+
+/// The same, however it ends.
+pub fn run_to_end<'a>(command: &str, arguments: impl IntoIterator<Item = &'a str>) -> Output {
+    tollgate(command).args(arguments).output().expect("the program runs")
 }
 
 /// A running service. It ends with this value.
