@@ -25,6 +25,8 @@ const WAITED_SHARE_MAX: f64 = 0.01;
 pub(crate) struct Measured {
     /// From when a request was due to its answer or failure.
     pub(crate) latency_us: Histogram<u64>,
+    /// The same, of those answered 200 alone: when load is shed, what became of the rest must not flatter them.
+    pub(crate) ok_us: Histogram<u64>,
     /// From when it was sent.
     pub(crate) exchange_us: Histogram<u64>,
     /// From when it was due to when it was sent, where a connection was free in time.
@@ -51,6 +53,7 @@ impl Measured {
         let histogram = || Histogram::new_with_bounds(1, LATENCY_US_MAX, 3);
         Ok(Self {
             latency_us: histogram()?,
+            ok_us: histogram()?,
             exchange_us: histogram()?,
             lag_us: histogram()?,
             sent: 0,
@@ -67,6 +70,7 @@ impl Measured {
     pub(crate) fn add(&mut self, other: &Self) {
         for (all, one) in [
             (&mut self.latency_us, &other.latency_us),
+            (&mut self.ok_us, &other.ok_us),
             (&mut self.exchange_us, &other.exchange_us),
             (&mut self.lag_us, &other.lag_us),
         ] {
@@ -136,6 +140,10 @@ pub(crate) struct LoadReport {
     pub(crate) max_us: u64,
     /// The mean.
     pub(crate) mean_us: f64,
+    /// Of those answered 200, half were faster.
+    pub(crate) ok_p50_us: u64,
+    /// Of those answered 200, 99 % were faster.
+    pub(crate) ok_p99_us: u64,
     /// From sending to the answer, without any waiting before: what a closed loop would have seen.
     pub(crate) exchange_p50_us: u64,
     /// The same at the 99th percentile.
@@ -201,6 +209,8 @@ impl LoadReport {
             p999_us: quantile(latency, 0.999),
             max_us: latency.max(),
             mean_us: latency.mean(),
+            ok_p50_us: quantile(&measured.ok_us, 0.5),
+            ok_p99_us: quantile(&measured.ok_us, 0.99),
             exchange_p50_us: quantile(&measured.exchange_us, 0.5),
             exchange_p99_us: quantile(&measured.exchange_us, 0.99),
             generator_lag_p50_us: quantile(&measured.lag_us, 0.5),

@@ -16,6 +16,7 @@ use crate::enrich::embedded::EmbeddedProfiles;
 use crate::enrich::profiles::Profiles;
 use crate::enrich::redis::RedisProfiles;
 use crate::enrich::redis_target::RedisTarget;
+use crate::http::admission::AdmissionOptions;
 use crate::http::auth::ApiKeys;
 use crate::http::options::ServerOptions;
 use crate::http::server::Server;
@@ -141,6 +142,17 @@ fn server_options(config: &Config) -> anyhow::Result<ServerOptions> {
         decision_address: server.listen,
         admin_address: server.admin,
         keys: ApiKeys::new(&config.auth.decision_keys, &config.auth.admin_keys)?,
+        worker_threads: match server.threads {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
+            threads => threads,
+        },
+        admission: AdmissionOptions {
+            on_overload: config.overload.answer,
+            in_flight_max: config.overload.in_flight_per_thread_max,
+            queue_delay_target: Duration::from_millis(config.overload.queue_delay_target_ms),
+            deadline_default: Duration::from_millis(config.decision.deadline_ms),
+        },
+        rate_limits: config.rate_limit.limits(),
         connections_max: server.connections_max,
         head_timeout: Duration::from_millis(server.header_timeout_ms),
         body_timeout: Duration::from_millis(server.body_timeout_ms),

@@ -1,5 +1,6 @@
 //! `tollgate.toml`: every setting with its default, unit and bounds.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -8,8 +9,14 @@ use thiserror::Error;
 
 use crate::audit::writer::Ack;
 use crate::engine::settings::{MissingPolicy, OnMissing};
+use crate::http::admission::OnOverload;
+use crate::http::options::API_KEYS_MAX;
+use crate::http::rate_limit::{Rate, RateLimits};
 use crate::model::backend::Backend;
 use crate::pipeline::settings::OnAuditFailure;
+
+/// The highest rate and burst: a thousand nanoseconds a request.
+const RATE_MAX: u64 = 1_000_000;
 
 /// Why the settings cannot be used.
 #[derive(Debug, Error)]
@@ -60,6 +67,10 @@ pub struct Config {
     pub model: ModelConfig,
     /// The request path.
     pub decision: DecisionConfig,
+    /// Which decisions are begun when there is no time for all.
+    pub overload: OverloadConfig,
+    /// How much each client may send.
+    pub rate_limit: RateLimitConfig,
     /// What missing parts mean.
     pub on_missing: MissingConfig,
     /// The enrichment store.
@@ -79,6 +90,7 @@ pub struct Config {
 pub struct Server {
     pub listen: SocketAddr,
     pub admin: SocketAddr,
+    pub threads: usize,
     pub connections_max: usize,
     pub in_flight_max: usize,
     pub header_timeout_ms: u64,
@@ -91,6 +103,7 @@ impl Default for Server {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             admin: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            threads: 0,
             connections_max: 10_000,
             in_flight_max: 512,
             header_timeout_ms: 5_000,
@@ -169,6 +182,53 @@ impl Default for DecisionConfig {
     }
 }
 
+/// `[overload]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the default file explains each key")]
+pub struct OverloadConfig {
+    pub answer: OnOverload,
+    pub queue_delay_target_ms: u64,
+    pub in_flight_per_thread_max: usize,
+}
+
+impl Default for OverloadConfig {
+    fn default() -> Self {
+        Self { answer: OnOverload::Refuse, queue_delay_target_ms: 5, in_flight_per_thread_max: 64 }
+    }
+}
+
+/// `[rate_limit]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the default file explains each key")]
+pub struct RateLimitConfig {
+    pub requests_per_s: u32,
+    pub burst: u32,
+    pub keys: BTreeMap<String, KeyRateConfig>,
+}
+
+/// A value of `rate_limit.keys`
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the default file explains each key")]
+pub struct KeyRateConfig {
+    pub requests_per_s: u32,
+    #[serde(default)]
+    pub burst: u32,
+}
+
+impl RateLimitConfig {
+    /// As the ports take it: without a burst, a second's worth may come at once.
+    pub fn limits(&self) -> RateLimits {
+        let rate =
+            |per_second, burst| Rate { per_second, burst: if burst == 0 { per_second } else { burst } };
+        let keys =
+            self.keys.iter().map(|(name, key)| (name.as_str().into(), rate(key.requests_per_s, key.burst)));
+        RateLimits { default: rate(self.requests_per_s, self.burst), keys: keys.collect() }
+    }
+}
+
 /// `[on_missing]`
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -176,18 +236,19 @@ impl Default for DecisionConfig {
 pub struct MissingConfig {
     pub enrich: OnMissing,
     pub model: OnMissing,
+    pub overload: OnMissing,
 }
 
 impl Default for MissingConfig {
     fn default() -> Self {
-        Self { enrich: OnMissing::Continue, model: OnMissing::Review }
+        Self { enrich: OnMissing::Continue, model: OnMissing::Review, overload: OnMissing::Continue }
     }
 }
 
 impl MissingConfig {
     /// As the engine takes it.
     pub const fn policy(self) -> MissingPolicy {
-        MissingPolicy { enrich: self.enrich, model: self.model }
+        MissingPolicy { enrich: self.enrich, model: self.model, overload: self.overload }
     }
 }
 
@@ -280,8 +341,18 @@ impl Config {
 
     fn check(&self, file: &Path) -> Result<(), ConfigError> {
         let (server, decision, audit) = (&self.server, &self.decision, &self.audit);
-        let bounds: [(&'static str, u64, u64, u64); 14] = [
+        let (overload, rate_limit) = (&self.overload, &self.rate_limit);
+        let rate_max =
+            rate_limit.keys.values().flat_map(|it| [it.requests_per_s, it.burst]).max().unwrap_or(0);
+        let bounds: [(&'static str, u64, u64, u64); 21] = [
             ("server.connections_max", server.connections_max as u64, 1, 1_000_000),
+            ("server.threads", server.threads as u64, 0, 1_024),
+            ("overload.queue_delay_target_ms", overload.queue_delay_target_ms, 0, 10_000),
+            ("overload.in_flight_per_thread_max", overload.in_flight_per_thread_max as u64, 0, 100_000),
+            ("rate_limit.requests_per_s", rate_limit.requests_per_s.into(), 0, RATE_MAX),
+            ("rate_limit.burst", rate_limit.burst.into(), 0, RATE_MAX),
+            ("rate_limit.keys, any number,", rate_max.into(), 0, RATE_MAX),
+            ("rate_limit.keys, how many,", rate_limit.keys.len() as u64, 0, API_KEYS_MAX as u64),
             ("server.in_flight_max", server.in_flight_max as u64, 1, 100_000),
             ("server.header_timeout_ms", server.header_timeout_ms, 1, 600_000),
             ("server.body_timeout_ms", server.body_timeout_ms, 1, 600_000),
@@ -324,6 +395,9 @@ mod tests {
             ("[server]\nlisen = \"127.0.0.1:1\"", "lisen"),
             ("[decision]\ndeadline_ms = 0", "decision.deadline_ms must be from 1 to 10000, is 0"),
             ("[on_missing]\nmodel = \"APPROVE\"", "line 2"),
+            ("[overload]\nanswer = \"approve\"", "expected `refuse` or `rules_only`"),
+            ("[rate_limit]\nrequests_per_s = 1000001", "rate_limit.requests_per_s must be from 0 to 1000000"),
+            ("[rate_limit.keys]\na = {burst = 5}", "missing field `requests_per_s`"),
             ("[model]\nbackend = \"onnx\"", "expected `tollgate` or `xgboost`"),
             ("[[shadow.challengers]]\nname = \"next\"", "missing field `model`"),
             ("[shadow]\ndrift_window_s = 59", "shadow.drift_window_s must be from 60 to 2678400, is 59"),

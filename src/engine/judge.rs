@@ -11,7 +11,7 @@ use crate::domain::time::EventTime;
 use crate::domain::transaction::Transaction;
 use crate::domain::value::Value;
 use crate::engine::policy::{BoundModel, Policy};
-use crate::engine::settings::Part;
+use crate::engine::settings::{Effort, Part};
 use crate::expr::program::Facts;
 use crate::expr::schema::Slot;
 use crate::feature::extract;
@@ -86,7 +86,7 @@ pub struct Judgement {
     /// What was asked for and stood on a list at run time, in order: what the decision took from outside its policy.
     pub listed: Vec<Listed>,
     /// What was missing.
-    pub missing: SmallVec<[Part; 2]>,
+    pub missing: SmallVec<[Part; 3]>,
 }
 
 struct Scored {
@@ -162,21 +162,27 @@ impl Facts for JudgeFacts<'_> {
 }
 
 /// Decides. `windows` is what `observe` saw, `enrichment` what the store said, `lists` what stands on lists beside their files: of
-/// a decision that is decided again, what its record names. `lap` is told when a stage is over.
+/// a decision that is decided again, what its record names. `effort` says whether there is time for a score. `lap` is told when a
+/// stage is over.
 pub fn judge(
     policy: &Policy,
     transaction: &Transaction,
     windows: FeatureVector,
     enrichment: &Enrichment,
     lists: &RunTimeLists,
+    effort: Effort,
     lap: &mut dyn FnMut(Stage),
 ) -> Judgement {
     let features = extract::vector(&policy.catalogue, transaction, windows, enrichment);
     let scored = policy
         .model
         .as_ref()
+        .filter(|_| effort == Effort::Full)
         .and_then(|bound| SCRATCH.with_borrow_mut(|scratch| score(bound, &features, scratch, lap)));
     let mut missing = SmallVec::new();
+    if effort == Effort::RulesAlone {
+        missing.push(Part::Overload);
+    }
     if enrichment.is_incomplete() {
         missing.push(Part::EnrichProfile);
     }
@@ -251,6 +257,7 @@ fn missing_floor(policy: &Policy, missing: &[Part]) -> Option<(Outcome, Reason)>
             let on_missing = match part {
                 Part::EnrichProfile => policy.missing.enrich,
                 Part::Model => policy.missing.model,
+                Part::Overload => policy.missing.overload,
             };
             on_missing.floor().map(|floor| (floor, *part))
         })

@@ -9,6 +9,7 @@ use crate::domain::enrichment::Enrichment;
 use crate::domain::transaction::Transaction;
 use crate::engine::judge::{Judgement, judge};
 use crate::engine::policy::Policy;
+use crate::engine::settings::{Effort, Part};
 use crate::feature::extract::windows_of;
 use crate::feature::vector::FeatureVector;
 use crate::rules::run_time::RunTimeLists;
@@ -24,6 +25,12 @@ pub enum NotAgain {
     OtherLength,
 }
 
+/// How much of a recorded decision was made: a candidate for it must not know more than there was time for.
+pub fn effort(record: &DecisionRecord) -> Effort {
+    let was_shed = record.answer.missing.iter().any(|part| &**part == Part::Overload.name());
+    if was_shed { Effort::RulesAlone } else { Effort::Full }
+}
+
 /// Decides by what a decision under the same catalogue saw: its vector, what the enrichment store said, and what stood on lists at run
 /// time.
 pub fn decide(
@@ -32,8 +39,10 @@ pub fn decide(
     features: &FeatureVector,
     enrichment: &Enrichment,
     lists: &RunTimeLists,
+    effort: Effort,
 ) -> Judgement {
-    decide_from_windows(policy, transaction, windows_of(&policy.catalogue, features), enrichment, lists)
+    let windows = windows_of(&policy.catalogue, features);
+    decide_from_windows(policy, transaction, windows, enrichment, lists, effort)
 }
 
 /// Decides by windows that were counted anew.
@@ -43,8 +52,9 @@ pub fn decide_from_windows(
     windows: FeatureVector,
     enrichment: &Enrichment,
     lists: &RunTimeLists,
+    effort: Effort,
 ) -> Judgement {
-    judge(policy, transaction, windows, enrichment, lists, &mut |_| {})
+    judge(policy, transaction, windows, enrichment, lists, effort, &mut |_| {})
 }
 
 /// The vector of a record, if it is of this policy's catalogue.

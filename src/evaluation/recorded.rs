@@ -411,6 +411,7 @@ impl Run<'_> {
                         vector,
                         &record.enrichment,
                         &self.lists_for(policy, &record),
+                        again::effort(&record),
                     )
                 })
                 .map_err(|error| Problem::NotAgain(*error)),
@@ -418,7 +419,14 @@ impl Run<'_> {
                 let nothing = Enrichment::absent(policy.catalogue.profile.len());
                 let enrichment = if vector.is_ok() { &record.enrichment } else { &nothing };
                 let lists = self.lists_for(policy, &record);
-                Ok(again::decide_from_windows(policy, &transaction, windows.clone(), enrichment, &lists))
+                Ok(again::decide_from_windows(
+                    policy,
+                    &transaction,
+                    windows.clone(),
+                    enrichment,
+                    &lists,
+                    again::effort(&record),
+                ))
             }
         };
         let judgement = judge_by(self.candidate)?;

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::http::admin_port::AdminPort;
+use crate::http::admission::Admission;
 use crate::http::auth::PortName;
 use crate::http::decision_port::DecisionPort;
 use crate::http::metrics::HttpMetrics;
@@ -18,7 +19,9 @@ use crate::http::options::{
     ServerOptions,
 };
 use crate::http::port::Port;
+use crate::http::rate_limit::RateLimiter;
 use crate::http::service::DecisionService;
+use crate::http::stamped::ask_for_stamps;
 use crate::http::transport::Limits;
 use crate::http::workers::Workers;
 
@@ -58,6 +61,10 @@ pub struct Shared<S> {
     pub metrics: Arc<HttpMetrics>,
     /// Whether new decisions are refused because the server shuts down.
     pub draining: AtomicBool,
+    /// Which decisions are begun.
+    pub admission: Admission,
+    /// How much each client has sent.
+    pub rate_limiter: RateLimiter,
     /// Bounds the batches in work.
     pub batches: Arc<Semaphore>,
     /// Bounds the look-ups in work.
@@ -98,7 +105,10 @@ impl<S: DecisionService> Server<S> {
         let (admin_listener, admin_address) = listen(PortName::Admin, options.admin_address).await?;
         let count = options.worker_threads;
         let workers = Workers::start(count).map_err(|source| ServeError::Workers { count, source })?;
+        ask_for_stamps(&decision_listener);
         let shared = Arc::new(Shared {
+            admission: Admission::new(options.admission, count),
+            rate_limiter: RateLimiter::new(options.rate_limits.clone()),
             options,
             service,
             metrics: Arc::default(),

@@ -53,7 +53,9 @@ impl CandidateBook {
         if record.answer.versions.features != candidate.policy.catalogue.sha256 {
             return; // the live policy was changed a moment ago: the candidate that fits is about to come
         }
-        let judgement = again::decide(&candidate.policy, transaction, features, &record.enrichment, lists);
+        let effort = again::effort(record);
+        let judgement =
+            again::decide(&candidate.policy, transaction, features, &record.enrichment, lists, effort);
         metrics.count_candidate(record.answer.decision, judgement.outcome);
         let before = Before {
             said: Said::recorded(record),

@@ -25,6 +25,7 @@ use crate::domain::time::{Clock, EventTime};
 use crate::domain::transaction::{Mode, Transaction};
 use crate::engine::judge::{Judgement, RuleHit, judge};
 use crate::engine::observe::{Observation, observe, prepare};
+use crate::engine::settings::Effort;
 use crate::engine::state::{Counted, State};
 use crate::enrich::profiles::Profiles;
 use crate::enrich::source::ProfileSource;
@@ -141,6 +142,7 @@ impl std::fmt::Debug for Service {
 struct Walk {
     received_at: EventTime,
     deadline: Duration,
+    effort: Effort,
     stopwatch: Stopwatch,
     times: StageTimes,
 }
@@ -176,15 +178,17 @@ struct Decided {
 }
 
 impl Service {
-    /// Decides one request. `budget` is the client's deadline, if it named one; `received` is when the request came.
+    /// Decides one request. `budget` is the client's deadline, if it named one; `received` is when the request came. With
+    /// `Effort::RulesAlone` nobody is asked for profiles and nothing is scored; all else is as ever.
     pub async fn decide(
         &self,
         body: &[u8],
         idempotency_key: Option<&str>,
         budget: Option<Duration>,
         received: Instant,
+        effort: Effort,
     ) -> Result<Bytes, DecideError> {
-        let result = self.decide_counted(body, idempotency_key, budget, received).await;
+        let result = self.decide_counted(body, idempotency_key, budget, received, effort).await;
         self.metrics.count_request(&result);
         result
     }
@@ -194,7 +198,7 @@ impl Service {
         let body = br#"{"transaction_id": "warm-up", "occurred_at": "2026-01-01T00:00:00Z", "mode": "dry_run",
             "amount": {"value": 1, "currency": "EUR"}, "customer": {"id": "warm-up"}, "card": {"fingerprint": "warm-up"},
             "merchant": {"id": "warm-up"}, "device": {"id": "warm-up", "ip": "192.0.2.1"}}"#;
-        if let Err(error) = self.decide_counted(body, None, None, self.clock.instant()).await {
+        if let Err(error) = self.decide_counted(body, None, None, self.clock.instant(), Effort::Full).await {
             error!(%error, "the warm-up decision failed");
         }
     }
@@ -205,6 +209,7 @@ impl Service {
         idempotency_key: Option<&str>,
         budget: Option<Duration>,
         received: Instant,
+        effort: Effort,
     ) -> Result<Bytes, DecideError> {
         if self.draining.load(Ordering::Acquire) {
             return Err(DecideError::NotReady("draining"));
@@ -215,6 +220,7 @@ impl Service {
         let mut walk = Walk {
             received_at: self.clock.now(),
             deadline: budget.unwrap_or(self.settings.deadline_default),
+            effort,
             stopwatch: Stopwatch::new(Arc::clone(&self.clock), received),
             times: StageTimes::default(),
         };
@@ -376,6 +382,9 @@ impl Service {
 
     async fn enrich(&self, policy: &LivePolicy, transaction: &Transaction, walk: &mut Walk) -> Enrichment {
         let keys = policy.profile_keys(transaction);
+        if walk.effort == Effort::RulesAlone {
+            return policy.profile_plan.unanswered(&keys);
+        }
         let timeout = walk.remaining().saturating_sub(walk.reserve()).min(self.settings.enrich_timeout_max);
         let enrichment = self.profiles.fetch(&policy.profile_plan, &keys, timeout).await;
         walk.times.enrich = walk.stopwatch.lap_us();
@@ -396,14 +405,16 @@ impl Service {
         let Observation { windows, counted, is_new } = observation;
         let lists = self.state.lists.load_full();
         let mut times = walk.times;
-        let judgement = judge(&policy.policy, transaction, windows, &enrichment, &lists, &mut |stage| {
-            let lap_us = walk.stopwatch.lap_us();
-            match stage {
-                crate::engine::judge::Stage::Model => times.model = lap_us,
-                crate::engine::judge::Stage::Explain => times.explain = lap_us,
-                crate::engine::judge::Stage::Rules => times.rules = lap_us,
-            }
-        });
+        let effort = walk.effort;
+        let judgement =
+            judge(&policy.policy, transaction, windows, &enrichment, &lists, effort, &mut |stage| {
+                let lap_us = walk.stopwatch.lap_us();
+                match stage {
+                    crate::engine::judge::Stage::Model => times.model = lap_us,
+                    crate::engine::judge::Stage::Explain => times.explain = lap_us,
+                    crate::engine::judge::Stage::Rules => times.rules = lap_us,
+                }
+            });
         walk.times = times;
         let answer = Decision {
             decision_id: key.decision_id(walk.received_at).into(),

@@ -32,7 +32,11 @@ fn start(data: &Path) -> Arc<Service> {
             challengers: Vec::new(),
             features: root.join("models/features.yaml"),
         },
-        missing: MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Continue },
+        missing: MissingPolicy {
+            enrich: OnMissing::Continue,
+            model: OnMissing::Continue,
+            overload: OnMissing::Continue,
+        },
         settings: ServiceSettings {
             deadline_default: Duration::from_secs(5),
             enrich_timeout_max: Duration::from_secs(1),

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use tollgate::audit::receipt::LogId;
 use tollgate::domain::decision::{ChallengerVersion, Outcome, Versions};
+use tollgate::engine::settings::Effort;
 use tollgate::evaluation::report::{BacktestReport, InputSummary, Origin, PolicyVersions, RuleState};
 use tollgate::evaluation::rule_tally::RuleInfo;
 use tollgate::evaluation::tally::{Against, Tally};
@@ -103,6 +104,7 @@ impl DecisionService for Steered {
         idempotency_key: Option<&str>,
         budget: Option<Duration>,
         _received: Instant,
+        effort: Effort,
     ) -> Result<Bytes, DecideError> {
         self.begun.fetch_add(1, Ordering::SeqCst);
         let request = parse_slice(body)?;
@@ -120,7 +122,12 @@ impl DecisionService for Steered {
             _ => {}
         }
         self.finished.fetch_add(1, Ordering::SeqCst);
-        Ok(bytes(&Self::decision(id, idempotency_key, budget)))
+        let mut answer = Self::decision(id, idempotency_key, budget);
+        if effort == Effort::RulesAlone {
+            answer["degraded"] = true.into();
+            answer["missing"] = json!(["overload"]);
+        }
+        Ok(bytes(&answer))
     }
 
     async fn label(&self, body: &[u8]) -> Result<Bytes, DecideError> {
