@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
@@ -97,8 +98,8 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
     let service = tokio::task::spawn_blocking(move || Service::start(parts, profiles, clock)).await??;
     let _watch = reload::watch(Arc::clone(&service)).context("the policy's files cannot be watched")?;
 
-    warm_up(&service).await;
     let server = Server::bind(server_options(&config)?, Arc::clone(&service)).await?;
+    warm_up(&service, server.workers()).await;
     service.record_policy("start", &service.policy_status()).await;
     info!(
         listen = %server.decision_address(),
@@ -114,12 +115,11 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
 }
 
 /// Every worker thread decides once before the first client comes: its part of the allocator starts cold, too.
-async fn warm_up(service: &Arc<Service>) {
-    let workers = tokio::runtime::Handle::current().metrics().num_workers();
+async fn warm_up(service: &Arc<Service>, workers: &[Handle]) {
     let mut warm = tokio::task::JoinSet::new();
-    for _ in 0..4 * workers {
+    for worker in workers {
         let service = Arc::clone(service);
-        warm.spawn(async move { service.warm_up().await });
+        warm.spawn_on(async move { service.warm_up().await }, worker);
     }
     warm.join_all().await;
 }
@@ -133,7 +133,7 @@ fn profiles(config: &Config) -> anyhow::Result<Profiles> {
     let target = RedisTarget::parse(&config.profiles.redis).context("--redis")?;
     info!(%target, "profiles come from Redis");
     let counters = Arc::new(ProfileCounters::default());
-    Ok(Profiles::Redis(RedisProfiles::start(target, counters, &tokio::runtime::Handle::current())))
+    Ok(Profiles::Redis(RedisProfiles::start(target, counters, &Handle::current())))
 }
 
 fn server_options(config: &Config) -> anyhow::Result<ServerOptions> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::http::admin_port::AdminPort;
@@ -118,6 +119,11 @@ impl<S: DecisionService> Server<S> {
             checks: Arc::new(Semaphore::new(RULES_CHECKS_IN_FLIGHT_MAX)),
         });
         Ok(Self { decision_listener, admin_listener, decision_address, admin_address, workers, shared })
+    }
+
+    /// The runtimes of the threads that serve decisions, to warm them up.
+    pub fn workers(&self) -> &[Handle] {
+        self.workers.handles()
     }
 
     /// Where the decision port listens.

@@ -89,10 +89,8 @@ mod linux {
                 });
                 if let Some((bytes, stamp)) = received {
                     buffer.advance(bytes);
-                    if let Some(age) = stamp.and_then(age_of) {
-                        let now = SystemClock.instant();
-                        self.activity.note_received(now.checked_sub(age).unwrap_or(now));
-                    }
+                    let age = stamp.and_then(age_of);
+                    self.activity.note_received(age.and_then(|age| SystemClock.instant().checked_sub(age)));
                     return Poll::Ready(Ok(()));
                 }
                 match result {

@@ -61,12 +61,14 @@ impl Activity {
         BusyGuard(self.clone())
     }
 
-    /// Bytes were read that the kernel had received at `at`. What belongs to a request that has begun already does not count: its
+    /// Bytes were read that the kernel had received at `at`, if it says so. What belongs to a request that has begun already does not count: its
     /// age is that of its beginning.
-    pub fn note_received(&self, at: std::time::Instant) {
+    pub fn note_received(&self, at: Option<std::time::Instant>) {
         if self.0.phase.load(Ordering::Relaxed) == IDLE {
-            let after = at.saturating_duration_since(self.0.opened).as_nanos();
-            let after = u64::try_from(after).unwrap_or(u64::MAX).max(NOT_STAMPED + 1);
+            let after = at.map_or(NOT_STAMPED, |at| {
+                let after = at.saturating_duration_since(self.0.opened).as_nanos();
+                u64::try_from(after).unwrap_or(u64::MAX).max(NOT_STAMPED + 1)
+            });
             self.0.received_ns.store(after, Ordering::Relaxed);
         }
     }

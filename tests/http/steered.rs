@@ -112,6 +112,7 @@ impl DecisionService for Steered {
         match id {
             "held" => self.release.notified().await,
             "slow" => tokio::time::sleep(Duration::from_millis(200)).await,
+            "blocks" => std::thread::sleep(Duration::from_millis(300)),
             "panic" => panic!("told to"),
             "reused" => return Err(DecideError::KeyReused),
             "in-flight" => return Err(DecideError::InFlight),

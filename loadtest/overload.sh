@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# What becomes of a service that is asked for more than it can do: loadtest/README.md, "Overload".
+# Finds the capacity C, then sends 1.2 C and 2 C in open loop, with admission control and without.
+set -euo pipefail
+
+tollgate=${TOLLGATE:-target/release/tollgate}
+rounds=${ROUNDS:-3}          # medians are taken over so many
+seconds=${SECONDS_EACH:-5}   # of each measurement
+connections=${CONNECTIONS:-512}
+deadline_ms=80
+service_cpus=${SERVICE_CPUS:-0}
+load_cpus=${LOAD_CPUS:-1}
+
+directory=$(mktemp -d)
+service=
+trap '[ -z "$service" ] || kill "$service" 2>/dev/null || true; rm -rf "$directory"' EXIT
+
+# serve NAME SETTINGS: a service of its own, on free ports.
+serve() {
+  printf '%s\n' "$2" > "$directory/$1.toml"
+  taskset -c "$service_cpus" "$tollgate" serve --config "$directory/$1.toml" --data "$directory/$1" \
+    --listen 127.0.0.1:0 --admin 127.0.0.1:0 2> "$directory/$1.log" &
+  service=$!
+  address=
+  while [ -z "$address" ]; do
+    kill -0 "$service" || { cat "$directory/$1.log" >&2; exit 1; }
+    sleep 0.2
+    address=$(jq -rR 'fromjson? | select(.message == "ready to decide").listen' "$directory/$1.log")
+  done
+}
+
+stop() {
+  kill "$service"
+  wait "$service" || true
+  service=
+  rm -rf "${directory:?}"/*
+}
+
+load() {
+  taskset -c "$load_cpus" "$tollgate" load --target "http://$address" --json --warm-up 1s --duration "${seconds}s" "$@"
+}
+
+settings() {
+  case $1 in
+    off) echo $'[overload]\nqueue_delay_target_ms = 0\nin_flight_per_thread_max = 0\n[server]\nin_flight_max = 100000' ;;
+    *) echo $'[overload]\nanswer = "'"$1"'"' ;;
+  esac
+}
+
+# The capacity: what 32 connections get through that always ask again, without admission control. Of several, the median.
+capacity_of() { # closed loop: far more is due than can be sent
+  load --rate 200000 --connections 32 --timeout 1s | jq .rate_achieved
+}
+
+median() { sort -g | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
+
+for round in $(seq "$rounds"); do
+  serve off "$(settings off)"
+  capacity=$(capacity_of)
+  stop
+  echo "round $round: C = ${capacity%.*}/s, load average $(cut -d' ' -f1 /proc/loadavg)" >&2
+  for admission in ${ADMISSION:-refuse rules_only off}; do
+    for times in 1.2 2; do
+      rate=$(jq -n "$capacity * $times | floor")
+      serve "$admission" "$(settings "$admission")"
+      load --rate "$rate" --connections "$connections" --deadline-ms $deadline_ms --timeout 2s |
+        jq -c --arg admission "$admission" --argjson times "$times" --argjson capacity "$capacity" '
+          {admission: $admission, times: $times, capacity: $capacity, goodput: (.goodput / $capacity), ok_p99_ms: (.ok_p99_us / 1000),
+           shed: ((.errors_by_kind.status_503 // 0) / ([.sent, 1] | max)), degraded: (.degraded / ([.ok, 1] | max)),
+           sent: (.rate_achieved / .rate_target)}' | tee -a "$directory.results" >&2
+      stop
+    done
+  done
+done
+
+jq -rs '
+  def median: sort | .[(length - 1) / 2 | floor];
+  def two: . * 1000 | round / 1000;
+  "admission    load  goodput/C  (from  to)       p99 of ok, ms  shed   by rules  sent",
+  (group_by([.admission, .times])[] |
+    [.[0].admission, "\(.[0].times) C", (map(.goodput) | median, min, max | two), (map(.ok_p99_ms) | median | two),
+     (map(.shed) | median | two), (map(.degraded) | median | two), (map(.sent) | median | two)] | @tsv)' "$directory.results"
+rm -f "$directory.results"
