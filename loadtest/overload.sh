@@ -37,7 +37,7 @@ stop() {
 }
 
 load() {
-  taskset -c "$load_cpus" "$tollgate" load --target "http://$address" --json --warm-up 1s --duration "${seconds}s" "$@"
+  taskset -c "$load_cpus" "$tollgate" load --target "http://$address" --json --duration "${seconds}s" "$@"
 }
 
 settings() {
@@ -49,7 +49,7 @@ settings() {
 
 # The capacity: what 32 connections get through that always ask again, without admission control. Of several, the median.
 capacity_of() { # closed loop: far more is due than can be sent
-  load --rate 200000 --connections 32 --timeout 1s | jq .rate_achieved
+  load --rate 50000 --warm-up 0s --connections 32 --timeout 1s | jq .rate_achieved
 }
 
 median() { sort -g | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
@@ -63,7 +63,7 @@ for round in $(seq "$rounds"); do
     for times in 1.2 2; do
       rate=$(jq -n "$capacity * $times | floor")
       serve "$admission" "$(settings "$admission")"
-      load --rate "$rate" --connections "$connections" --deadline-ms $deadline_ms --timeout 2s |
+      load --rate "$rate" --warm-up 1s --connections "$connections" --deadline-ms $deadline_ms --timeout 2s |
         jq -c --arg admission "$admission" --argjson times "$times" --argjson capacity "$capacity" '
           {admission: $admission, times: $times, capacity: $capacity, goodput: (.goodput / $capacity), ok_p99_ms: (.ok_p99_us / 1000),
            shed: ((.errors_by_kind.status_503 // 0) / ([.sent, 1] | max)), degraded: (.degraded / ([.ok, 1] | max)),

@@ -190,44 +190,6 @@ async fn a_burst_is_answered_in_time_and_what_is_shed_leaves_no_trace() {
     tokio::task::spawn_blocking(move || service.close(Duration::from_secs(5))).await.unwrap().unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn duplicates_wait_for_the_first_within_their_own_deadlines() {
-    let data = tempfile::tempdir().unwrap();
-    // The first is in work until its record is on the disk.
-    let service = real::start_with(data.path(), Ack::Disk, Duration::from_secs(1));
-    let running = Running::serve(options(64, OnOverload::Refuse), Arc::clone(&service)).await;
-    let body = real::transaction("pay_1").to_string();
-    let send = async |deadline_ms: u32| {
-        let mut client = Client::connect(running.decision).await;
-        client.send(post(DECISIONS, &format!("X-Deadline-Ms: {deadline_ms}\r\n"), &body)).await;
-        client
-    };
-    let mut first = send(10_000).await;
-    tokio::time::sleep(A_MOMENT).await;
-    let mut duplicates = Vec::new();
-    // (deadline in ms, status)
-    for (deadline_ms, status) in [(1, 409), (100, 409), (10_000, 200), (9_000, 200)] {
-        duplicates.push((send(deadline_ms).await, deadline_ms, status));
-    }
-    let decided = first.answer().await.unwrap().json();
-    assert_eq!(decided["replayed"], false);
-    for (client, deadline_ms, status) in &mut duplicates {
-        let answer = client.answer().await.unwrap();
-        // On a machine that is busy, one that has a millisecond is too old before it is looked at.
-        let is_shed = *deadline_ms <= 100 && answer.status == 503;
-        assert!(answer.status == *status || is_shed, "{deadline_ms} ms: {answer:?}");
-        assert_eq!(answer.header("retry-after").is_some(), *status != 200);
-        if *status == 200 {
-            let answer = answer.json();
-            assert_eq!(
-                (&answer["decision_id"], &answer["replayed"]),
-                (&decided["decision_id"], &true.into())
-            );
-        }
-    }
-    assert_eq!(metric(running.admin, "tollgate_counted_transactions").await, 1.0);
-}
-
 #[tokio::test]
 async fn clients_have_limits_of_their_own() {
     let keys = |names: &[&str]| {
