@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tollgate::audit::writer::Ack;
@@ -169,11 +169,20 @@ async fn a_burst_is_answered_in_time_and_what_is_shed_leaves_no_trace() {
     assert!(shed > 0 && !decided.is_empty(), "{shed} shed, {} decided", decided.len());
 
     // Afterwards all is as before: what was shed is decided anew, what was decided is answered again.
-    tokio::time::sleep(A_MOMENT).await;
     let mut client = Client::connect(decision).await;
+    let until = SystemClock.instant() + PATIENCE * 3;
     for (number, body) in &bodies {
-        client.send(post(DECISIONS, "X-Deadline-Ms: 5000\r\n", body)).await;
-        let answer = client.answer().await.unwrap();
+        let answer = loop {
+            client.send(post(DECISIONS, "X-Deadline-Ms: 5000\r\n", body)).await;
+            let answer = client.answer().await.unwrap();
+            if answer.status != 503 || SystemClock.instant() > until {
+                break answer;
+            }
+            // On a machine that is busy with other things the queue may stand for a moment more.
+            assert_shed(&answer);
+            shed += 1;
+            tokio::time::sleep(A_MOMENT).await;
+        };
         assert_eq!(answer.status, 200, "{answer:?}");
         let answer = answer.json();
         assert_eq!(answer["replayed"], decided.contains_key(number), "{answer}");
