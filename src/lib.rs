@@ -18,6 +18,7 @@ pub mod rules;
 pub mod audit;
 pub mod engine;
 pub mod enrich;
+pub mod ip;
 
 pub mod evaluation;
 

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches};
 use tollgate::cli::args::{Cli, Command};
-use tollgate::cli::{audit, backtest, check, decide, features, logging, model, profiles, serve, simulate};
+use tollgate::cli::{
+    audit, backtest, check, decide, features, ip, logging, model, profiles, serve, simulate,
+};
 
 use crate::load::options::LoadOptions;
 
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Command::Audit(command) => audit::run(command),
         Command::Model(command) => model::run(command),
         Command::Profiles(command) => profiles::run(command),
+        Command::Ip(args) => ip::run(args),
     })
 }
 

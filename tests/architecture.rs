@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 9] = [
     &["expr", "model", "simulate", "window", "wire"],
     &["feature"],
     &["rules"],
-    &["audit", "engine", "enrich"],
+    &["audit", "engine", "enrich", "ip"],
     &["evaluation"],
     &["offline", "pipeline"],
     &["http"],

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 #![expect(clippy::disallowed_methods, reason = "what a client waits for is real time")]
 
+#[path = "support/fault_proxy.rs"]
+mod fault_proxy;
 #[path = "support/http.rs"]
 mod http;
 #[path = "support/redis.rs"]
@@ -23,10 +25,16 @@ mod check;
 mod crash;
 #[path = "service/drift.rs"]
 mod drift;
+#[path = "service/explain.rs"]
+mod explain;
+#[path = "service/faults.rs"]
+mod faults;
 #[path = "service/hostile.rs"]
 mod hostile;
 #[path = "service/idempotency.rs"]
 mod idempotency;
+#[path = "service/ip.rs"]
+mod ip;
 #[path = "service/labels.rs"]
 mod labels;
 #[path = "service/lists.rs"]
@@ -47,3 +55,5 @@ mod rules;
 mod shutdown;
 #[path = "service/traffic.rs"]
 mod traffic;
+#[path = "service/updates.rs"]
+mod updates;

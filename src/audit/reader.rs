@@ -86,6 +86,16 @@ impl LogReader {
         })
     }
 
+    /// The same; where that record is gone with its segment, the first is the oldest one that is there.
+    pub fn from_sequence_or_oldest(directory: &Path, sequence: u64) -> Result<Self, ReadError> {
+        match Self::from_sequence(directory, sequence) {
+            Err(ReadError::NotThere { oldest: Some(oldest), .. }) if oldest > sequence => {
+                Self::from_sequence(directory, oldest)
+            }
+            opened => opened,
+        }
+    }
+
     /// A reader of the records after the one at `position`, which is read and is the first `head`. What lies before it in its
     /// segment is not looked at.
     pub fn after(directory: &Path, position: Position) -> Result<Self, ReadError> {
@@ -125,6 +135,11 @@ impl LogReader {
     /// The last record that was read and checked.
     pub const fn head(&self) -> Head {
         self.chain.head()
+    }
+
+    /// The sequence of the first record that it gives, or gave.
+    pub const fn first(&self) -> u64 {
+        self.from
     }
 
     /// From now on, gives no record after that sequence.

@@ -1,6 +1,7 @@
 //! The bodies of records: JSON that an auditor can read without this program, and that this program can decide again from.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -8,6 +9,7 @@ use thiserror::Error;
 
 use crate::domain::decision::{ChallengerVersion, Decision, Versions};
 use crate::domain::enrichment::Enrichment;
+use crate::domain::ip_facts::IpFacts;
 use crate::domain::label::Label;
 use crate::domain::recorded_value::RecordedValue;
 use crate::domain::time::EventTime;
@@ -78,6 +80,9 @@ pub struct DecisionRecord {
     pub transaction: Box<RawValue>,
     /// What the enrichment store said, in catalogue order.
     pub enrichment: Enrichment,
+    /// What was known of the address. A transaction without one, and records from before there was any, have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<IpFacts>,
     /// The feature vector, in catalogue order; `null` is missing.
     pub features: Vec<Option<f64>>,
     /// The features that are texts, by slot.
@@ -93,6 +98,9 @@ pub struct DecisionRecord {
     pub bias: Option<f32>,
     /// Every rule that matched, live or shadow.
     pub hits: Vec<RecordedHit>,
+    /// How many rules matched beside these.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hits_left_out: u32,
     /// What was asked for and stood on a list at run time; lists in files are part of the policy. Records from before there were
     /// such lists have none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -101,6 +109,11 @@ pub struct DecisionRecord {
     pub policy: Box<str>,
     /// How long the stages took.
     pub latency_us: StageTimes,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl DecisionRecord {
@@ -199,6 +212,9 @@ impl TryFrom<ListChangeRecord> for ListChange {
 pub struct PolicyRecord {
     /// What asked for it: `start`, `file_change`, `sighup` or `api`.
     pub cause: Box<str>,
+    /// Whose API key asked for it, when it came by the API and keys are configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Box<str>>,
     /// The policy that is live from here on.
     pub policy: Box<str>,
     /// What it is made of.
@@ -212,6 +228,29 @@ pub struct PolicyRecord {
     /// The same in parts, at most `RECORDED_PROBLEMS_MAX` of them. Records from before there were any have none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<Problem>,
+    /// The files about addresses, which are no part of the policy; absent where config names none, and in records from before there
+    /// were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<IpRecord>,
+}
+
+/// The files about addresses that are live from here on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct IpRecord {
+    /// Each file.
+    pub files: Vec<IpFileRecord>,
+    /// Why others were refused, at most `RECORDED_PROBLEMS_MAX` reasons; empty when what lies on disk is live.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
+}
+
+/// One file about addresses.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct IpFileRecord {
+    /// Its path, as config names it.
+    pub file: PathBuf,
+    /// Hash of its bytes.
+    pub sha256: Box<str>,
 }
 
 /// What challengers say of decisions that are in the log already: a record of its own, because none waits for it.

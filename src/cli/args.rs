@@ -46,6 +46,8 @@ pub enum Command {
     /// Fill the enrichment store.
     #[command(subcommand)]
     Profiles(ProfilesCommand),
+    /// Show what the local files know of an address, and which file says what.
+    Ip(IpArgs),
 }
 
 /// Where a policy is read from.
@@ -98,7 +100,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "DIR")]
     pub candidate: Option<PathBuf>,
     /// Redis that holds the profiles, as redis://host:port; without it the embedded store.
-    #[arg(long, value_name = "URL", env = "TOLLGATE_REDIS")]
+    #[arg(long, value_name = "URL", env = "TOLLGATE_REDIS", hide_env_values = true)]
     pub redis: Option<String>,
 }
 
@@ -128,10 +130,19 @@ pub struct CheckArgs {
 
 /// `tollgate decide`
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  One transaction that nobody has decided yet (its windows are empty):\n    tollgate decide tx.json --explain\n  A decision of a service: which rules hit, with which values, and which condition failed:\n    tollgate decide --data data --id dec_01M9Q2T7XV4B8K3N5C6D0E1F2G --explain\n  By the transaction's id; two of them, as data:\n    tollgate decide --data data --id pay_1 --id pay_2 --explain --json\n  What other rules would have made of it:\n    tollgate decide --data data --id pay_1 --rules candidate --explain\n\nWith --data the decision is made again from what its record says that it saw: the windows, the profile and the lists of then. The service may be running. It must have been recorded under the feature catalogue that is given; rules and model may be others. Lists at run time are as the log has them before that record."
+)]
 pub struct DecideArgs {
     /// Transactions as JSON or NDJSON, or any file that `backtest` reads; - is JSON on standard input.
     #[arg(default_value = "-", value_name = "FILE")]
     pub file: PathBuf,
+    /// Decide recorded decisions again in place of a file: the data directory of a service, which may be running.
+    #[arg(long, value_name = "DIR", requires = "id", conflicts_with_all = ["file", "map"])]
+    pub data: Option<PathBuf>,
+    /// Which recorded decision: its id, or the id of its transaction, then the newest of it; up to 32 times.
+    #[arg(long, value_name = "ID", requires = "data")]
+    pub id: Vec<String>,
     /// Which column of a foreign file is which field; see models/mappings/.
     #[arg(long, value_name = "FILE")]
     pub map: Option<PathBuf>,
@@ -359,19 +370,47 @@ fn false_positive_rate(text: &str) -> Result<f64, String> {
 /// `tollgate profiles`
 #[derive(Subcommand, Debug)]
 pub enum ProfilesCommand {
-    /// Read profiles as NDJSON: {"entity": "customer", "id": "c_7", "lifetime_orders": 5}.
+    /// Fill the store from a file: NDJSON, CSV (also .csv.gz) or Parquet (with the cargo feature `parquet`).
     Import(ProfilesImportArgs),
 }
 
 /// `tollgate profiles import`
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  NDJSON, one profile per line; null removes a field, fields that are not named stay:\n    {\"entity\": \"customer\", \"id\": \"c_7\", \"lifetime_orders\": 5, \"last_country\": \"DE\"}\n  CSV or Parquet, where each further column is a field and an empty cell leaves what is stored:\n    tollgate profiles import --entity customer --id customer_id customers.csv\n  Into Redis; other systems may as well write HSET tollgate:profile:customer:c_7 lifetime_orders 5:\n    tollgate profiles import --redis redis://localhost customers.parquet --entity customer\n\nThe first wrong row stops the import and is named; rows before it are stored. Importing again is safe."
+)]
 pub struct ProfilesImportArgs {
-    /// The file; - is standard input.
+    /// The file; - is standard input, with NDJSON.
     pub file: PathBuf,
+    /// CSV and Parquet: whose profiles they all are; else the column `entity` says so.
+    #[arg(long, value_name = "ENTITY")]
+    pub entity: Option<String>,
+    /// CSV and Parquet: the column with the id.
+    #[arg(long, value_name = "COLUMN", default_value = "id")]
+    pub id: String,
     /// Data directory whose embedded store is filled.
     #[arg(long, value_name = "DIR", default_value = "data")]
     pub data: PathBuf,
+    /// Settings, for what they say about Redis' credentials and certificates.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Redis to fill instead.
-    #[arg(long, value_name = "URL", env = "TOLLGATE_REDIS")]
+    #[arg(long, value_name = "URL", env = "TOLLGATE_REDIS", hide_env_values = true)]
     pub redis: Option<String>,
+}
+
+/// `tollgate ip`
+#[derive(Args, Debug)]
+#[command(
+    after_help = "The files are those that [ip] of the settings names; none: only the kind of the address is known.\n\nExamples:\n  What rules would read of an address (ip.country, ip.is_tor, ...), and which file says so:\n    tollgate ip 198.51.100.7\n  The same as data; what is missing is null:\n    tollgate ip 2a02:cf40::1 --json\n\nA name is missing when no file knows it. ip.is_tor is false when there is a list of the category tor and the address is not on it,\nand missing when there is no such list."
+)]
+pub struct IpArgs {
+    /// The address, of version 4 or 6.
+    pub address: String,
+    /// Settings file; without it tollgate.toml in the working directory, if there is one.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print it as JSON.
+    #[arg(long)]
+    pub json: bool,
 }

@@ -18,6 +18,7 @@ use crate::engine::judge::Judgement;
 use crate::engine::policy::{Policy, load_rules};
 use crate::evaluation::recorded::{self, Rebuild, RecordedOptions, Step};
 use crate::evaluation::report::{BacktestReport, Stopped};
+use crate::evaluation::session::Session;
 use crate::evaluation::tally::Against;
 use crate::evaluation::truth::Truth;
 use crate::offline::backtest::{self, BacktestOptions, Other};
@@ -128,8 +129,9 @@ impl Work<'_> {
         let (clock, mut rows) = (SystemClock, 0_u64);
         let started = clock.instant();
         let mut written = Ok(());
+        let session = Session::with_ip(policy, policy::ip_knowledge(&args.policy)?);
         let report = backtest::run(
-            policy,
+            &session,
             other,
             against,
             args.unlabelled,

@@ -9,21 +9,28 @@ use crate::cli::output::say;
 use crate::cli::policy::{files, settings};
 use crate::domain::time::{Clock, SystemClock};
 use crate::engine::doubts::ranges;
+use crate::engine::mistake::Mistake;
 use crate::engine::policy::Policy;
-use crate::offline::recorded_traffic::recorded;
+use crate::ip::files::IpError;
+use crate::ip::knowledge::IpKnowledge;
+use crate::offline::recorded_traffic::{RecordedTraffic, recorded};
 use crate::pipeline::start::LOG_DIRECTORY;
 use crate::rules::lint::run::{Background, lint_with};
 use crate::rules::lint::traffic::{TRANSACTIONS_MIN, Traffic};
-use crate::rules::problem::{Kind, Problem};
+use crate::rules::problem::{Kind, Place, Problem};
 
 /// Runs it.
 pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
     let config = settings(args.policy.config.as_deref())?;
     let files = files(&args.policy, &config);
-    let policy = match Policy::check(&files, config.on_missing.policy()) {
-        Ok(policy) => policy,
-        Err(mistakes) => {
-            let problems: Vec<Problem> = mistakes.iter().map(|mistake| mistake.problem()).collect();
+    let policy = Policy::check(&files, config.on_missing.policy())
+        .map_err(|mistakes| mistakes.iter().map(Mistake::problem).collect::<Vec<_>>());
+    let ip = IpKnowledge::load(&config.ip.settings().files)
+        .map_err(|errors| errors.iter().map(of_ip).collect::<Vec<_>>());
+    let policy = match (policy, ip) {
+        (Ok(policy), Ok(_)) => policy,
+        (policy, ip) => {
+            let problems: Vec<Problem> = [policy.err(), ip.err()].into_iter().flatten().flatten().collect();
             if args.json {
                 say!("{:#}", serde_json::json!({"sound": false, "errors": problems, "warnings": []}));
             } else {
@@ -33,7 +40,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
         }
     };
     let traffic = traffic(args, &policy)?;
-    let warnings = warnings(&policy, traffic.as_ref());
+    let warnings = warnings(&policy, traffic.as_ref().map(|it| &it.traffic));
     if args.json {
         report_json(&policy, traffic.as_ref(), &warnings);
     } else {
@@ -45,7 +52,15 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn traffic(args: &CheckArgs, policy: &Policy) -> anyhow::Result<Option<Traffic>> {
+/// What is wrong with a file about addresses.
+fn of_ip(error: &IpError) -> Problem {
+    let problem = Problem::error(error.file.display().to_string(), &error.message);
+    let line = error.line.and_then(|line| usize::try_from(line).ok());
+    Problem { place: line.map(|line| Place { line, column: 1, width: 1 }), ..problem }
+        .of(if error.line.is_some() { Kind::InvalidList } else { Kind::Unreadable })
+}
+
+fn traffic(args: &CheckArgs, policy: &Policy) -> anyhow::Result<Option<RecordedTraffic>> {
     let Some(data) = &args.traffic else { return Ok(None) };
     let directory = data.join(LOG_DIRECTORY);
     let traffic = recorded(&directory, policy, args.last)
@@ -76,7 +91,7 @@ fn warnings(policy: &Policy, traffic: Option<&Traffic>) -> Vec<Problem> {
     of_rules.map(with_line).chain(of_models).collect()
 }
 
-fn report_json(policy: &Policy, traffic: Option<&Traffic>, warnings: &[Problem]) {
+fn report_json(policy: &Policy, recorded: Option<&RecordedTraffic>, warnings: &[Problem]) {
     let rules = policy.rules.rules();
     let tests: usize = rules.iter().map(|rule| rule.tests).sum();
     let mut result = serde_json::json!({
@@ -84,14 +99,17 @@ fn report_json(policy: &Policy, traffic: Option<&Traffic>, warnings: &[Problem])
         "challengers": policy.challenger_versions(), "features": policy.catalogue.features.len(),
         "rules": rules.len(), "tests": tests, "errors": [], "warnings": warnings,
     });
-    if let Some(traffic) = traffic {
+    if let Some(RecordedTraffic { traffic, lists_note }) = recorded {
         result["traffic"] =
             serde_json::json!({"decisions": traffic.transactions(), "with_features": traffic.judged()});
+        if let Some(note) = lists_note {
+            result["traffic"]["lists_note"] = serde_json::json!(note);
+        }
     }
     say!("{result:#}");
 }
 
-fn report(policy: &Policy, traffic: Option<&Traffic>, warnings: &[Problem]) {
+fn report(policy: &Policy, recorded: Option<&RecordedTraffic>, warnings: &[Problem]) {
     warnings.iter().for_each(|warning| eprintln!("{warning}"));
     let rules = policy.rules.rules();
     let tests: usize = rules.iter().map(|rule| rule.tests).sum();
@@ -109,13 +127,16 @@ fn report(policy: &Policy, traffic: Option<&Traffic>, warnings: &[Problem]) {
         rules.len(),
         warnings.len()
     );
-    if let Some(traffic) = traffic {
+    if let Some(RecordedTraffic { traffic, lists_note }) = recorded {
         let (decisions, judged) = (traffic.transactions(), traffic.judged());
         say!(
             "held against {decisions} recorded decisions, {judged} of them with the features of this catalogue"
         );
         if judged < TRANSACTIONS_MIN {
             say!("fewer than {TRANSACTIONS_MIN} with features say nothing about rules and features");
+        }
+        if let Some(note) = lists_note {
+            say!("lists: {note}");
         }
     }
 }

@@ -3,12 +3,15 @@
 use std::io::Read;
 
 use anyhow::{Context, bail};
+use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use crate::cli::args::DecideArgs;
+use crate::cli::decide_recorded;
 use crate::cli::explain;
 use crate::cli::output::say;
 use crate::cli::policy;
+use crate::domain::transaction::Transaction;
 use crate::engine::judge::Judgement;
 use crate::engine::policy::{BoundModel, Policy};
 use crate::engine::shadow;
@@ -16,6 +19,7 @@ use crate::evaluation::session::Session;
 use crate::offline::input::Format;
 use crate::offline::mapping::Mapping;
 use crate::offline::transactions::{ReadOptions, TransactionReader};
+use crate::rules::run_time::RunTimeLists;
 use crate::wire::transaction::{DecisionRequest, parse_value};
 
 /// Largest input, in bytes: for more there is `tollgate backtest`.
@@ -24,6 +28,9 @@ const INPUT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Runs it.
 pub fn run(args: &DecideArgs) -> anyhow::Result<()> {
     let policy = policy::load(&args.policy)?;
+    if let Some(data) = &args.data {
+        return decide_recorded::run(args, &policy, data);
+    }
     let is_json =
         args.map.is_none() && matches!(Format::of_path(&args.file), Ok((Format::Ndjson, false)) | Err(_));
     if is_json { decide_json(args, &policy) } else { decide_table(args, &policy) }
@@ -33,7 +40,7 @@ pub fn run(args: &DecideArgs) -> anyhow::Result<()> {
 fn decide_table(args: &DecideArgs, policy: &Policy) -> anyhow::Result<()> {
     let mapping = args.map.as_deref().map(Mapping::load).transpose()?;
     let options = ReadOptions { mapping: mapping.as_ref(), skip_bad_rows: false };
-    let session = Session::new(policy);
+    let session = Session::with_ip(policy, policy::ip_knowledge(&args.policy)?);
     for row in TransactionReader::open(&args.file, options)? {
         let request = row?.request;
         print(args, policy, &request, &session.decide(&request.transaction, request.mode));
@@ -54,7 +61,7 @@ fn decide_json(args: &DecideArgs, policy: &Policy) -> anyhow::Result<()> {
             args.file.display()
         );
     }
-    let session = Session::new(policy);
+    let session = Session::with_ip(policy, policy::ip_knowledge(&args.policy)?);
     let mut wrong = 0;
     let mut number = 0;
     for value in serde_json::Deserializer::from_str(&text).into_iter::<Json>() {
@@ -87,30 +94,52 @@ fn decide_json(args: &DecideArgs, policy: &Policy) -> anyhow::Result<()> {
 }
 
 fn print(args: &DecideArgs, policy: &Policy, request: &DecisionRequest, judgement: &Judgement) {
-    let transaction = &request.transaction;
-    let beside = challengers(policy, judgement);
+    let (transaction, no_lists) = (&request.transaction, RunTimeLists::default());
     if args.json {
-        let mut answer = json!({
-            "transaction_id": transaction.id, "decision": judgement.outcome, "reason": judgement.reason,
-            "reasons": judgement.reasons, "score": judgement.score, "risk_level": judgement.risk_level,
-            "degraded": !judgement.missing.is_empty(),
-            "missing": judgement.missing.iter().map(|part| part.name()).collect::<Vec<_>>(),
-            "versions": policy.versions,
-        });
-        if !beside.is_empty() {
-            let scores = beside.iter().map(|(name, score)| json!({"name": name, "score": score}));
-            answer["challengers"] = scores.collect();
-        }
+        let mut answer = as_json(policy, transaction, judgement);
         if args.explain {
-            answer["explanation"] = explain::as_json(policy, transaction, judgement);
+            answer["explanation"] = explain::as_json(policy, transaction, judgement, &no_lists);
         }
         say!("{answer}");
         return;
     }
-    let text =
-        |score: Option<f32>| score.map_or_else(|| "no score".to_owned(), |score| format!("score {score}"));
-    let score = text(judgement.score);
+    let score = score_in_words(judgement.score);
     say!("{}  {}  {}  {score}", transaction.id, judgement.outcome, judgement.reason);
+    print_reasons(policy, judgement);
+    if args.explain {
+        explain::print(policy, transaction, judgement, &no_lists);
+    }
+}
+
+/// What was decided, as data.
+pub fn as_json(policy: &Policy, transaction: &Transaction, judgement: &Judgement) -> Json {
+    let mut answer = json!({
+        "transaction_id": transaction.id, "decision": judgement.outcome, "reason": judgement.reason,
+        "reasons": as_written(&judgement.reasons), "score": as_written(&judgement.score), "risk_level": judgement.risk_level,
+        "degraded": !judgement.missing.is_empty(),
+        "missing": judgement.missing.iter().map(|part| part.name()).collect::<Vec<_>>(),
+        "versions": policy.versions,
+    });
+    let beside = challengers(policy, judgement);
+    if !beside.is_empty() {
+        let scores = beside.iter().map(|(name, score)| json!({"name": name, "score": as_written(&score)}));
+        answer["challengers"] = scores.collect();
+    }
+    answer
+}
+
+/// As answers and records have it: a number with as few digits as tell it from its neighbours, which a `f32` that was made a `f64` is not.
+pub fn as_written<T: Serialize>(value: &T) -> Json {
+    serde_json::to_string(value).and_then(|text| serde_json::from_str(&text)).unwrap_or(Json::Null)
+}
+
+/// A score for people.
+pub fn score_in_words(score: Option<f32>) -> String {
+    score.map_or_else(|| "no score".to_owned(), |score| format!("score {score}"))
+}
+
+/// The reasons, and what challengers say.
+pub fn print_reasons(policy: &Policy, judgement: &Judgement) {
     for reason in &judgement.reasons {
         let rule = reason.rule.as_deref().map_or_else(String::new, |rule| format!(" [{rule}]"));
         let message = reason.message.as_deref().map_or_else(String::new, |message| format!(" {message}"));
@@ -120,11 +149,8 @@ fn print(args: &DecideArgs, policy: &Policy, request: &DecisionRequest, judgemen
         let value = reason.value.map_or_else(String::new, |value| format!(" = {value}"));
         say!("    {}{value}{rule}{message}{moved}", reason.code);
     }
-    for (name, score) in beside {
-        say!("    challenger {name}: {}", text(score));
-    }
-    if args.explain {
-        explain::print(policy, transaction, judgement);
+    for (name, score) in challengers(policy, judgement) {
+        say!("    challenger {name}: {}", score_in_words(score));
     }
 }
 

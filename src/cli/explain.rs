@@ -10,14 +10,15 @@ use crate::engine::policy::Policy;
 use crate::expr::explain::{Explanation, Join, Threshold};
 use crate::expr::program::Scalar;
 use crate::rules::explain::{Explained, Matched, NearMiss, Off};
+use crate::rules::run_time::RunTimeLists;
 use crate::rules::set::Rule;
 
 /// How many features are shown.
 const FEATURES_SHOWN: usize = 10;
 
 /// Prints it: hits, rules that were off, near misses, and the features that moved the score most.
-pub fn print(policy: &Policy, transaction: &Transaction, judgement: &Judgement) {
-    let found = explain::explain(policy, transaction, judgement);
+pub fn print(policy: &Policy, transaction: &Transaction, judgement: &Judgement, standing: &RunTimeLists) {
+    let found = explain::explain(policy, transaction, judgement, standing);
     for hit in &found.hits {
         let watching = if hit.live { "" } else { ", only watching" };
         say!("    hit: {} asks for {}{watching}", hit.rule.id, hit.rule.then);
@@ -48,9 +49,14 @@ pub fn print(policy: &Policy, transaction: &Transaction, judgement: &Judgement) 
 }
 
 /// The same as data.
-pub fn as_json(policy: &Policy, transaction: &Transaction, judgement: &Judgement) -> Json {
+pub fn as_json(
+    policy: &Policy,
+    transaction: &Transaction,
+    judgement: &Judgement,
+    standing: &RunTimeLists,
+) -> Json {
     let Explained { hits, off, near_misses, near_misses_total } =
-        explain::explain(policy, transaction, judgement);
+        explain::explain(policy, transaction, judgement, standing);
     let moved = moved(policy, judgement)
         .map(|(name, value, moved)| json!({"feature": name, "value": value, "moved": moved}));
     json!({

@@ -40,7 +40,7 @@ pub fn run(args: &FeaturesArgs) -> anyhow::Result<()> {
         .collect();
     let mut table = FeatureTable::create(&args.output, columns)?;
 
-    let session = Session::new(&policy);
+    let session = Session::with_ip(&policy, policy::ip_knowledge(&args.policy)?);
     let interrupt = Interrupt::listen();
     let bar = progress::things("features", None);
     let mut written = Ok(());

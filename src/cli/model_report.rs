@@ -85,7 +85,7 @@ fn replayed(
         to: None,
         limit: args.replay.limit,
     };
-    let session = Session::new(&policy);
+    let session = Session::with_ip(&policy, policy::ip_knowledge(&args.policy)?);
     let bar = progress::things("model report", None);
     let (mut scored, mut added, mut rows) = (ScoredRows::new(args.unlabelled), Ok(()), 0_u64);
     let done = replay(&session, Other::Nothing, &options, |decided, replay| {

@@ -1,12 +1,14 @@
 //! Settings file and flags turned into where a policy lies and what it is.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 
 use crate::cli::args::PolicyArgs;
 use crate::config::file::Config;
 use crate::engine::policy::{ChallengerFiles, Policy, PolicyFiles};
+use crate::ip::knowledge::IpKnowledge;
 
 /// What stands for no model at all.
 const NO_MODEL: &str = "none";
@@ -57,6 +59,19 @@ pub fn load(args: &PolicyArgs) -> anyhow::Result<Policy> {
         Ok(policy) => Ok(policy),
         Err(errors) => bail!("the policy is not sound:\n  {}", errors.join("\n  ")),
     }
+}
+
+/// What the local files of the settings know of addresses.
+pub fn ip_knowledge(args: &PolicyArgs) -> anyhow::Result<Arc<IpKnowledge>> {
+    load_ip(&settings(args.config.as_deref())?).map(Arc::new)
+}
+
+/// The same of settings that have been read.
+pub fn load_ip(config: &Config) -> anyhow::Result<IpKnowledge> {
+    IpKnowledge::load(&config.ip.settings().files).map_err(|errors| {
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        anyhow!("the files about addresses are not sound:\n  {}", errors.join("\n  "))
+    })
 }
 
 /// Opens a file, or standard input for `-`.

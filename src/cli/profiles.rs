@@ -1,19 +1,17 @@
 //! `tollgate profiles`
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 
 use crate::cli::args::{ProfilesCommand, ProfilesImportArgs};
 use crate::cli::output::say;
-use crate::cli::{policy, progress};
-use crate::enrich::counters::ProfileCounters;
-use crate::enrich::embedded::EmbeddedProfiles;
+use crate::cli::policy::settings;
+use crate::cli::{policy, progress, store};
+use crate::config::profiles::BreakerConfig;
 use crate::enrich::import::import_ndjson;
-use crate::enrich::profiles::Profiles;
-use crate::enrich::redis::RedisProfiles;
-use crate::enrich::redis_target::RedisTarget;
+use crate::offline::input::Format;
+use crate::offline::profiles::ProfileRows;
 
 /// How long a Redis may take to be there.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
@@ -27,29 +25,34 @@ pub fn run(command: &ProfilesCommand) -> anyhow::Result<()> {
 
 async fn import(args: &ProfilesImportArgs) -> anyhow::Result<()> {
     let store = match args.redis.as_deref() {
-        None => {
-            std::fs::create_dir_all(&args.data)
-                .with_context(|| format!("{}: the data directory cannot be made", args.data.display()))?;
-            Profiles::Embedded(EmbeddedProfiles::open(&args.data)?)
-        }
+        None => store::embedded(&args.data)?,
         Some(url) => {
-            let target = RedisTarget::parse(url).context("--redis")?;
-            let shown = target.to_string();
-            let redis = RedisProfiles::start(
-                target,
-                Arc::new(ProfileCounters::default()),
-                &tokio::runtime::Handle::current(),
-            );
+            let breaker = BreakerConfig { failure_percent: 0, ..BreakerConfig::default() };
+            let mut config = settings(args.config.as_deref())?.profiles;
+            (config.redis, config.breaker, config.connections) = (url.to_owned(), breaker, 1);
+            let target = store::target(&config)?;
+            let redis = store::redis(&config, &target);
             if !redis.wait_until_up(CONNECT_WAIT).await {
-                bail!("{shown} cannot be reached within {} s", CONNECT_WAIT.as_secs());
+                bail!("{target} cannot be reached within {} s", CONNECT_WAIT.as_secs());
             }
-            Profiles::Redis(redis)
+            redis
         }
     };
-    let bar = progress::things("profiles", None);
-    let imported =
-        import_ndjson(policy::open(&args.file)?, &store, |progress| bar.set_position(progress.lines)).await;
-    bar.finish_and_clear();
+    let (format, is_gzip) = Format::of_path(&args.file).unwrap_or((Format::Ndjson, false));
+    let imported = if format == Format::Ndjson && !is_gzip {
+        let length = std::fs::metadata(&args.file).map_or(0, |metadata| metadata.len());
+        let bar = progress::bytes("profiles", length);
+        let imported = import_ndjson(policy::open(&args.file)?, &store, |done| bar.set_position(done.bytes));
+        let imported = imported.await;
+        bar.finish_and_clear();
+        imported
+    } else {
+        let rows = ProfileRows::open(&args.file, args.entity.as_deref(), &args.id)?;
+        let bar = progress::things("profiles", None);
+        let imported = rows.import(&store, |done| progress::tick(&bar, &done)).await;
+        bar.finish_and_clear();
+        imported
+    };
     let imported = imported.with_context(|| format!("{}", args.file.display()))?;
     say!("{} profiles stored", imported.stored);
     Ok(())

@@ -10,17 +10,15 @@ use tracing::info;
 
 use crate::cli::args::ServeArgs;
 use crate::cli::policy::{files, settings};
+use crate::cli::store;
 use crate::config::file::Config;
 use crate::domain::time::{Clock, SystemClock};
-use crate::enrich::counters::ProfileCounters;
-use crate::enrich::embedded::EmbeddedProfiles;
 use crate::enrich::profiles::Profiles;
-use crate::enrich::redis::RedisProfiles;
-use crate::enrich::redis_target::RedisTarget;
 use crate::http::admission::AdmissionOptions;
 use crate::http::auth::ApiKeys;
 use crate::http::options::ServerOptions;
 use crate::http::server::Server;
+use crate::pipeline::profile_updates::ProfileUpdates;
 use crate::pipeline::reload;
 use crate::pipeline::service::Service;
 use crate::pipeline::settings::ServiceSettings;
@@ -69,6 +67,7 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
         data: config.paths.data.clone(),
         files: files(&args.policy, &config),
         missing: config.on_missing.policy(),
+        ip: config.ip.settings(),
         settings: ServiceSettings {
             deadline_default: Duration::from_millis(config.decision.deadline_ms),
             enrich_timeout_max: Duration::from_millis(config.decision.enrich_timeout_ms),
@@ -96,11 +95,18 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
     };
     let profiles = profiles(&config)?;
     let service = tokio::task::spawn_blocking(move || Service::start(parts, profiles, clock)).await??;
+    let updates = match config.profiles.updates() {
+        Some(settings) => {
+            let runtime = tokio::runtime::Handle::current();
+            Some(ProfileUpdates::start(&service, &config.paths.data, settings, runtime)?)
+        }
+        None => None,
+    };
     let _watch = reload::watch(Arc::clone(&service)).context("the policy's files cannot be watched")?;
 
     let server = Server::bind(server_options(&config)?, Arc::clone(&service)).await?;
     warm_up(&service, server.workers()).await;
-    service.record_policy("start", &service.policy_status()).await;
+    service.record_policy("start", None, &service.policy_status()).await;
     info!(
         listen = %server.decision_address(),
         admin = %server.admin_address(),
@@ -108,7 +114,13 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
         "ready to decide"
     );
     server.run(signals.shutdown(Arc::clone(&service))).await;
-    let closed = tokio::task::spawn_blocking(move || service.close(CLOSE_PATIENCE)).await?;
+    let closed = tokio::task::spawn_blocking(move || {
+        if let Some(updates) = updates {
+            updates.close();
+        }
+        service.close(CLOSE_PATIENCE)
+    });
+    let closed = closed.await?;
     closed.context("the audit log could not be closed cleanly")?;
     info!("drained and closed");
     Ok(())
@@ -126,14 +138,11 @@ async fn warm_up(service: &Arc<Service>, workers: &[Handle]) {
 
 fn profiles(config: &Config) -> anyhow::Result<Profiles> {
     if config.profiles.redis.is_empty() {
-        std::fs::create_dir_all(&config.paths.data)
-            .with_context(|| format!("{}: the data directory cannot be made", config.paths.data.display()))?;
-        return Ok(Profiles::Embedded(EmbeddedProfiles::open(&config.paths.data)?));
+        return store::embedded(&config.paths.data);
     }
-    let target = RedisTarget::parse(&config.profiles.redis).context("--redis")?;
+    let target = store::target(&config.profiles)?;
     info!(%target, "profiles come from Redis");
-    let counters = Arc::new(ProfileCounters::default());
-    Ok(Profiles::Redis(RedisProfiles::start(target, counters, &Handle::current())))
+    Ok(store::redis(&config.profiles, &target))
 }
 
 fn server_options(config: &Config) -> anyhow::Result<ServerOptions> {
@@ -184,7 +193,7 @@ impl Signals {
                 _ = self.terminate.recv() => break info!("SIGTERM: draining"),
                 _ = self.interrupt.recv() => break info!("interrupted: draining"),
                 _ = self.hang_up.recv() => {
-                    service.reload("sighup").await;
+                    service.reload("sighup", None).await;
                 }
             }
         }

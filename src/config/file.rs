@@ -1,6 +1,5 @@
 //! `tollgate.toml`: every setting with its default, unit and bounds.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -8,15 +7,12 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::audit::writer::Ack;
+use crate::config::ip::IpConfig;
+use crate::config::overload::{OverloadConfig, RateLimitConfig};
+use crate::config::profiles::ProfilesConfig;
 use crate::engine::settings::{MissingPolicy, OnMissing};
-use crate::http::admission::OnOverload;
-use crate::http::options::API_KEYS_MAX;
-use crate::http::rate_limit::{Rate, RateLimits};
 use crate::model::backend::Backend;
 use crate::pipeline::settings::OnAuditFailure;
-
-/// The highest rate and burst: a thousand nanoseconds a request.
-const RATE_MAX: u64 = 1_000_000;
 
 /// Why the settings cannot be used.
 #[derive(Debug, Error)]
@@ -75,6 +71,8 @@ pub struct Config {
     pub on_missing: MissingConfig,
     /// The enrichment store.
     pub profiles: ProfilesConfig,
+    /// What local files know of addresses.
+    pub ip: IpConfig,
     /// The audit log.
     pub audit: AuditConfig,
     /// What a start begins with.
@@ -182,53 +180,6 @@ impl Default for DecisionConfig {
     }
 }
 
-/// `[overload]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[expect(missing_docs, reason = "the default file explains each key")]
-pub struct OverloadConfig {
-    pub answer: OnOverload,
-    pub queue_delay_target_ms: u64,
-    pub in_flight_per_thread_max: usize,
-}
-
-impl Default for OverloadConfig {
-    fn default() -> Self {
-        Self { answer: OnOverload::Refuse, queue_delay_target_ms: 5, in_flight_per_thread_max: 64 }
-    }
-}
-
-/// `[rate_limit]`
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[expect(missing_docs, reason = "the default file explains each key")]
-pub struct RateLimitConfig {
-    pub requests_per_s: u32,
-    pub burst: u32,
-    pub keys: BTreeMap<String, KeyRateConfig>,
-}
-
-/// A value of `rate_limit.keys`
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the default file explains each key")]
-pub struct KeyRateConfig {
-    pub requests_per_s: u32,
-    #[serde(default)]
-    pub burst: u32,
-}
-
-impl RateLimitConfig {
-    /// As the ports take it: without a burst, a second's worth may come at once.
-    pub fn limits(&self) -> RateLimits {
-        let rate =
-            |per_second, burst| Rate { per_second, burst: if burst == 0 { per_second } else { burst } };
-        let keys =
-            self.keys.iter().map(|(name, key)| (name.as_str().into(), rate(key.requests_per_s, key.burst)));
-        RateLimits { default: rate(self.requests_per_s, self.burst), keys: keys.collect() }
-    }
-}
-
 /// `[on_missing]`
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -249,20 +200,6 @@ impl MissingConfig {
     /// As the engine takes it.
     pub const fn policy(self) -> MissingPolicy {
         MissingPolicy { enrich: self.enrich, model: self.model, overload: self.overload }
-    }
-}
-
-/// `[profiles]`
-#[derive(Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[expect(missing_docs, reason = "the default file explains each key")]
-pub struct ProfilesConfig {
-    pub redis: String,
-}
-
-impl std::fmt::Debug for ProfilesConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.redis.is_empty() { "ProfilesConfig(embedded)" } else { "ProfilesConfig(redis)" })
     }
 }
 
@@ -341,18 +278,9 @@ impl Config {
 
     fn check(&self, file: &Path) -> Result<(), ConfigError> {
         let (server, decision, audit) = (&self.server, &self.decision, &self.audit);
-        let (overload, rate_limit) = (&self.overload, &self.rate_limit);
-        let rate_max =
-            rate_limit.keys.values().flat_map(|it| [it.requests_per_s, it.burst]).max().unwrap_or(0);
-        let bounds: [(&'static str, u64, u64, u64); 21] = [
+        let bounds = [
             ("server.connections_max", server.connections_max as u64, 1, 1_000_000),
             ("server.threads", server.threads as u64, 0, 1_024),
-            ("overload.queue_delay_target_ms", overload.queue_delay_target_ms, 0, 10_000),
-            ("overload.in_flight_per_thread_max", overload.in_flight_per_thread_max as u64, 0, 100_000),
-            ("rate_limit.requests_per_s", rate_limit.requests_per_s.into(), 0, RATE_MAX),
-            ("rate_limit.burst", rate_limit.burst.into(), 0, RATE_MAX),
-            ("rate_limit.keys, any number,", rate_max.into(), 0, RATE_MAX),
-            ("rate_limit.keys, how many,", rate_limit.keys.len() as u64, 0, API_KEYS_MAX as u64),
             ("server.in_flight_max", server.in_flight_max as u64, 1, 100_000),
             ("server.header_timeout_ms", server.header_timeout_ms, 1, 600_000),
             ("server.body_timeout_ms", server.body_timeout_ms, 1, 600_000),
@@ -361,13 +289,19 @@ impl Config {
             ("decision.enrich_timeout_ms", decision.enrich_timeout_ms, 0, 10_000),
             ("decision.clock_skew_max_s", decision.clock_skew_max_s, 0, 86_400),
             ("decision.idempotency_keys_max", decision.idempotency_keys_max as u64, 1_000, 1_000_000_000),
+            ("ip.database_age_max_d", self.ip.database_age_max_d, 1, 3_650),
             ("audit.segment_mib", audit.segment_mib, 1, 65_536),
             ("audit.queue_records_max", audit.queue_records_max as u64, 1, 1_000_000),
             ("state.snapshot_interval_s", self.state.snapshot_interval_s, 0, 86_400),
             ("shadow.queue_decisions_max", self.shadow.queue_decisions_max as u64, 1, 1_000_000),
             ("shadow.drift_window_s", self.shadow.drift_window_s, 60, 2_678_400),
         ];
-        match bounds.into_iter().find(|(_, actual, min, max)| !(min..=max).contains(&actual)) {
+        let mut all = bounds
+            .into_iter()
+            .chain(self.profiles.bounds())
+            .chain(self.overload.bounds())
+            .chain(self.rate_limit.bounds());
+        match all.find(|(_, actual, min, max)| !(min..=max).contains(&actual)) {
             None => Ok(()),
             Some((name, actual, min, max)) => {
                 Err(ConfigError::OutOfRange { file: file.to_owned(), name, min, max, actual })
@@ -400,6 +334,13 @@ mod tests {
             ("[rate_limit.keys]\na = {burst = 5}", "missing field `requests_per_s`"),
             ("[model]\nbackend = \"onnx\"", "expected `tollgate` or `xgboost`"),
             ("[[shadow.challengers]]\nname = \"next\"", "missing field `model`"),
+            ("[ip]\ndatabase_age_max_d = 0", "ip.database_age_max_d must be from 1 to 3650, is 0"),
+            (
+                "[[ip.lists]]\nname = \"a\"\nfile = \"a\"\ncategory = \"bad\"",
+                "unknown variant `bad`, expected one of `tor`",
+            ),
+            ("[profiles.breaker]\nopen_ms = 0", "profiles.breaker.open_ms must be from 1 to 60000, is 0"),
+            ("[profiles.cache]\nttl_s = 5", "ttl_s"),
             ("[shadow]\ndrift_window_s = 59", "shadow.drift_window_s must be from 60 to 2678400, is 59"),
         ] {
             std::fs::write(&file, text).unwrap();

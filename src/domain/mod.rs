@@ -8,6 +8,8 @@ pub mod enrichment;
 pub mod field;
 pub mod hash;
 pub mod ip;
+pub mod ip_facts;
+pub mod ip_kind;
 pub mod label;
 pub mod limits;
 pub mod money;

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use crate::domain::decision::{Outcome, Reason, ReasonSource, RiskLevel};
 use crate::domain::enrichment::Enrichment;
+use crate::domain::ip_facts::IpFacts;
 use crate::domain::recorded_value::RecordedValue;
 use crate::domain::time::EventTime;
 use crate::domain::transaction::Transaction;
@@ -21,15 +22,13 @@ use crate::feature::words;
 use crate::model::attribution::AttributionScratch;
 use crate::model::forest::probability;
 use crate::model::manifest::Thresholds;
+use crate::rules::budget::{Budget, HITS_MAX, VALUES_BYTES_MAX, json_bytes};
 use crate::rules::list::{Lists, as_listed};
 use crate::rules::run_time::{Listed, RunTimeLists};
-use crate::rules::set::Rule;
+use crate::rules::set::{Hit, Hits, Rule};
 
 /// How many of the features that raised the score are named as reasons.
 const MODEL_REASONS_MAX: usize = 3;
-/// About how many bytes of values all hits of one decision may name, so that no set of rules makes a record too long to be written.
-/// Hits beyond it, in file order, name none.
-const HIT_VALUES_BYTES_MAX: usize = 128 * 1024;
 /// What a value costs beside its name and its text.
 const HIT_VALUE_BYTES: usize = 24;
 
@@ -75,6 +74,8 @@ pub struct Judgement {
     pub margin: Option<f32>,
     /// The score for people.
     pub risk_level: RiskLevel,
+    /// What was known of the address, as it was given.
+    pub ip: Option<IpFacts>,
     /// The whole feature vector.
     pub features: FeatureVector,
     /// How much each feature of the model moved the margin, by catalogue slot; zeros are left out.
@@ -83,6 +84,8 @@ pub struct Judgement {
     pub bias: Option<f32>,
     /// Every rule that matched, in file order.
     pub hits: SmallVec<[RuleHit; 2]>,
+    /// How many rules matched beside these: a decision names only so many.
+    pub hits_left_out: u32,
     /// What was asked for and stood on a list at run time, in order: what the decision took from outside its policy.
     pub listed: Vec<Listed>,
     /// What was missing.
@@ -112,6 +115,7 @@ impl<'a> JudgeFacts<'a> {
     pub(super) fn new(
         policy: &'a Policy,
         transaction: &'a Transaction,
+        ip: Option<&'a IpFacts>,
         features: &'a FeatureVector,
         score: Option<f32>,
         run_time: &'a RunTimeLists,
@@ -119,6 +123,7 @@ impl<'a> JudgeFacts<'a> {
         Self {
             transaction: TransactionFacts {
                 transaction,
+                ip,
                 features,
                 feature_types: &policy.catalogue.types,
                 metadata_keys: &policy.metadata_keys,
@@ -161,19 +166,28 @@ impl Facts for JudgeFacts<'_> {
     }
 }
 
-/// Decides. `windows` is what `observe` saw, `enrichment` what the store said, `lists` what stands on lists beside their files: of
-/// a decision that is decided again, what its record names. `effort` says whether there is time for a score. `lap` is told when a
-/// stage is over.
+/// What a decision is made from, beside the transaction and its windows.
+pub struct Known<'a> {
+    /// What the store said.
+    pub enrichment: &'a Enrichment,
+    /// What local files knew of the address.
+    pub ip: Option<IpFacts>,
+    /// What stands on lists beside their files: of a decision that is decided again, what its record names.
+    pub lists: &'a RunTimeLists,
+    /// Whether there is time for a score.
+    pub effort: Effort,
+}
+
+/// Decides. `windows` is what `observe` saw. `lap` is told when a stage is over.
 pub fn judge(
     policy: &Policy,
     transaction: &Transaction,
     windows: FeatureVector,
-    enrichment: &Enrichment,
-    lists: &RunTimeLists,
-    effort: Effort,
+    known: Known<'_>,
     lap: &mut dyn FnMut(Stage),
 ) -> Judgement {
-    let features = extract::vector(&policy.catalogue, transaction, windows, enrichment);
+    let Known { enrichment, ip, lists, effort } = known;
+    let features = extract::vector(&policy.catalogue, transaction, windows, enrichment, ip.as_ref());
     let scored = policy
         .model
         .as_ref()
@@ -191,7 +205,7 @@ pub fn judge(
     }
 
     let score_value = scored.as_ref().map(|scored| scored.score);
-    let facts = JudgeFacts::new(policy, transaction, &features, score_value, lists);
+    let facts = JudgeFacts::new(policy, transaction, ip.as_ref(), &features, score_value, lists);
     let hits = policy.rules.evaluate(&facts, transaction.occurred_at);
     let verdict = policy.rules.decide(&hits);
     let mut outcome = verdict.outcome;
@@ -206,21 +220,24 @@ pub fn judge(
     if let Some(scored) = &scored {
         add_model_reasons(policy, &features, scored, &mut reasons);
     }
-    let mut values_bytes = 0;
-    let hits = hits
+    let mut values = Budget::new(VALUES_BYTES_MAX);
+    let told = told(policy, &hits);
+    let hits_left_out = u32::try_from(hits.len() - told.len()).unwrap_or(u32::MAX);
+    let hits = told
         .iter()
         .filter_map(|hit| policy.rules.rule(*hit).map(|rule| (rule, hit)))
         .map(|(rule, hit)| RuleHit {
             rule: rule.id.clone(),
             position: hit.rule,
             is_shadow: !hit.live,
-            values: hit_values(rule, &facts, &mut values_bytes),
+            values: hit_values(rule, &facts, &mut values),
         })
         .collect();
     let mut listed = facts.found.take();
     listed.sort_unstable();
     lap(Stage::Rules);
     Judgement {
+        ip,
         outcome,
         reason,
         reasons,
@@ -231,19 +248,32 @@ pub fn judge(
         contributions: scored.map_or_else(Vec::new, |scored| scored.contributions),
         features,
         hits,
+        hits_left_out,
         listed,
         missing,
     }
 }
 
+/// The hits that are named: all, or the one that decided and the first others.
+fn told(policy: &Policy, hits: &[Hit]) -> Hits {
+    let mut told: Hits = hits.iter().take(HITS_MAX).copied().collect();
+    if hits.len() > HITS_MAX
+        && let Some(deciding) = policy.rules.ranked(hits).first()
+        && !told.contains(deciding)
+    {
+        told.pop();
+        told.push(*deciding);
+    }
+    told
+}
+
 /// What the rule's condition read; nothing when the hits before it have named as much as may be.
-fn hit_values(rule: &Rule, facts: &JudgeFacts<'_>, bytes: &mut usize) -> HitValues {
-    let text_bytes = |value: &Value<'_>| if let Value::Text(text) = value { text.len() } else { 0 };
-    *bytes += rule
-        .values_read(facts)
-        .map(|(name, value)| HIT_VALUE_BYTES + name.len() + text_bytes(&value))
-        .sum::<usize>();
-    if *bytes > HIT_VALUES_BYTES_MAX {
+fn hit_values(rule: &Rule, facts: &JudgeFacts<'_>, budget: &mut Budget) -> HitValues {
+    let bytes = |(name, value): (&str, Value<'_>)| {
+        let text = if let Value::Text(text) = value { json_bytes(text) } else { 0 };
+        HIT_VALUE_BYTES + name.len() + text
+    };
+    if !budget.take(rule.values_read(facts).map(bytes).sum()) {
         return Vec::new();
     }
     rule.values_read(facts).map(|(name, value)| (name.into(), value.into())).collect()

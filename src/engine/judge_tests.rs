@@ -9,7 +9,7 @@ use crate::domain::enrichment::Enrichment;
 use crate::domain::recorded_value::RecordedValue;
 use crate::domain::time::EventTime;
 use crate::domain::transaction::Transaction;
-use crate::engine::judge::{Judgement, judge};
+use crate::engine::judge::{Judgement, Known, judge};
 use crate::engine::policy::{Policy, PolicyFiles};
 use crate::engine::settings::{Effort, MissingPolicy, OnMissing};
 use crate::feature::vector::FeatureVector;
@@ -56,7 +56,8 @@ fn policy(directory: &Path) -> Policy {
 fn decide(policy: &Policy, transaction: &Transaction, lists: &RunTimeLists) -> Judgement {
     let windows = FeatureVector::missing(policy.catalogue.features.len());
     let profiles = Enrichment::absent(policy.catalogue.profile.len());
-    judge(policy, transaction, windows, &profiles, lists, Effort::Full, &mut |_| {})
+    let known = Known { enrichment: &profiles, ip: None, lists, effort: Effort::Full };
+    judge(policy, transaction, windows, known, &mut |_| {})
 }
 
 fn transaction(values: [u8; 4], amount: u32, items: u8) -> Transaction {
@@ -161,4 +162,41 @@ fn a_hit_names_what_its_condition_read() {
             ("negated", &[text("merchant.id", "v2")][..]),
         ]
     );
+}
+
+#[test]
+fn thousands_of_rules_that_match_and_say_much_fit_in_a_record() {
+    use std::fmt::Write as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let mut rules = String::from("default: {then: APPROVE, reason: r}\nrules:\n");
+    for number in 0..3_000 {
+        let message = "{metadata.x} ".repeat(30);
+        let priority = if number == 2_999 { 5 } else { 0 };
+        let rule = format!("id: {number}-{}, when: amount > 0 || metadata.x == 'y'", "i".repeat(50));
+        let _ = writeln!(
+            rules,
+            "  - {{{rule}, then: BLOCK, reason: r{number}, owner: t, description: d, priority: {priority}, message: '{message}'}}"
+        );
+    }
+    let mut policy = policy(directory.path());
+    std::fs::write(directory.path().join("rules/default.yaml"), rules).unwrap();
+    policy.rules = crate::engine::policy::load_rules(&directory.path().join("rules"), &policy.catalogue)
+        .unwrap_or_else(|problems| panic!("{}", problems[0]));
+    policy.metadata_keys = policy.rules.metadata_keys().iter().map(|(key, _)| key.clone()).collect();
+    let body = json!({
+        "transaction_id": "pay_1", "occurred_at": AT, "amount": {"value": 100, "currency": "EUR"},
+        "metadata": {"x": "\"".repeat(200)},
+    });
+    let transaction = parse_slice(body.to_string().as_bytes()).unwrap().transaction;
+    let judgement = decide(&policy, &transaction, &RunTimeLists::default());
+    assert_eq!((judgement.hits.len(), judgement.hits_left_out), (2_048, 952));
+    assert_eq!(&*judgement.reason, "r2999");
+    assert!(judgement.hits.iter().any(|hit| hit.rule.starts_with("2999-")), "the one that decided is named");
+    assert!(judgement.reasons[0].message.as_ref().unwrap().ends_with('…'));
+    assert_eq!(judgement.reasons.len(), 512);
+    let written = serde_json::to_vec(&judgement.reasons).unwrap().len();
+    let values: usize =
+        judgement.hits.iter().map(|hit| 90 + serde_json::to_vec(&hit.values).unwrap().len()).sum();
+    assert!(written + values < 700_000, "{written} + {values} bytes");
 }

@@ -15,7 +15,7 @@ use crate::model::backend::{Backend, Scorer};
 use crate::model::binding::Binding;
 use crate::model::manifest::Model;
 use crate::rules::directory::SourceFile;
-use crate::rules::problem::Problem;
+use crate::rules::problem::{Kind, Problem};
 use crate::rules::set::RuleSet;
 
 /// Most challengers beside a champion.
@@ -252,22 +252,20 @@ fn load_challengers(
 
 /// Reads and checks the rules of a directory against a catalogue.
 pub fn load_rules(directory: &Path, catalogue: &Catalogue) -> Result<RuleSet, Vec<Problem>> {
-    RuleSet::load(directory, &rules_schema(catalogue).map_err(of_schema)?)
+    RuleSet::load(directory, &rules_schema(catalogue)?)
 }
 
 /// The same for files in memory.
 pub fn rules_from_files(files: &[SourceFile], catalogue: &Catalogue) -> Result<RuleSet, Vec<Problem>> {
-    RuleSet::from_files(files, &rules_schema(catalogue).map_err(of_schema)?)
-}
-
-fn of_schema(error: String) -> Vec<Problem> {
-    vec![Problem::error("rules", error)]
+    RuleSet::from_files(files, &rules_schema(catalogue)?)
 }
 
 /// The names that rules may read: the catalogue's and the score.
-pub fn rules_schema(catalogue: &Catalogue) -> Result<Schema, String> {
+fn rules_schema(catalogue: &Catalogue) -> Result<Schema, Vec<Problem>> {
     let mut schema = catalogue.schema.clone();
-    schema.add("score", ValueType::Double, SCORE_SLOT, true).map_err(|error| error.to_string())?;
+    schema
+        .add("score", ValueType::Double, SCORE_SLOT, true)
+        .map_err(|error| vec![Problem::error("rules", error.to_string()).of(Kind::InvalidCatalogue)])?;
     Ok(schema)
 }
 

@@ -22,7 +22,7 @@ pub struct ProfileCounts {
     pub fetches: u64,
     /// Fetches that the store did not answer in time.
     pub timeouts: u64,
-    /// Fetches answered `TimedOut` at once, because there was no connection.
+    /// Fetches answered `TimedOut` at once, because there was no connection or the breaker was open.
     pub unavailable: u64,
     /// Fetches in which the connection broke, or questions that the store answered with an error.
     pub errors: u64,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use redb::backends::InMemoryBackend;
-use redb::{Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTable, Table, TableDefinition};
 use smallvec::SmallVec;
 use thiserror::Error;
 use tracing::warn;
@@ -23,6 +23,7 @@ use crate::enrich::counters::{ProfileCounters, count};
 use crate::enrich::plan::{PlanEntity, ProfilePlan};
 use crate::enrich::record::{Merged, ProfileRecord, ProfileRecordError, Unreadable, merge, unpack};
 use crate::enrich::source::{ProfileError, ProfileKeys, ProfileSource};
+use crate::enrich::update::{Applied, ProfileUpdate};
 
 /// Name of the file in the data directory.
 pub const FILE_NAME: &str = "profiles.redb";
@@ -171,6 +172,14 @@ impl ProfileSource for EmbeddedProfiles {
             Err(error) => Err(ProfileError::Interrupted(io::Error::other(error))),
         }
     }
+
+    async fn apply(&self, updates: Vec<ProfileUpdate>) -> Result<Applied, ProfileError> {
+        let inner = Arc::clone(&self.0);
+        match tokio::task::spawn_blocking(move || update(&inner, &updates)).await {
+            Ok(applied) => applied,
+            Err(error) => Err(ProfileError::Interrupted(io::Error::other(error))),
+        }
+    }
 }
 
 /// Creates the tables in a new file. Answers the format version of the file.
@@ -200,35 +209,68 @@ fn snapshot(database: &Database) -> Result<ReadOnlyTable<&'static str, &'static 
 
 /// One transaction for all records; nothing of it is stored when any of them fails.
 fn write(inner: &Inner, records: &[ProfileRecord]) -> Result<(), ProfileError> {
-    let storage = ProfileError::Storage;
-    let _writer = inner.writer.lock();
-    let mut transaction = inner.database.begin_write().map_err(boxed).map_err(storage)?;
-    // A little more to write each time, and after a crash the file need not be walked from end to end.
-    transaction.set_quick_repair(true);
-    {
-        let mut table = transaction.open_table(PROFILES).map_err(boxed).map_err(storage)?;
+    transact(inner, |table| {
         let mut key = String::new();
         for record in records {
             write_key(&mut key, record.entity(), record.id());
-            let merged = {
-                let row = table.get(&*key).map_err(boxed).map_err(storage)?;
-                merge(row.as_ref().map(|row| row.value()), record)
-            };
-            match merged {
+            let row = table.get(&*key).map_err(stored)?.map(|row| row.value().to_vec());
+            match merge(row.as_deref(), record) {
                 Ok(Merged::Row(row)) => {
-                    table.insert(&*key, &*row).map_err(boxed).map_err(storage)?;
+                    table.insert(&*key, &*row).map_err(stored)?;
                 }
                 Ok(Merged::Nothing) => {
-                    table.remove(&*key).map_err(boxed).map_err(storage)?;
+                    table.remove(&*key).map_err(stored)?;
                 }
                 Ok(Merged::TooManyFields) => return Err(ProfileRecordError::TooManyFields.into()),
                 Err(Unreadable) => return Err(ProfileError::Corrupt { entity: record.entity().to_owned() }),
             }
         }
-    }
-    transaction.commit().map_err(boxed).map_err(storage)?;
-    inner.snapshot.store(Arc::new(snapshot(&inner.database).map_err(storage)?));
-    Ok(())
+        Ok(())
+    })
+}
+
+/// One transaction for all updates.
+fn update(inner: &Inner, updates: &[ProfileUpdate]) -> Result<Applied, ProfileError> {
+    transact(inner, |table| {
+        let (mut key, mut applied) = (String::new(), Applied::default());
+        for update in updates {
+            write_key(&mut key, &update.entity, update.id.as_str());
+            let row = table.get(&*key).map_err(stored)?.map(|row| row.value().to_vec());
+            let Ok((record, new_steps)) = update.resolve(row.as_deref()) else {
+                applied.refused += 1;
+                continue;
+            };
+            if let Some(record) = record {
+                let Ok(Merged::Row(row)) = merge(row.as_deref(), &record) else {
+                    applied.refused += 1;
+                    continue;
+                };
+                table.insert(&*key, &*row).map_err(stored)?;
+            }
+            applied.steps += new_steps;
+            applied.repeated += update.steps.len() as u64 - new_steps;
+        }
+        Ok(applied)
+    })
+}
+
+/// Changes the table in one transaction, and publishes what it holds then.
+fn transact<T>(
+    inner: &Inner,
+    change: impl FnOnce(&mut Table<'_, &'static str, &'static [u8]>) -> Result<T, ProfileError>,
+) -> Result<T, ProfileError> {
+    let _writer = inner.writer.lock();
+    let mut transaction = inner.database.begin_write().map_err(stored)?;
+    // A little more to write each time, and after a crash the file need not be walked from end to end.
+    transaction.set_quick_repair(true);
+    let changed = change(&mut transaction.open_table(PROFILES).map_err(stored)?)?;
+    transaction.commit().map_err(stored)?;
+    inner.snapshot.store(Arc::new(snapshot(&inner.database).map_err(ProfileError::Storage)?));
+    Ok(changed)
+}
+
+fn stored(error: impl Into<redb::Error>) -> ProfileError {
+    ProfileError::Storage(boxed(error))
 }
 
 /// Reads one row once, and puts what the plan asks for where it belongs.

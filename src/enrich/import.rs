@@ -23,7 +23,7 @@ pub const IMPORT_BATCH_BYTES_MAX: usize = 256 * 1024;
 /// How far an import is, or how far it came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ImportProgress {
-    /// Lines read, blank ones included.
+    /// Lines or rows read, blank ones included.
     pub lines: u64,
     /// Bytes read.
     pub bytes: u64,
@@ -62,6 +62,14 @@ pub enum ImportFault {
     /// A list or an object as a value.
     #[error("field {0:?} must be a string, a number, a boolean or null")]
     NotScalar(String),
+    /// A cell that holds no text, number or flag.
+    #[error(
+        "column {0:?} must hold texts, numbers or flags; a time has no form of its own here: write it as text"
+    )]
+    NotText(String),
+    /// The rows of a file cannot be read.
+    #[error("{0}")]
+    Rows(String),
     /// A name, id or value outside its bounds.
     #[error("{0}")]
     Record(#[from] ProfileRecordError),
@@ -70,66 +78,85 @@ pub enum ImportFault {
     Store(#[from] ProfileError),
 }
 
-/// Reads profiles from `reader` and stores them, in batches; tells `progress` after each. Reading blocks the thread: this is
-/// for the command line, not for a serving thread.
+/// Profiles on their way into a store, in batches. Reading blocks the thread: this is for the command line, not for a serving thread.
+#[derive(Debug)]
+pub struct Importer<'s, S> {
+    source: &'s S,
+    batch: Vec<ProfileRecord>,
+    batch_bytes: usize,
+    /// How far it has come; `lines` may be rows.
+    pub done: ImportProgress,
+}
+
+impl<'s, S: ProfileSource> Importer<'s, S> {
+    /// Nothing yet.
+    pub fn new(source: &'s S) -> Self {
+        Self { source, batch: Vec::new(), batch_bytes: 0, done: ImportProgress::default() }
+    }
+
+    /// Takes the next line of the input, which may be blank; says whether a batch was stored.
+    pub async fn take(&mut self, record: Option<ProfileRecord>, bytes: usize) -> Result<bool, ImportError> {
+        self.done.lines += 1;
+        self.done.bytes += bytes as u64;
+        self.batch.extend(record);
+        self.batch_bytes += bytes;
+        let is_full =
+            self.batch.len() >= IMPORT_BATCH_RECORDS_MAX || self.batch_bytes >= IMPORT_BATCH_BYTES_MAX;
+        if is_full {
+            self.store().await?;
+        }
+        Ok(is_full)
+    }
+
+    /// Stores what is left.
+    pub async fn store(&mut self) -> Result<(), ImportError> {
+        let count = self.batch.len() as u64;
+        let (line, stored) = (self.done.lines, self.done.stored);
+        self.source.put_many(std::mem::take(&mut self.batch)).await.map_err(|error| ImportError {
+            line,
+            stored,
+            fault: error.into(),
+        })?;
+        self.done.stored += count;
+        self.batch_bytes = 0;
+        Ok(())
+    }
+
+    /// The next line is wrong: stores what was good before it, so that the message tells the truth.
+    pub async fn stop(mut self, fault: ImportFault) -> ImportError {
+        match self.store().await {
+            Ok(()) => ImportError { line: self.done.lines + 1, stored: self.done.stored, fault },
+            Err(error) => error,
+        }
+    }
+}
+
+/// Reads profiles from `reader` and stores them, in batches; tells `progress` after each.
 pub async fn import_ndjson<R: BufRead, S: ProfileSource>(
     mut reader: R,
     source: &S,
     mut progress: impl FnMut(ImportProgress),
 ) -> Result<ImportProgress, ImportError> {
-    let mut done = ImportProgress::default();
+    let mut importer = Importer::new(source);
     let mut line = Vec::new();
-    let mut batch = Vec::new();
-    let mut batch_bytes = 0;
     loop {
         let read = match read_line(&mut reader, &mut line) {
+            Ok(0) => break,
             Ok(read) => read,
-            Err(fault) => return Err(stop(source, batch, done, fault).await),
+            Err(fault) => return Err(importer.stop(fault).await),
         };
-        let is_end = read == 0;
-        if !is_end {
-            done.lines += 1;
-            done.bytes += read as u64;
-            match parse_line(&line) {
-                Ok(Some(record)) => batch.push(record),
-                Ok(None) => {}
-                Err(fault) => {
-                    // The fault is of this line, which is already counted.
-                    done.lines -= 1;
-                    return Err(stop(source, batch, done, fault).await);
+        match parse_line(&line) {
+            Ok(record) => {
+                if importer.take(record, read).await? {
+                    progress(importer.done);
                 }
             }
-            batch_bytes += read;
-        }
-        if is_end || batch.len() >= IMPORT_BATCH_RECORDS_MAX || batch_bytes >= IMPORT_BATCH_BYTES_MAX {
-            let count = batch.len() as u64;
-            source.put_many(std::mem::take(&mut batch)).await.map_err(|error| ImportError {
-                line: done.lines,
-                stored: done.stored,
-                fault: error.into(),
-            })?;
-            done.stored += count;
-            batch_bytes = 0;
-            progress(done);
-        }
-        if is_end {
-            return Ok(done);
+            Err(fault) => return Err(importer.stop(fault).await),
         }
     }
-}
-
-/// Stores what was good before the fault, so that the message tells the truth.
-async fn stop<S: ProfileSource>(
-    source: &S,
-    batch: Vec<ProfileRecord>,
-    done: ImportProgress,
-    fault: ImportFault,
-) -> ImportError {
-    let count = batch.len() as u64;
-    match source.put_many(batch).await {
-        Ok(()) => ImportError { line: done.lines + 1, stored: done.stored + count, fault },
-        Err(error) => ImportError { line: done.lines, stored: done.stored, fault: error.into() },
-    }
+    importer.store().await?;
+    progress(importer.done);
+    Ok(importer.done)
 }
 
 /// One line with its end into `line`; the number of bytes read, 0 at the end of the input.

@@ -178,6 +178,7 @@ impl PlanEntity {
 /// What to ask for, compiled once per policy from the catalogue's `profile:` section.
 #[derive(Debug)]
 pub struct ProfilePlan {
+    id: u64,
     entities: Box<[PlanEntity]>,
     output_count: usize,
 }
@@ -186,6 +187,11 @@ impl ProfilePlan {
     /// A plan to fill in.
     pub fn builder() -> ProfilePlanBuilder {
         ProfilePlanBuilder { entities: Vec::new(), output_count: 0 }
+    }
+
+    /// A number that no other plan of this process has.
+    pub(super) const fn id(&self) -> u64 {
+        self.id
     }
 
     /// Number of outputs: the length of every `Enrichment` that this plan yields.
@@ -259,7 +265,9 @@ impl ProfilePlanBuilder {
 
     /// The finished plan.
     pub fn build(self) -> ProfilePlan {
-        ProfilePlan { entities: self.entities.into(), output_count: self.output_count }
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        ProfilePlan { id, entities: self.entities.into(), output_count: self.output_count }
     }
 }
 

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use crate::domain::enrichment::Enrichment;
+use crate::enrich::breaker::BreakerView;
+use crate::enrich::cache::CacheView;
 use crate::enrich::counters::ProfileCounters;
 use crate::enrich::embedded::EmbeddedProfiles;
 use crate::enrich::plan::ProfilePlan;
 use crate::enrich::record::ProfileRecord;
 use crate::enrich::redis::RedisProfiles;
 use crate::enrich::source::{ProfileError, ProfileKeys, ProfileSource};
+use crate::enrich::update::{Applied, ProfileUpdate};
 
 /// One of the two stores.
 #[derive(Debug)]
@@ -25,6 +28,22 @@ impl Profiles {
         match self {
             Self::Embedded(embedded) => embedded.counters(),
             Self::Redis(redis) => redis.counters(),
+        }
+    }
+
+    /// The breaker before the store, where there is one.
+    pub fn breaker(&self) -> Option<BreakerView> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Redis(redis) => Some(redis.breaker()),
+        }
+    }
+
+    /// The cache before the store, where there is one.
+    pub fn cache(&self) -> Option<CacheView> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Redis(redis) => redis.cache(),
         }
     }
 
@@ -57,6 +76,13 @@ impl ProfileSource for Profiles {
         match self {
             Self::Embedded(embedded) => embedded.put_many(records).await,
             Self::Redis(redis) => redis.put_many(records).await,
+        }
+    }
+
+    async fn apply(&self, updates: Vec<ProfileUpdate>) -> Result<Applied, ProfileError> {
+        match self {
+            Self::Embedded(embedded) => embedded.apply(updates).await,
+            Self::Redis(redis) => redis.apply(updates).await,
         }
     }
 }

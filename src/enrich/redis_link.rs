@@ -7,19 +7,21 @@
 //! That also bounds how many unanswered requests can pile up in it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use redis::Value;
-use redis::aio::MultiplexedConnection;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
+use crate::domain::time::Clock;
+use crate::enrich::breaker::Breaker;
+use crate::enrich::cache::ProfileCache;
 use crate::enrich::counters::{ProfileCounters, count};
+use crate::enrich::redis_connection::RedisConnection;
 use crate::enrich::redis_target::RedisTarget;
 
 /// Longest time to wait for a new connection, with authentication and the choice of database.
@@ -27,7 +29,7 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// Wait before the first attempt to connect again; doubled after each failure.
 pub const RECONNECT_WAIT_MIN: Duration = Duration::from_millis(50);
 /// Longest wait between two attempts to connect. Together with the handshake it keeps recovery within a second.
-pub const RECONNECT_WAIT_MAX: Duration = Duration::from_millis(500);
+pub const RECONNECT_WAIT_MAX: Duration = Duration::from_millis(250);
 /// How often an idle connection is asked whether it lives.
 pub const HEARTBEAT: Duration = Duration::from_millis(250);
 /// A connection that does not answer `PING` within this time is given up.
@@ -46,9 +48,20 @@ pub(super) struct RedisLink {
 }
 
 struct Shared {
-    connection: ArcSwapOption<MultiplexedConnection>,
+    connection: ArcSwapOption<RedisConnection>,
     complaint: Notify,
-    counters: Arc<ProfileCounters>,
+    /// A reply was none to its question: what stands must be given up, whatever it says next.
+    is_distrusted: AtomicBool,
+    around: Surroundings,
+}
+
+/// What all connections to one Redis share.
+#[derive(Clone)]
+pub(super) struct Surroundings {
+    pub(super) counters: Arc<ProfileCounters>,
+    pub(super) breaker: Arc<Breaker>,
+    pub(super) cache: Option<Arc<ProfileCache>>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -59,16 +72,20 @@ impl std::fmt::Debug for Shared {
 
 impl RedisLink {
     /// Starts to connect, on `runtime`, and returns at once.
-    pub(super) fn start(target: RedisTarget, counters: Arc<ProfileCounters>, runtime: &Handle) -> Self {
-        let shared =
-            Arc::new(Shared { connection: ArcSwapOption::empty(), complaint: Notify::new(), counters });
+    pub(super) fn start(target: RedisTarget, around: Surroundings, runtime: &Handle) -> Self {
+        let shared = Arc::new(Shared {
+            connection: ArcSwapOption::empty(),
+            complaint: Notify::new(),
+            is_distrusted: AtomicBool::new(false),
+            around,
+        });
         let (up_sender, up) = watch::channel(false);
         let keeper = runtime.spawn(keep(target, Arc::clone(&shared), up_sender));
         Self { shared, up, keeper }
     }
 
     /// The connection that stands now.
-    pub(super) fn current(&self) -> Option<MultiplexedConnection> {
+    pub(super) fn current(&self) -> Option<RedisConnection> {
         self.shared.connection.load().as_deref().cloned()
     }
 
@@ -82,9 +99,12 @@ impl RedisLink {
         self.shared.complaint.notify_one();
     }
 
-    /// The counters.
-    pub(super) fn counters(&self) -> &Arc<ProfileCounters> {
-        &self.shared.counters
+    /// A reply was none to its question, so that those after it may belong to others: nobody may ask here until there is another
+    /// connection, and what comes back to those who have asked is not believed (`is_up`). Never waits.
+    pub(super) fn distrust(&self) {
+        self.shared.is_distrusted.store(true, Ordering::Release);
+        self.shared.connection.store(None);
+        self.complain();
     }
 
     /// Waits until a connection stands; `false` when none does within `wait`.
@@ -104,15 +124,19 @@ impl Drop for RedisLink {
 async fn keep(target: RedisTarget, shared: Arc<Shared>, up: watch::Sender<bool>) {
     let mut wait = RECONNECT_WAIT_MIN;
     let (mut failures, mut last_reason) = (0_u64, String::new());
-    loop {
-        match connect(&target).await {
-            Ok(connection) => {
-                info!(redis = %target, "connected to the profile store");
+    for attempt in 0_usize.. {
+        match connect(&target, attempt, shared.around.cache.as_ref()).await {
+            Ok((connection, tracks)) => {
+                info!(redis = %target, tracks, "connected to the profile store");
+                // What changed while no connection said so.
+                if let Some(cache) = &shared.around.cache {
+                    cache.invalidate_all();
+                }
                 wait = RECONNECT_WAIT_MIN;
                 failures = 0;
                 let reason = {
                     let _published = Published::new(&shared, &up, connection.clone());
-                    watch_over(&shared, connection).await
+                    watch_over(&target, &shared, connection).await
                 };
                 warn!(redis = %target, reason, "lost the profile store; profiles are missing until it is back");
             }
@@ -129,24 +153,35 @@ async fn keep(target: RedisTarget, shared: Arc<Shared>, up: watch::Sender<bool>)
     }
 }
 
-/// A connection that answers `PING`: without the right credentials, or while the server loads its data, it does not.
-async fn connect(target: &RedisTarget) -> Result<MultiplexedConnection, String> {
-    let mut connection = target.connect().await.map_err(|error| error.to_string())?;
-    match timeout(CONNECT_TIMEOUT, ping(&mut connection)).await {
-        Ok(Ok(())) => Ok(connection),
+/// A connection that answers `PING`: without the right credentials, or while the server loads its data, it does not. Says as well
+/// whether the server tells what changes.
+async fn connect(
+    target: &RedisTarget,
+    attempt: usize,
+    cache: Option<&Arc<ProfileCache>>,
+) -> Result<(RedisConnection, bool), String> {
+    // A Sentinel that does not answer must not hold up the next attempt, which asks another.
+    let opened = timeout(2 * CONNECT_TIMEOUT, target.connect(attempt, cache)).await;
+    let opened = opened.map_err(|_| format!("no connection in {} ms", 2 * CONNECT_TIMEOUT.as_millis()))?;
+    let (mut connection, tracks) = opened.map_err(|error| error.to_string())?;
+    match timeout(CONNECT_TIMEOUT, sign_of_life(target, &mut connection)).await {
+        Ok(Ok(())) => Ok((connection, tracks)),
         Ok(Err(reason)) => Err(reason),
         Err(_) => Err(format!("no answer to PING in {} ms", CONNECT_TIMEOUT.as_millis())),
     }
 }
 
 /// Returns why the connection must be given up, once it must.
-async fn watch_over(shared: &Shared, mut connection: MultiplexedConnection) -> String {
+async fn watch_over(target: &RedisTarget, shared: &Shared, mut connection: RedisConnection) -> String {
     loop {
         tokio::select! {
             () = shared.complaint.notified() => {}
             () = sleep(HEARTBEAT) => {}
         }
-        match timeout(PROBE_TIMEOUT, ping(&mut connection)).await {
+        if shared.is_distrusted.load(Ordering::Acquire) {
+            return "a reply was none to its question".to_owned();
+        }
+        match timeout(PROBE_TIMEOUT, sign_of_life(target, &mut connection)).await {
             Ok(Ok(())) => sleep(PROBE_PAUSE).await,
             Ok(Err(reason)) => return reason,
             Err(_) => return format!("no answer to PING in {} ms", PROBE_TIMEOUT.as_millis()),
@@ -154,13 +189,13 @@ async fn watch_over(shared: &Shared, mut connection: MultiplexedConnection) -> S
     }
 }
 
-/// Any other answer than `PONG` would mean that replies no longer stand in the order of the requests.
-async fn ping(connection: &mut MultiplexedConnection) -> Result<(), String> {
-    match redis::cmd("PING").query_async::<Value>(connection).await {
-        Ok(Value::SimpleString(pong)) if pong == "PONG" => Ok(()),
-        Ok(_) => Err("the answer to PING is not PONG".to_owned()),
-        Err(error) => Err(error.to_string()),
+/// A master that has been demoted lives, and is not the one to ask any more.
+async fn sign_of_life(target: &RedisTarget, connection: &mut RedisConnection) -> Result<(), String> {
+    connection.ping().await?;
+    if target.follows_the_master() && !connection.is_master().await? {
+        return Err("the server is no longer the master".to_owned());
     }
+    Ok(())
 }
 
 /// A connection on offer to fetches. Withdrawn on drop, so also when the keeper is aborted.
@@ -170,10 +205,12 @@ struct Published<'a> {
 }
 
 impl<'a> Published<'a> {
-    fn new(shared: &'a Shared, up: &'a watch::Sender<bool>, connection: MultiplexedConnection) -> Self {
+    fn new(shared: &'a Shared, up: &'a watch::Sender<bool>, connection: RedisConnection) -> Self {
+        shared.is_distrusted.store(false, Ordering::Release);
         shared.connection.store(Some(Arc::new(connection)));
-        count(&shared.counters.connects);
-        count(&shared.counters.connections_up);
+        count(&shared.around.counters.connects);
+        count(&shared.around.counters.connections_up);
+        shared.around.breaker.dependency_is_back(shared.around.clock.instant());
         up.send_replace(true);
         Self { shared, up }
     }
@@ -182,8 +219,8 @@ impl<'a> Published<'a> {
 impl Drop for Published<'_> {
     fn drop(&mut self) {
         self.shared.connection.store(None);
-        count(&self.shared.counters.disconnects);
-        self.shared.counters.connections_up.fetch_sub(1, Ordering::Relaxed);
+        count(&self.shared.around.counters.disconnects);
+        self.shared.around.counters.connections_up.fetch_sub(1, Ordering::Relaxed);
         self.up.send_replace(false);
     }
 }

@@ -1,92 +1,178 @@
-//! Where Redis is: the URL, read once, with credentials that never show up in a message.
+//! How a Redis is reached: one server, the master that Sentinels name, or a cluster; and whether it says what changes.
 
 use std::fmt;
+use std::sync::Arc;
 
+use redis::aio::MultiplexedConnection;
+use redis::cluster::ClusterClient;
 use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _};
-use thiserror::Error;
+use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionInfo, ProtocolVersion, PushInfo, PushKind, RedisResult, Value,
+};
 
+use crate::enrich::cache::ProfileCache;
+use crate::enrich::redis_connection::RedisConnection;
 use crate::enrich::redis_link::{CONNECT_TIMEOUT, REQUESTS_QUEUED_MAX};
+use crate::enrich::redis_url::{Place, RedisAccess, RedisUrlError, parse};
 
-/// Longest Redis URL, in bytes.
-const URL_BYTES_MAX: usize = 4096;
+/// How often a cluster's client asks again after a redirection or a lost node, within the time that the fetch has.
+const CLUSTER_RETRIES_MAX: u32 = 3;
 
-/// Why a Redis URL is of no use. The URL itself is never repeated: it may hold a password.
-#[derive(Debug, Error, PartialEq, Eq)]
-#[error(
-    "the Redis URL cannot be used: {reason} (expected redis://[[user]:password@]host[:port][/database] \
-     or redis+unix:///path/to/socket[?db=N&user=U&pass=P]; special characters in a password must be percent-encoded)"
-)]
-pub struct RedisUrlError {
-    reason: String,
-}
-
-/// A Redis server, database and credentials.
+/// A Redis with its credentials.
 #[derive(Clone)]
 pub struct RedisTarget {
-    client: Client,
+    place: Place,
+    access: RedisAccess,
     shown: Box<str>,
 }
 
 impl RedisTarget {
     /// Reads a URL; connects to nothing.
-    pub fn parse(url: &str) -> Result<Self, RedisUrlError> {
-        let refuse = |reason: &str| RedisUrlError { reason: reason.to_owned() };
-        if url.len() > URL_BYTES_MAX {
-            return Err(refuse("it is too long"));
-        }
-        match url.split_once("://").map(|(scheme, _)| scheme) {
-            None => return Err(refuse("it does not begin with a scheme such as redis://")),
-            Some("rediss" | "valkeys") => return Err(refuse("TLS is not built in")),
-            Some("redis" | "valkey" | "redis+unix" | "valkey+unix" | "unix") => {}
-            Some(_) => return Err(refuse("its scheme is unknown")),
-        }
-        if redis::parse_redis_url(url).is_none() {
-            return Err(refuse("it is not a well-formed URL"));
-        }
-        // Without `nodelay`, the requests of one transaction would wait for the acknowledgement of another's.
-        let client = url
-            .into_connection_info()
-            .map(|info| info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
-            .and_then(Client::open)
-            .map_err(|error| refuse(fixed_reason(&error)))?;
-        let info = client.get_connection_info();
-        let database = info.redis_settings().db();
-        let shown = match info.addr() {
-            ConnectionAddr::Tcp(host, port) if host.contains(':') => {
-                format!("redis://[{host}]:{port}/{database}")
-            }
-            ConnectionAddr::Tcp(host, port) => format!("redis://{host}:{port}/{database}"),
-            ConnectionAddr::Unix(path) => format!("redis+unix://{}?db={database}", path.display()),
-            _ => return Err(refuse("its kind of address is not built in")),
-        };
-        Ok(Self { client, shown: shown.into() })
+    pub fn parse(url: &str, access: RedisAccess) -> Result<Self, RedisUrlError> {
+        let (place, shown) = parse(url, &access)?;
+        Ok(Self { place, access, shown: shown.into() })
     }
 
-    /// Opens a connection: transport, credentials, database.
-    pub(super) async fn connect(&self) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
-        // Each fetch brings its own timeout, so that the crate's would only be a second timer.
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(None)
-            .set_pipeline_buffer_size(REQUESTS_QUEUED_MAX);
-        self.client.get_multiplexed_async_connection_with_config(&config).await
+    /// Whether the server must be a master: one that Sentinels have demoted is left.
+    pub(super) const fn follows_the_master(&self) -> bool {
+        matches!(self.place, Place::Sentinel { .. })
+    }
+
+    /// Opens a connection: transport, credentials, database. `attempt` counts attempts, so that each begins with another Sentinel.
+    /// With a cache, the server is asked to say what changes; answers whether it will.
+    pub(super) async fn connect(
+        &self,
+        attempt: usize,
+        cache: Option<&Arc<ProfileCache>>,
+    ) -> RedisResult<(RedisConnection, bool)> {
+        match &self.place {
+            Place::Single(info) => open(info, cache).await,
+            Place::Sentinel { .. } => open(&self.master(attempt).await?, cache).await,
+            Place::Cluster(nodes) => {
+                let builder = ClusterClient::builder(nodes.iter().cloned())
+                    .retries(CLUSTER_RETRIES_MAX)
+                    .min_retry_wait(1)
+                    .max_retry_wait(50)
+                    .connection_timeout(CONNECT_TIMEOUT)
+                    .tcp_settings(TcpSettings::default().set_nodelay(true));
+                #[cfg(feature = "tls")]
+                let builder =
+                    if nodes.iter().any(|node| matches!(node.addr(), redis::ConnectionAddr::TcpTls { .. })) {
+                        builder.certs(crate::enrich::redis_url::certificates(&self.access))
+                    } else {
+                        builder
+                    };
+                let connection = builder.build()?.get_async_connection().await?;
+                Ok((RedisConnection::Cluster(connection), false))
+            }
+        }
+    }
+
+    /// The master that the Sentinels name now.
+    async fn master(&self, attempt: usize) -> RedisResult<ConnectionInfo> {
+        let Place::Sentinel { sentinels, master, redis } = &self.place else {
+            return Err((redis::ErrorKind::InvalidClientConfig, "there are no Sentinels").into());
+        };
+        let mut sentinels = sentinels.clone();
+        let first = attempt % sentinels.len().max(1);
+        sentinels.rotate_left(first);
+        #[cfg(feature = "tls")]
+        let has_tls =
+            sentinels.iter().any(|sentinel| matches!(sentinel, redis::ConnectionAddr::TcpTls { .. }));
+        let mut builder = SentinelClientBuilder::new(sentinels, master, SentinelServerType::Master)?
+            .set_client_to_redis_db(redis.db())
+            .set_client_to_redis_tcp_settings(TcpSettings::default().set_nodelay(true));
+        if let Some(username) = redis.username() {
+            builder = builder.set_client_to_redis_username(username);
+        }
+        if let Some(password) = redis.password() {
+            builder = builder.set_client_to_redis_password(password);
+        }
+        if let Some(username) = &self.access.sentinel_username {
+            builder = builder.set_client_to_sentinel_username(username);
+        }
+        if let Some(password) = &self.access.sentinel_password {
+            builder = builder.set_client_to_sentinel_password(password);
+        }
+        #[cfg(feature = "tls")]
+        if has_tls {
+            let certificates = crate::enrich::redis_url::certificates(&self.access);
+            builder = builder
+                .set_client_to_redis_tls_mode(redis::TlsMode::Secure)
+                .set_client_to_redis_certificates(certificates.clone())
+                .set_client_to_sentinel_tls_mode(redis::TlsMode::Secure)
+                .set_client_to_sentinel_certificates(certificates);
+        }
+        let mut client = builder.build()?;
+        Ok(client.async_get_client().await?.get_connection_info().clone())
     }
 }
 
-/// What the client found wrong, out of a fixed list: its own message may repeat a part of the URL.
-fn fixed_reason(error: &redis::RedisError) -> &'static str {
-    const REASONS: [&str; 7] = [
-        "Missing hostname",
-        "Missing path",
-        "Invalid database number",
-        "Invalid protocol version",
-        "Username is not valid UTF-8 string",
-        "Password is not valid UTF-8 string",
-        "Cannot connect to a wildcard address",
-    ];
-    let text = error.to_string();
-    REASONS.into_iter().find(|reason| text.contains(reason)).unwrap_or("it was not understood")
+/// Opens a connection to one server; with a cache, by RESP3 and with tracking where it knows them.
+async fn open(
+    info: &ConnectionInfo,
+    cache: Option<&Arc<ProfileCache>>,
+) -> RedisResult<(RedisConnection, bool)> {
+    if let Some(cache) = cache {
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let cache = Arc::clone(cache);
+        let config = config().set_push_sender(move |info: PushInfo| {
+            invalidate(&cache, &info);
+            Ok::<(), ()>(())
+        });
+        match multiplexed(info.clone().set_redis_settings(settings), &config).await {
+            Ok(mut connection) => {
+                let mut tracking = redis::cmd("CLIENT");
+                tracking.arg("TRACKING").arg("ON");
+                let tracks = matches!(tracking.query_async::<Value>(&mut connection).await, Ok(Value::Okay));
+                return Ok((RedisConnection::Single(connection), tracks));
+            }
+            // No server, or one that is too slow, does not answer to the older protocol either.
+            Err(error) if error.is_io_error() || error.is_timeout() => return Err(error),
+            Err(_) => {}
+        }
+    }
+    let connection = multiplexed(info.clone(), &config()).await?;
+    Ok((RedisConnection::Single(connection), false))
+}
+
+async fn multiplexed(
+    info: ConnectionInfo,
+    config: &AsyncConnectionConfig,
+) -> RedisResult<MultiplexedConnection> {
+    Client::open(info)?.get_multiplexed_async_connection_with_config(config).await
+}
+
+fn config() -> AsyncConnectionConfig {
+    // Each fetch brings its own timeout, so that the crate's would only be a second timer.
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_response_timeout(None)
+        .set_pipeline_buffer_size(REQUESTS_QUEUED_MAX)
+}
+
+/// Runs between two replies, so that no answer that is older can be kept after it.
+fn invalidate(cache: &ProfileCache, info: &PushInfo) {
+    if info.kind != PushKind::Invalidate {
+        return;
+    }
+    match info.data.first() {
+        Some(Value::Array(keys)) => {
+            for key in keys {
+                match key {
+                    Value::BulkString(key) => {
+                        if let Ok(key) = std::str::from_utf8(key) {
+                            cache.invalidate(key);
+                        }
+                    }
+                    _ => cache.invalidate_all(),
+                }
+            }
+        }
+        // Everything was flushed.
+        _ => cache.invalidate_all(),
+    }
 }
 
 impl fmt::Display for RedisTarget {
@@ -99,46 +185,5 @@ impl fmt::Display for RedisTarget {
 impl fmt::Debug for RedisTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RedisTarget({})", self.shown)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_target_shows_where_but_not_the_credentials() {
-        let cases = [
-            ("redis://localhost", "redis://localhost:6379/0"),
-            ("redis://:hunter2@10.0.0.1:7000/3", "redis://10.0.0.1:7000/3"),
-            ("redis://app:hunter2@[::1]:7000", "redis://[::1]:7000/0"),
-            ("redis+unix:///run/redis.sock?db=2&user=app&pass=hunter2", "redis+unix:///run/redis.sock?db=2"),
-        ];
-        for (url, shown) in cases {
-            let target = RedisTarget::parse(url).unwrap();
-            assert_eq!(target.to_string(), shown);
-            assert!(!format!("{target:?}").contains("hunter2"));
-        }
-    }
-
-    #[test]
-    fn a_wrong_url_is_explained_without_repeating_it() {
-        let cases = [
-            ("", "scheme"),
-            ("localhost:6379", "scheme"),
-            ("http://:hunter2@localhost", "scheme is unknown"),
-            ("rediss://:hunter2@localhost", "TLS is not built in"),
-            ("redis://:hunter2@localhost:notaport", "well-formed"),
-            ("redis://:hunter2@localhost/hunter2", "Invalid database number"),
-            ("redis://:hunter2@localhost/?protocol=hunter2", "Invalid protocol version"),
-            ("redis://:hunter2@", "well-formed"),
-            ("redis://:hunter2@0.0.0.0", "wildcard address"),
-        ];
-        for (url, expected) in cases {
-            let error = RedisTarget::parse(url).unwrap_err().to_string();
-            assert!(error.contains(expected), "{url}: {error}");
-            assert!(!error.contains("hunter2"), "{error}");
-        }
-        assert!(RedisTarget::parse(&format!("redis://{}", "x".repeat(URL_BYTES_MAX))).is_err());
     }
 }

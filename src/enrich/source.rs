@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::domain::enrichment::Enrichment;
 use crate::enrich::plan::ProfilePlan;
 use crate::enrich::record::{ProfileRecord, ProfileRecordError};
+use crate::enrich::update::{Applied, ProfileUpdate};
 
 /// The ids of one transaction, one per entity of the plan and in the plan's order: `None` when the transaction has no
 /// such entity; then its outputs are `Absent` without asking. Ids that are not there at the end count as `None`.
@@ -86,6 +87,13 @@ pub trait ProfileSource: Send + Sync + 'static {
     /// Writes profiles: each named field is replaced or removed, other fields stay. All of them are stored when this
     /// returns `Ok`; after an error some may be. Writing again is always safe.
     fn put_many(&self, records: Vec<ProfileRecord>) -> impl Future<Output = Result<(), ProfileError>> + Send;
+
+    /// Does to each profile what decisions add to it: each step once, however often it is sent. After an error some may have been
+    /// done; sending all of them again is right.
+    fn apply(
+        &self,
+        updates: Vec<ProfileUpdate>,
+    ) -> impl Future<Output = Result<Applied, ProfileError>> + Send;
 
     /// Writes fields of one profile.
     fn put(

@@ -6,10 +6,12 @@ use thiserror::Error;
 
 use crate::audit::record::DecisionRecord;
 use crate::domain::enrichment::Enrichment;
+use crate::domain::ip_facts::IpFacts;
 use crate::domain::transaction::Transaction;
-use crate::engine::judge::{Judgement, judge};
+use crate::engine::judge::{Judgement, Known, judge};
 use crate::engine::policy::Policy;
 use crate::engine::settings::{Effort, Part};
+use crate::evaluation::said::Differences;
 use crate::feature::extract::windows_of;
 use crate::feature::vector::FeatureVector;
 use crate::rules::run_time::RunTimeLists;
@@ -31,18 +33,19 @@ pub fn effort(record: &DecisionRecord) -> Effort {
     if was_shed { Effort::RulesAlone } else { Effort::Full }
 }
 
-/// Decides by what a decision under the same catalogue saw: its vector, what the enrichment store said, and what stood on lists at run
-/// time.
+/// Decides by what a decision under the same catalogue saw: its vector, what the enrichment store said, what was known of the address,
+/// and what stood on lists at run time.
 pub fn decide(
     policy: &Policy,
     transaction: &Transaction,
     features: &FeatureVector,
     enrichment: &Enrichment,
+    ip: Option<IpFacts>,
     lists: &RunTimeLists,
     effort: Effort,
 ) -> Judgement {
     let windows = windows_of(&policy.catalogue, features);
-    decide_from_windows(policy, transaction, windows, enrichment, lists, effort)
+    decide_from_windows(policy, transaction, windows, enrichment, ip, lists, effort)
 }
 
 /// Decides by windows that were counted anew.
@@ -51,10 +54,11 @@ pub fn decide_from_windows(
     transaction: &Transaction,
     windows: FeatureVector,
     enrichment: &Enrichment,
+    ip: Option<IpFacts>,
     lists: &RunTimeLists,
     effort: Effort,
 ) -> Judgement {
-    judge(policy, transaction, windows, enrichment, lists, effort, &mut |_| {})
+    judge(policy, transaction, windows, Known { enrichment, ip, lists, effort }, &mut |_| {})
 }
 
 /// The vector of a record, if it is of this policy's catalogue.
@@ -67,4 +71,34 @@ pub fn vector(policy: &Policy, record: &DecisionRecord) -> Result<FeatureVector,
         return Err(NotAgain::OtherLength);
     }
     Ok(FeatureVector::recorded(&record.features, &record.feature_texts))
+}
+
+/// In what a decision that was made again is another than its record says, bit for bit, by the names of people; empty when it is the
+/// same. What records of an older version lack counts as the same.
+pub fn differing(record: &DecisionRecord, judgement: &Judgement) -> Vec<&'static str> {
+    let answer = &record.answer;
+    let differences = Differences::from_record(record, judgement);
+    let bits = |moved: &[(u16, f32)]| -> Vec<(u16, u32)> {
+        moved.iter().map(|(slot, moved)| (*slot, moved.to_bits())).collect()
+    };
+    let missing = judgement.missing.iter().map(|part| part.name());
+    let has_other_values = record.hits.iter().zip(&judgement.hits).any(|(before, now)| {
+        let now = now.values.iter().cloned().collect();
+        !before.values.is_empty() && before.values != now
+    });
+    let recorded = FeatureVector::recorded(&record.features, &record.feature_texts);
+    let parts = [
+        ("decision", answer.decision != judgement.outcome),
+        ("reason", differences.reason),
+        ("reasons", differences.reasons),
+        ("score", differences.score),
+        ("risk level", answer.risk_level != judgement.risk_level),
+        ("contributions", bits(&record.contributions) != bits(&judgement.contributions)),
+        ("hits", differences.hits),
+        ("values of hits", !differences.hits && has_other_values),
+        ("lists found", record.listed != judgement.listed),
+        ("features", recorded != judgement.features),
+        ("missing", !missing.eq(answer.missing.iter().map(|part| &**part))),
+    ];
+    parts.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
 }

@@ -10,6 +10,7 @@
 pub mod again;
 pub mod comparison;
 pub mod comparison_text;
+pub mod find;
 pub mod interval;
 pub mod metrics;
 pub mod recorded;
@@ -20,6 +21,7 @@ pub mod rule_tally;
 pub mod rules_text;
 pub mod said;
 pub mod session;
+pub mod standing;
 pub mod tally;
 pub mod text_table;
 pub mod truth;
@@ -30,3 +32,5 @@ mod metrics_tests;
 mod recorded_tests;
 #[cfg(test)]
 mod report_tests;
+#[cfg(test)]
+mod standing_tests;

@@ -18,7 +18,7 @@ use thiserror::Error;
 use crate::audit::damage::ReadError;
 use crate::audit::frame::Kind;
 use crate::audit::reader::{LogReader, Record};
-use crate::audit::record::{self, BODY_SCHEMA, DecisionRecord, LabelRecord, ListChangeRecord, RecordError};
+use crate::audit::record::{self, BODY_SCHEMA, DecisionRecord, LabelRecord, RecordError};
 use crate::domain::enrichment::Enrichment;
 use crate::domain::time::EventTime;
 use crate::domain::transaction::{Mode, Transaction};
@@ -32,10 +32,10 @@ use crate::evaluation::report::{
 };
 use crate::evaluation::said::{Before, Differences, Said};
 use crate::evaluation::session::Session;
+use crate::evaluation::standing::StandingLists;
 use crate::evaluation::tally::{Against, JudgedRow, Tally};
 use crate::evaluation::truth::{IdHash, LABELLED_MAX, Truth, Unlabelled};
 use crate::feature::vector::FeatureVector;
-use crate::rules::run_time::{ListChange, RunTimeLists};
 
 /// Most consequences that wait for an attempt that had seen them: more than any service has on its way.
 const WAITING_MAX: usize = 65_536;
@@ -74,6 +74,8 @@ pub struct RecordedOptions {
     pub log: PathBuf,
     /// The first record to read.
     pub first_sequence: u64,
+    /// What stood on lists at run time before it.
+    pub lists: StandingLists,
     /// The last one; up to the end when absent.
     pub last_sequence: Option<u64>,
     /// Measure from this moment on (event time).
@@ -98,6 +100,7 @@ impl RecordedOptions {
         Self {
             log,
             first_sequence: 1,
+            lists: StandingLists::default(),
             last_sequence: None,
             from: None,
             to: None,
@@ -148,7 +151,7 @@ pub fn run(
         Rebuild::Always => true,
     };
     let mut run = Run {
-        lists: RunTimeLists::default(),
+        lists: options.lists.clone(),
         candidate,
         baseline,
         options,
@@ -168,6 +171,8 @@ pub fn run(
             overview.other_catalogue, overview.decisions_in_range, run.without_profiles
         )
     });
+    let asks = StandingLists::matter_to(candidate) || baseline.is_some_and(StandingLists::matter_to);
+    let lists_note = run.lists.note().filter(|_| asks);
     let input = InputSummary {
         origin: Origin::Log,
         file: options.log.display().to_string(),
@@ -178,6 +183,7 @@ pub fn run(
         skipped: run.skipped.by_reason.into_values().collect(),
         windows: if is_rebuilt { Windows::Rebuilt } else { Windows::Recorded },
         windows_note,
+        lists_note,
         outcomes_follow: is_rebuilt.then_some(OutcomesFollow::Recorded),
         unlabelled: options.unlabelled,
         stopped,
@@ -191,12 +197,7 @@ pub fn run(
 
 /// A reader from the first record that is asked for, or the oldest one that is still there.
 fn open(options: &RecordedOptions) -> Result<LogReader, ReadError> {
-    match LogReader::from_sequence(&options.log, options.first_sequence) {
-        Err(ReadError::NotThere { oldest: Some(oldest), .. }) if oldest > options.first_sequence => {
-            LogReader::from_sequence(&options.log, oldest)
-        }
-        opened => opened,
-    }
+    LogReader::from_sequence_or_oldest(&options.log, options.first_sequence)
 }
 
 /// What the first reading finds.
@@ -294,7 +295,7 @@ struct Run<'a> {
     tally: Tally,
     skipped: Skipped,
     /// As the changes of lists that were read left them.
-    lists: RunTimeLists,
+    lists: StandingLists,
     measured: u64,
     rows: u64,
     without_profiles: u64,
@@ -307,6 +308,7 @@ impl Run<'_> {
         each: &mut impl FnMut(Step<'_>) -> ControlFlow<Stopped>,
     ) -> Result<Option<Stopped>, RecordedError> {
         let mut reader = open(self.options)?;
+        self.lists.begin(self.options.first_sequence, &reader);
         reader.limit(overview.head);
         let first = overview.first(self.options);
         let (mut records, mut decisions) = (0_u64, 0_u64);
@@ -359,22 +361,8 @@ impl Run<'_> {
     }
 
     fn list_change(&mut self, stored: &Record<'_>) {
-        let read = record::decode::<ListChangeRecord>(stored.body).and_then(ListChange::try_from);
-        match read {
-            Ok(change) => {
-                self.lists.apply(&change, stored.header.sequence, stored.header.recorded_at);
-            }
-            Err(error) => self.skipped.take(stored.header.sequence, error.into()),
-        }
-    }
-
-    /// What stood on lists at run time. The rules that decided get what their decision found, as a change may have come while it was
-    /// made; others may ask for more, and get what the log has told so far.
-    fn lists_for(&self, policy: &Policy, record: &DecisionRecord) -> RunTimeLists {
-        if policy.versions.rules == record.answer.versions.rules {
-            RunTimeLists::of(&record.listed)
-        } else {
-            self.lists.and(&record.listed)
+        if let Err(error) = self.lists.take(stored) {
+            self.skipped.take(stored.header.sequence, error.into());
         }
     }
 
@@ -410,7 +398,8 @@ impl Run<'_> {
                         &transaction,
                         vector,
                         &record.enrichment,
-                        &self.lists_for(policy, &record),
+                        record.ip.clone(),
+                        &self.lists.for_deciding(policy, &record),
                         again::effort(&record),
                     )
                 })
@@ -418,12 +407,14 @@ impl Run<'_> {
             Some(windows) => {
                 let nothing = Enrichment::absent(policy.catalogue.profile.len());
                 let enrichment = if vector.is_ok() { &record.enrichment } else { &nothing };
-                let lists = self.lists_for(policy, &record);
+                // From other windows, rules may ask for more than they did then.
+                let lists = self.lists.with_found(&record);
                 Ok(again::decide_from_windows(
                     policy,
                     &transaction,
                     windows.clone(),
                     enrichment,
+                    record.ip.clone(),
                     &lists,
                     again::effort(&record),
                 ))

@@ -26,12 +26,12 @@ entities:
 windows:
   - {entity: card, stream: attempts, count: [1h]}
 ";
-const RULES: &str = "default: {then: APPROVE, reason: nothing}
+pub(super) const RULES: &str = "default: {then: APPROVE, reason: nothing}
 rules:
   - {id: often, when: card.count_1h >= 3, then: BLOCK, reason: often, owner: tests, description: Often.}
 ";
 
-fn policy(directory: &Path, rules: &str) -> Policy {
+pub(super) fn policy(directory: &Path, rules: &str) -> Policy {
     let file = |name: &str, text: &str| {
         let file = directory.join(name);
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -51,7 +51,7 @@ fn policy(directory: &Path, rules: &str) -> Policy {
 }
 
 /// A record of one transaction, whose card had been seen that often within an hour.
-fn decision(id: &str, minute: u32, count: u32, outcome: &str, features: &str) -> Value {
+pub(super) fn decision(id: &str, minute: u32, count: u32, outcome: &str, features: &str) -> Value {
     let hits = if outcome == "BLOCK" { json!([{"rule": "old"}]) } else { json!([]) };
     json!({"decision_id": format!("dec_{id}"), "transaction_id": id, "decision": outcome, "reason": "old", "reasons": [],
         "score": null, "risk_level": "unknown", "challenge": null, "degraded": false, "missing": [],
@@ -68,10 +68,19 @@ fn label(id: &str, verdict: &str, minute: u32) -> Value {
         "occurred_at": format!("2026-03-02T10:{minute:02}:00Z")}})
 }
 
+/// A change of a list: a value is put there.
+pub(super) fn put(list: &str, value: &str) -> Value {
+    json!({"list": list, "value": value, "change": "add", "note": "a test", "by": "tests"})
+}
+
 /// Writes records, each with its kind, and closes the log.
-fn write(log: &Path, records: &[(Kind, Value)]) {
+pub(super) fn write(log: &Path, records: &[(Kind, Value)]) {
+    write_with(log, records, LogOptions::default());
+}
+
+pub(super) fn write_with(log: &Path, records: &[(Kind, Value)], options: LogOptions) {
     let now = EventTime::from_unix_millis(1_772_000_000_000).unwrap();
-    let opened = OpenedLog::open(log, LogId([7; 16]), now, LogOptions::default()).unwrap();
+    let opened = OpenedLog::open(log, LogId([7; 16]), now, options).unwrap();
     let handle: LogHandle<()> = LogWriter::start(
         opened,
         WriterOptions::default(),
@@ -102,7 +111,7 @@ fn what_cannot_be_decided_again_is_counted_by_its_reason_and_the_rest_is_decided
     let records = [
         (Kind::PolicyChange, json!({"cause": "start"})),
         (Kind::Decision, decision("t1", 1, 1, "APPROVE", catalogue)),
-        (Kind::ListChange, json!({"list": "blocked_cards"})),
+        (Kind::ListChange, put("blocked_cards", "fp_9")),
         (Kind::Decision, decision("t2", 2, 3, "APPROVE", catalogue)),
         (Kind::ChallengerScores, json!({"policy": "sha256:01", "challengers": [], "decisions": []})),
         (Kind::Decision, decision("t3", 3, 2, "BLOCK", catalogue)),
@@ -143,6 +152,49 @@ fn what_cannot_be_decided_again_is_counted_by_its_reason_and_the_rest_is_decided
     assert_eq!(block.count, 3, "t3, t4 and t5");
     let note = rebuilt.input.windows_note.unwrap();
     assert!(note.starts_with("1 of 6 decisions were recorded under another feature catalogue"), "{note}");
+}
+
+#[test]
+fn a_candidate_that_asks_lists_gets_what_the_log_says_of_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let rules = RULES.replace("card.count_1h >= 3", "'in_list(card.fingerprint, \"stolen\")'");
+    std::fs::create_dir_all(directory.path().join("rules/lists")).unwrap();
+    std::fs::write(directory.path().join("rules/lists/stolen.txt"), "").unwrap();
+    let policy = policy(directory.path(), &rules);
+    let catalogue = &*policy.catalogue.sha256;
+    let mut recorded = decision("t4", 4, 1, "APPROVE", catalogue);
+    recorded["listed"] = json!([{"list": "stolen", "value": "fp_1"}]);
+    let mut same_rules = decision("t5", 5, 1, "APPROVE", catalogue);
+    same_rules["versions"] = serde_json::to_value(&policy.versions).unwrap();
+    let mut taken = put("stolen", "fp_1");
+    taken["change"] = json!("remove");
+    let records = [
+        (Kind::Decision, decision("t1", 1, 1, "APPROVE", catalogue)),
+        (Kind::ListChange, put("stolen", "fp_1")),
+        (Kind::Decision, decision("t2", 2, 1, "APPROVE", catalogue)),
+        // These very rules decided it, before the change took hold: they found nothing.
+        (Kind::Decision, same_rules),
+        (Kind::ListChange, taken),
+        (Kind::Decision, decision("t3", 3, 1, "APPROVE", catalogue)),
+        // It says what it found.
+        (Kind::Decision, recorded),
+    ];
+    let log = directory.path().join("log");
+    write(&log, &records);
+    let mut blocked = Vec::new();
+    let collect = |step: Step<'_>| {
+        if let Step::Decided { transaction, judgement } = step
+            && judgement.outcome.name() == "BLOCK"
+        {
+            blocked.push(transaction.id.as_str().to_owned());
+        }
+        ControlFlow::Continue(())
+    };
+    let options = RecordedOptions::all(log);
+    let took = || Duration::from_secs(1);
+    let report = run(&policy, Against::recorded(), None, &options, Truth::default(), collect, took).unwrap();
+    assert_eq!(blocked, ["t2", "t4"]);
+    assert_eq!(report.input.rows_skipped, 0);
 }
 
 #[test]

@@ -112,6 +112,9 @@ pub struct InputSummary {
     /// Why, where it was not asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub windows_note: Option<String>,
+    /// In what the lists at run time that decisions were given may be incomplete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lists_note: Option<String>,
     /// Whose answers the streams `approved` and `declined` follow, where windows are rebuilt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcomes_follow: Option<OutcomesFollow>,

@@ -225,7 +225,8 @@ fn write_windows(f: &mut fmt::Formatter<'_>, input: &InputSummary) -> fmt::Resul
         Some(OutcomesFollow::Candidate) | None => {}
     }
     entry(f, "windows", &windows)?;
-    input.windows_note.as_deref().map_or(Ok(()), |note| entry(f, "", note))
+    input.windows_note.as_deref().map_or(Ok(()), |note| entry(f, "", note))?;
+    input.lists_note.as_deref().map_or(Ok(()), |note| entry(f, "lists", note))
 }
 
 fn write_quality(f: &mut fmt::Formatter<'_>, quality: &Quality) -> fmt::Result {

@@ -83,7 +83,7 @@ impl Differences {
             reasons: record.answer.reasons != judgement.reasons,
             score: bits(record.answer.score) != bits(judgement.score)
                 || bits(record.margin) != bits(judgement.margin),
-            hits: !before.eq(judgement.hits.iter().map(|hit| (&*hit.rule, hit.is_shadow))),
+            hits: !before.eq(hits(judgement)),
         }
     }
 
@@ -94,9 +94,14 @@ impl Differences {
             reason: before.reason != after.reason,
             reasons: before.reasons != after.reasons,
             score: bits(before.margin) != bits(after.margin),
-            hits: before.hits != after.hits,
+            hits: !hits(before).eq(hits(after)),
         }
     }
+}
+
+/// The rules that matched, and whether they only watched.
+fn hits(judgement: &Judgement) -> impl Iterator<Item = (&str, bool)> {
+    judgement.hits.iter().map(|hit| (&*hit.rule, hit.is_shadow))
 }
 
 /// What a decision was before, and in what else it differs.

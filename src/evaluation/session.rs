@@ -1,7 +1,10 @@
 //! Deciding past transactions as if they came live: `observe`, `judge` and their consequences, one after the other.
 //!
 //! The consequences of a decision reach the windows before the next transaction is looked at: what a client sees that waits
-//! for each answer before it sends the next. The clock is the transaction's own time, and the enrichment store is empty.
+//! for each answer before it sends the next. The clock is the transaction's own time, and the enrichment store is empty. Addresses are
+//! looked up in the files that there are now: what they said then, only a record knows.
+
+use std::sync::Arc;
 
 use crate::domain::enrichment::Enrichment;
 use crate::domain::label::Label;
@@ -14,6 +17,7 @@ use crate::engine::settings::Effort;
 use crate::engine::state::State;
 use crate::evaluation::again::decide_from_windows;
 use crate::feature::vector::FeatureVector;
+use crate::ip::knowledge::IpKnowledge;
 use crate::rules::run_time::RunTimeLists;
 
 /// What keys the hashes: files on one's own disk do not aim at them.
@@ -27,17 +31,24 @@ pub struct Session<'p> {
     no_profiles: Enrichment,
     /// Files of transactions do not say what stood on lists at run time: nothing.
     no_lists: RunTimeLists,
+    ip: Arc<IpKnowledge>,
 }
 
 impl<'p> Session<'p> {
-    /// An empty state.
+    /// An empty state, and nothing known of addresses but their kind.
     pub fn new(policy: &'p Policy) -> Self {
-        let layout = std::sync::Arc::clone(&policy.catalogue.layout);
+        Self::with_ip(policy, Arc::default())
+    }
+
+    /// An empty state, and local files that know of addresses.
+    pub fn with_ip(policy: &'p Policy, ip: Arc<IpKnowledge>) -> Self {
+        let layout = Arc::clone(&policy.catalogue.layout);
         Self {
             policy,
             state: State::new(layout, PUBLIC_SECRET, TRANSACTIONS_MAX),
             no_profiles: Enrichment::absent(policy.catalogue.profile.len()),
             no_lists: RunTimeLists::default(),
+            ip,
         }
     }
 
@@ -59,7 +70,9 @@ impl<'p> Session<'p> {
 
     /// Decides by a policy with the same catalogue. No consequence happens.
     pub fn judge(&self, policy: &Policy, transaction: &Transaction, windows: FeatureVector) -> Judgement {
-        decide_from_windows(policy, transaction, windows, &self.no_profiles, &self.no_lists, Effort::Full)
+        let ip = transaction.device.ip.as_ref().map(|address| self.ip.look_up(address));
+        let (profiles, lists) = (&self.no_profiles, &self.no_lists);
+        decide_from_windows(policy, transaction, windows, profiles, ip, lists, Effort::Full)
     }
 
     /// Whose catalogue it is.

@@ -31,9 +31,9 @@ impl IdHash {
 #[serde(rename_all = "snake_case")]
 pub enum Unlabelled {
     /// Nobody complained: what most systems hear of legitimate transactions.
-    #[default]
     Legitimate,
     /// Unknown, and not counted.
+    #[default]
     LeftOut,
 }
 

@@ -3,7 +3,7 @@
 //! Every operator has the overloads that CEL gives it, and two documented extensions: an integer literal is promoted where
 //! a double stands (`amount > 500`), and a name whose type is known only at run time (`metadata.*`) takes the type that
 //! its surroundings ask for, and is missing when the transaction holds another one. An `int` and a `double` compare by
-//! their exact values, as CEL compares them at run time; arithmetic does not mix them (write `double(…)`).
+//! the nearest double, as CEL compares them at run time; arithmetic does not mix them (write `double(…)`).
 
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};

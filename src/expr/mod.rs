@@ -18,6 +18,7 @@ pub mod explain;
 pub mod function;
 pub mod index;
 pub mod node;
+pub mod normal;
 pub mod number;
 pub mod operator;
 pub mod program;

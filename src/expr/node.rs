@@ -33,6 +33,18 @@ impl Comparison {
         }
     }
 
+    /// The comparison that holds when this one does not, of values that are there and no NaN.
+    pub(crate) fn opposite(self) -> Self {
+        match self {
+            Self::Equal => Self::NotEqual,
+            Self::NotEqual => Self::Equal,
+            Self::Less => Self::GreaterEqual,
+            Self::LessEqual => Self::Greater,
+            Self::Greater => Self::LessEqual,
+            Self::GreaterEqual => Self::Less,
+        }
+    }
+
     /// The same comparison with its sides swapped.
     pub(crate) fn swapped(self) -> Self {
         match self {

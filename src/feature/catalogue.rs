@@ -26,6 +26,8 @@ use crate::window::plan::{Measure, Plan, SinceRead, WindowRead};
 pub const FEATURES_MAX: usize = 4_096;
 /// How many keys an entity holds when its entry does not say.
 pub const KEYS_MAX_DEFAULT: usize = 1_000_000;
+/// The field of an address's profile that local files may fill.
+const IP_COUNTRY_FIELD: &str = "country";
 /// How long a key counts as seen when its entry does not say.
 const TTL_DEFAULT: Duration = Duration::from_secs(35 * 86_400);
 
@@ -64,6 +66,8 @@ pub struct ProfileFeature {
     pub field: Box<str>,
     /// Its type.
     pub value_type: ValueType,
+    /// Whether it is the country of the address, which local files may know where the profile does not.
+    pub is_ip_country: bool,
 }
 
 /// A feature computed from others.
@@ -490,7 +494,9 @@ impl Compiler {
         };
         if let Some(slot) = self.add_feature(written.name.referenced, &written.name.value, value_type) {
             let field = written.field.as_str().into();
-            self.profile.push(ProfileFeature { slot, entity: from, key, field, value_type });
+            let is_ip_country =
+                key == Field::DeviceIp && value_type == ValueType::Text && written.field == IP_COUNTRY_FIELD;
+            self.profile.push(ProfileFeature { slot, entity: from, key, field, value_type, is_ip_country });
         }
     }
 

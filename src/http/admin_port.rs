@@ -13,10 +13,10 @@ use crate::http::arrival::Arrival;
 use crate::http::auth::PortName;
 use crate::http::backtest;
 use crate::http::body::{self, ResponseBody};
+use crate::http::candidate_body::{self, CANDIDATE_BYTES_MAX};
 use crate::http::decision_port::not_found;
 use crate::http::lists_port::{self, ListPath};
 use crate::http::metrics::Route;
-use crate::http::options::RULES_CHECK_BYTES_MAX;
 use crate::http::port::Handler;
 use crate::http::problem::{Problem, ProblemError, ProblemKind};
 use crate::http::request::{self, JSON_TYPES};
@@ -61,7 +61,7 @@ impl<S: DecisionService> AdminPort<S> {
             Route::Policy => to_json(StatusCode::OK, &service.policy_status()),
             Route::Reload => {
                 tracing::info!(caller = caller.unwrap_or("anybody"), "reload asked for");
-                reloaded(&service.reload("api").await)
+                reloaded(&service.reload("api", caller).await)
             }
             Route::Rules => to_json(StatusCode::OK, &service.rules_status()),
             Route::RulesBacktest => {
@@ -82,14 +82,15 @@ impl<S: DecisionService> AdminPort<S> {
         };
         let (head, body) = request.into_parts();
         let timeout = shared.options.batch_body_timeout;
-        let body = body::read(&head.headers, body, RULES_CHECK_BYTES_MAX, timeout).await?;
+        let body = body::read(&head.headers, body, CANDIDATE_BYTES_MAX, timeout).await?;
+        let candidate = candidate_body::check(&body)?;
         let service = Arc::clone(&shared.service);
         let checked = tokio::task::spawn_blocking(move || {
             let _slot = slot;
-            service.check_rules(&body)
+            service.check_rules(candidate)
         })
         .await
-        .map_err(|error| DecideError::Internal(format!("a check of rules ended: {error}")))??;
+        .map_err(|error| DecideError::Internal(format!("a check of rules ended: {error}")))?;
         to_json(StatusCode::OK, &checked)
     }
 
@@ -168,19 +169,24 @@ fn route(method: &Method, path: &str) -> (Route, Result<Call, Problem>) {
     (route, if allowed { Ok(Call::Of(route)) } else { Err(Problem::method_not_allowed(allow)) })
 }
 
-/// 200 with the policy now live, or 422 with every reason why the one on disk was refused.
+/// 200 with the policy now live, or 422 with every reason why the one on disk was refused, or the files about addresses were.
 fn reloaded(status: &PolicyStatus) -> Result<Response<ResponseBody>, Problem> {
-    let Some(refused) = &status.refused else { return to_json(StatusCode::OK, status) };
-    let errors = refused
-        .errors
-        .iter()
+    let of_policy = status.refused.as_ref().map(|refused| &refused.errors);
+    let of_ip = status.ip.as_ref().and_then(|ip| ip.refused.as_ref()).map(|refused| &refused.errors);
+    let what = match (of_policy, of_ip) {
+        (None, None) => return to_json(StatusCode::OK, status),
+        (Some(_), _) => "the policy on disk was refused; the policy that was live before stays live",
+        (None, Some(_)) => {
+            "the files about addresses on disk were refused; those that were live before stay live"
+        }
+    };
+    let errors = of_policy
+        .into_iter()
+        .chain(of_ip)
+        .flatten()
         .map(|detail| ProblemError { detail: detail.clone(), ..ProblemError::default() })
         .collect();
-    let problem = Problem::new(
-        ProblemKind::PolicyRefused,
-        "the policy on disk was refused; the policy that was live before stays live",
-    )
-    .with_errors(errors);
+    let problem = Problem::new(ProblemKind::PolicyRefused, what).with_errors(errors);
     Err(match serde_json::to_value(status) {
         Ok(policy) => problem.with_policy(policy),
         Err(_) => problem,

@@ -31,7 +31,7 @@ pub async fn run<S: DecisionService>(
     let timeout = shared.options.batch_body_timeout;
     let body = body::read(&head.headers, body, CANDIDATE_BYTES_MAX, timeout).await?;
     let wanted = candidate_body::backtest(&body)?;
-    let named: Vec<String> = wanted.files.iter().map(|file| file.name.clone()).collect();
+    let named: Vec<String> = wanted.files.files.iter().map(|(name, _)| name.clone()).collect();
     match shared.service.backtest(wanted).await {
         Ok(report) => to_json(StatusCode::OK, &report),
         Err(BacktestError::Busy) => {

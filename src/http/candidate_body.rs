@@ -1,4 +1,5 @@
-//! The body that names candidate rules: `{"files": {"mine.yaml": "…"}, …}`. Files that it does not name are as they are live.
+//! The bodies that name candidate rules: `{"files": {"mine.yaml": "…"}, …}`. Files that they do not name are as they lie in the
+//! live directory, as a reload would read them, unless they say that they are complete.
 
 use serde_json::{Map, Value};
 
@@ -7,13 +8,21 @@ use crate::evaluation::comparison::SAMPLES_MAX;
 use crate::evaluation::truth::Unlabelled;
 use crate::http::problem::{Problem, ProblemError, ProblemKind};
 use crate::pipeline::backtest::{CandidateRun, LAST_MAX};
-use crate::rules::directory::{RULE_FILES_MAX, SourceFile};
-use crate::rules::file::RULE_FILE_BYTES_MAX;
-use crate::rules::list::{LIST_FILE_BYTES_MAX, LISTS_MAX};
+use crate::rules::candidate::{CandidateFiles, file_bytes_max};
+use crate::rules::directory::RULE_FILES_MAX;
+use crate::rules::list::LISTS_MAX;
 use crate::wire::reader::escape;
 
 /// Largest body with candidate rules, in bytes.
 pub const CANDIDATE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Reads the body of a check; every mistake is named at once.
+pub fn check(body: &[u8]) -> Result<CandidateFiles, Problem> {
+    let object = object(body)?;
+    let mut errors = Vec::new();
+    let candidate = files(&object, &mut errors);
+    checked(candidate, errors)
+}
 
 /// Reads the body of a backtest; every mistake is named at once.
 pub fn backtest(body: &[u8]) -> Result<CandidateRun, Problem> {
@@ -37,7 +46,7 @@ pub fn backtest(body: &[u8]) -> Result<CandidateRun, Problem> {
 }
 
 /// The JSON object that a body must be.
-pub fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
+fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
     match serde_json::from_slice(body) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => {
@@ -48,56 +57,42 @@ pub fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
     }
 }
 
-/// The rule files and lists that a body names: `x.yaml`, `x.yml` or `lists/x.txt`, within the bounds of a directory.
-pub fn files(object: &Map<String, Value>, errors: &mut Vec<ProblemError>) -> Vec<SourceFile> {
+/// The files that a body names.
+fn files(object: &Map<String, Value>, errors: &mut Vec<ProblemError>) -> CandidateFiles {
+    let mut candidate = CandidateFiles::default();
+    match object.get("complete") {
+        None | Some(Value::Null) => {}
+        Some(Value::Bool(flag)) => candidate.is_complete = *flag,
+        Some(_) => errors.push(wrong("/complete", "must be true or false")),
+    }
     let Some(Value::Object(named)) = object.get("files") else {
         errors.push(wrong("/files", "must be an object of file names and their texts"));
-        return Vec::new();
+        return candidate;
     };
     if named.len() > RULE_FILES_MAX + LISTS_MAX {
         errors.push(wrong("/files", format!("has more than {} files", RULE_FILES_MAX + LISTS_MAX)));
-        return Vec::new();
+        return candidate;
     }
-    let mut files = Vec::with_capacity(named.len());
     for (name, text) in named {
         let pointer = format!("/files/{}", escape(name));
-        let bytes_max = match kind(name) {
-            Some(Kind::Rules) => RULE_FILE_BYTES_MAX,
-            Some(Kind::List) => LIST_FILE_BYTES_MAX,
-            None => {
-                errors.push(wrong(pointer, "is not called x.yaml, x.yml or lists/x.txt"));
-                continue;
-            }
+        let Some(bytes_max) = file_bytes_max(name) else {
+            errors.push(wrong(pointer, "is not called x.yaml, x.yml or lists/x.txt"));
+            continue;
         };
-        match text.as_str() {
-            None => errors.push(wrong(pointer, "must be the file's text")),
-            Some(text) if text.len() as u64 > bytes_max => {
+        match text {
+            Value::Null => candidate.files.push((name.clone(), None)),
+            Value::String(text) if text.len() as u64 > bytes_max => {
                 errors.push(wrong(pointer, format!("must be at most {bytes_max} bytes long")));
             }
-            Some(text) => files.push(SourceFile { name: name.clone(), text: text.to_owned() }),
+            Value::String(text) => candidate.files.push((name.clone(), Some(text.clone()))),
+            _ => errors.push(wrong(pointer, "must be the file's text, or null to leave the file out")),
         }
     }
-    files
-}
-
-enum Kind {
-    Rules,
-    List,
-}
-
-/// What a file of that name would be in a rules directory; `None` for one that would not be read there.
-fn kind(name: &str) -> Option<Kind> {
-    let (kind, file, endings): (_, _, &[&str]) = match name.strip_prefix("lists/") {
-        Some(list) => (Kind::List, list, &[".txt"]),
-        None => (Kind::Rules, name, &[".yaml", ".yml"]),
-    };
-    let stem = endings.iter().find_map(|ending| file.strip_suffix(ending))?;
-    let is_plain = !stem.is_empty() && !stem.starts_with('.') && !stem.contains(['/', '\\', '\0']);
-    is_plain.then_some(kind)
+    candidate
 }
 
 /// What was read, or all that is wrong with it.
-pub fn checked<T>(read: T, errors: Vec<ProblemError>) -> Result<T, Problem> {
+fn checked<T>(read: T, errors: Vec<ProblemError>) -> Result<T, Problem> {
     let Some(first) = errors.first() else { return Ok(read) };
     let detail = format!("{} {}", first.pointer, first.detail);
     Err(Problem::new(ProblemKind::InvalidFields, detail).with_errors(errors))
@@ -145,6 +140,8 @@ mod tests {
                 vec![],
             ),
             (json!({"files": {}, "from": "2026-01-01T00:00:00Z", "unlabelled": "legitimate"}), vec![]),
+            (json!({"files": {"a.yaml": null}, "complete": true}), vec![]),
+            (json!({"files": {}, "complete": "yes"}), vec!["/complete"]),
             (json!({}), vec!["/files"]),
             (json!({"files": []}), vec!["/files"]),
             (

@@ -22,8 +22,6 @@ pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const BATCHES_IN_FLIGHT_MAX: usize = 8;
 /// Most look-ups of recorded decisions at once: they may read from disk and run beside the decisions.
 pub const LOOKUPS_IN_FLIGHT_MAX: usize = 16;
-/// Largest body of a check of rules, in bytes: all rule files and lists of a candidate.
-pub const RULES_CHECK_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Most checks of rules at once: each may take a processor for a while, beside the decisions.
 pub const RULES_CHECKS_IN_FLIGHT_MAX: usize = 1;
 /// How much of a body that is too large is read and thrown away, so that its client gets to read the 413, in bytes.

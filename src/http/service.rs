@@ -18,6 +18,7 @@ use crate::pipeline::readiness::Readiness;
 use crate::pipeline::rules_check::RulesChecked;
 use crate::pipeline::rules_status::RulesStatus;
 use crate::pipeline::service::{DecideError, Service};
+use crate::rules::candidate::CandidateFiles;
 
 /// The service behind both ports.
 ///
@@ -52,7 +53,11 @@ pub trait DecisionService: Send + Sync + 'static {
     fn policy_status(&self) -> PolicyStatus;
 
     /// Reloads the policy now; `refused` of the answer says why when it was refused.
-    fn reload(self: &Arc<Self>, cause: &'static str) -> impl Future<Output = PolicyStatus> + Send;
+    fn reload(
+        self: &Arc<Self>,
+        cause: &'static str,
+        by: Option<&str>,
+    ) -> impl Future<Output = PolicyStatus> + Send;
 
     /// The rules now live.
     fn rules_status(&self) -> RulesStatus;
@@ -66,7 +71,7 @@ pub trait DecisionService: Send + Sync + 'static {
     /// The candidate that decides beside the live rules; `None` when there is none to be. May take a moment.
     fn candidate_status(&self, unlabelled: Unlabelled) -> Option<CandidateStatus>;
     /// Checks rule files as a reload would. Blocks while it does.
-    fn check_rules(&self, body: &[u8]) -> Result<RulesChecked, DecideError>;
+    fn check_rules(&self, candidate: CandidateFiles) -> RulesChecked;
 
     /// All lists.
     fn lists_status(&self) -> ListsStatus;
@@ -131,16 +136,20 @@ impl DecisionService for Service {
         Self::policy_status(self)
     }
 
-    fn reload(self: &Arc<Self>, cause: &'static str) -> impl Future<Output = PolicyStatus> + Send {
-        Self::reload(self, cause)
+    fn reload(
+        self: &Arc<Self>,
+        cause: &'static str,
+        by: Option<&str>,
+    ) -> impl Future<Output = PolicyStatus> + Send {
+        Self::reload(self, cause, by)
     }
 
     fn rules_status(&self) -> RulesStatus {
         Self::rules_status(self)
     }
 
-    fn check_rules(&self, body: &[u8]) -> Result<RulesChecked, DecideError> {
-        Self::check_rules(self, body)
+    fn check_rules(&self, candidate: CandidateFiles) -> RulesChecked {
+        Self::check_rules(self, candidate)
     }
 
     fn lists_status(&self) -> ListsStatus {

@@ -123,9 +123,9 @@ pub fn replay(
     Ok(replay)
 }
 
-/// Runs a backtest of a candidate. `elapsed` is asked at the end how long it took.
+/// Runs a backtest of a candidate through a session of its own, which nothing has been counted in yet. `elapsed` is asked at the end how long it took.
 pub fn run(
-    policy: &Policy,
+    session: &Session<'_>,
     other: Other<'_>,
     against: Option<Against>,
     unlabelled: Unlabelled,
@@ -133,10 +133,10 @@ pub fn run(
     mut each: impl FnMut(Decided<'_>, &Replay<TransactionReader>) -> ControlFlow<()>,
     elapsed: impl FnOnce() -> Duration,
 ) -> Result<BacktestReport, InputError> {
-    let session = Session::new(policy);
+    let policy = session.policy();
     let mut tally = Tally::of(policy, against);
     let mut stopped = None;
-    let done = replay(&session, other, options, |decided, replay| {
+    let done = replay(session, other, options, |decided, replay| {
         if decided.is_measured {
             let truth = unlabelled.truth(decided.truth);
             let before = before(&decided, other);

@@ -8,6 +8,7 @@ use crate::domain::decision::Outcome;
 use crate::engine::policy::{Policy, PolicyFiles, load_rules};
 use crate::engine::settings::{MissingPolicy, OnMissing};
 use crate::evaluation::report::{BacktestReport, OutcomesFollow};
+use crate::evaluation::session::Session;
 use crate::evaluation::tally::Against;
 use crate::evaluation::truth::Unlabelled;
 use crate::model::backend::Backend;
@@ -89,7 +90,7 @@ impl Setting {
         let options = BacktestOptions { files, from: None, to: None, limit: None };
         let mut outcomes = Vec::new();
         let report = run(
-            &self.policy,
+            &Session::new(&self.policy),
             other,
             against,
             Unlabelled::LeftOut,
@@ -150,7 +151,7 @@ fn a_decision_that_the_mapping_does_not_know_is_an_error_with_its_place() {
         ReplayFiles { input: Path::new(&input), labels: None, mapping: Some(&mapping), skip_bad_rows: false };
     let options = BacktestOptions { files, from: None, to: None, limit: None };
     let run = run(
-        &setting.policy,
+        &Session::new(&setting.policy),
         Other::Recorded,
         Some(Against::recorded()),
         Unlabelled::LeftOut,

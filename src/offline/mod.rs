@@ -32,6 +32,7 @@ pub mod output;
 #[cfg(feature = "parquet")]
 pub mod output_parquet;
 pub mod picture;
+pub mod profiles;
 pub mod recorded_traffic;
 pub mod replay;
 pub mod replay_files;

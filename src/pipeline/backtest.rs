@@ -7,16 +7,18 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::audit::damage::ReadError;
 use crate::domain::time::EventTime;
-use crate::engine::policy::rules_from_files;
+use crate::engine::policy::{Policy, rules_from_files};
 use crate::evaluation::comparison::SAMPLES_DEFAULT;
 use crate::evaluation::recorded::{self, Rebuild, RecordedOptions};
 use crate::evaluation::report::{BacktestReport, Stopped};
 use crate::evaluation::rule_tally::rules_of;
+use crate::evaluation::standing::StandingLists;
 use crate::evaluation::tally::Against;
 use crate::evaluation::truth::{Truth, Unlabelled};
 use crate::pipeline::service::Service;
-use crate::rules::directory::{SourceFile, with_files};
+use crate::rules::candidate::CandidateFiles;
 use crate::rules::problem::Problem;
 
 /// How many decisions a backtest is over, unless it says otherwise.
@@ -27,12 +29,14 @@ pub const LAST_MAX: u64 = 100_000;
 const RECORDS_PER_DECISION: u64 = 4;
 /// How long a backtest may take; then it gives what it has.
 pub const TIME_MAX: Duration = Duration::from_secs(30);
+/// How long it may take to read the changes of lists before the first decision.
+const LISTS_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct CandidateRun {
-    /// The files of the candidate; what is not among them is as it is live.
-    pub files: Vec<SourceFile>,
+    /// The candidate.
+    pub files: CandidateFiles,
     /// How many of the last decisions, at most [`LAST_MAX`].
     pub last: u64,
     /// Of these, only those from this moment on (event time).
@@ -47,7 +51,7 @@ pub struct CandidateRun {
 
 impl CandidateRun {
     /// Over the last decisions.
-    pub const fn new(files: Vec<SourceFile>) -> Self {
+    pub const fn new(files: CandidateFiles) -> Self {
         let (from, to) = (None, None);
         Self {
             files,
@@ -92,8 +96,9 @@ impl Service {
     fn backtest_blocking(&self, wanted: CandidateRun) -> Result<BacktestReport, BacktestError> {
         let started = self.clock.instant();
         let live = self.policies.live();
-        let files =
-            with_files(&self.policies.rules_directory(), wanted.files).map_err(BacktestError::Refused)?;
+        let directory = self.policies.rules_directory();
+        let shown = directory.display().to_string();
+        let files = wanted.files.with_directory(directory, &shown).map_err(BacktestError::Refused)?;
         let rules = rules_from_files(&files, &live.policy.catalogue).map_err(BacktestError::Refused)?;
         let candidate = live.policy.with_rules(rules);
         let against = Against {
@@ -103,17 +108,21 @@ impl Service {
         // What comes after this record may still be taken back by the writer.
         let settled = self.log.status().head.sequence;
         let last = wanted.last.min(LAST_MAX);
+        let first_sequence = settled.saturating_sub(last.saturating_mul(RECORDS_PER_DECISION)).max(1);
+        let elapsed = || self.clock.instant().saturating_duration_since(started);
         let options = RecordedOptions {
-            first_sequence: settled.saturating_sub(last.saturating_mul(RECORDS_PER_DECISION)).max(1),
+            first_sequence,
             last_sequence: Some(settled),
             from: wanted.from,
             to: wanted.to,
             last: Some(last),
             rebuild: Rebuild::Never,
             unlabelled: wanted.unlabelled,
+            lists: self
+                .standing_before(&candidate, first_sequence, elapsed)
+                .map_err(|error| BacktestError::Failed(error.to_string()))?,
             ..RecordedOptions::all(self.log_directory.clone())
         };
-        let elapsed = || self.clock.instant().saturating_duration_since(started);
         let report = recorded::run(
             &candidate,
             against.samples(wanted.samples),
@@ -128,5 +137,23 @@ impl Service {
             elapsed,
         );
         report.map_err(|error| BacktestError::Failed(error.to_string()))
+    }
+
+    /// What stood on lists before that record, by the whole log; of a log that takes too long to read, what the live state can say.
+    fn standing_before(
+        &self,
+        candidate: &Policy,
+        sequence: u64,
+        elapsed: impl Fn() -> Duration,
+    ) -> Result<StandingLists, ReadError> {
+        if !StandingLists::matter_to(candidate) {
+            return Ok(StandingLists::default());
+        }
+        let is_over = || elapsed() > LISTS_TIME_MAX || self.draining.load(Ordering::Acquire);
+        let go_on = |_| if is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        Ok(match StandingLists::before(&self.log_directory, sequence, go_on)? {
+            ControlFlow::Continue(standing) => standing,
+            ControlFlow::Break(()) => StandingLists::of_now(&self.state.lists.load(), sequence),
+        })
     }
 }

@@ -53,9 +53,15 @@ impl CandidateBook {
         if record.answer.versions.features != candidate.policy.catalogue.sha256 {
             return; // the live policy was changed a moment ago: the candidate that fits is about to come
         }
-        let effort = again::effort(record);
-        let judgement =
-            again::decide(&candidate.policy, transaction, features, &record.enrichment, lists, effort);
+        let judgement = again::decide(
+            &candidate.policy,
+            transaction,
+            features,
+            &record.enrichment,
+            record.ip.clone(),
+            lists,
+            again::effort(record),
+        );
         metrics.count_candidate(record.answer.decision, judgement.outcome);
         let before = Before {
             said: Said::recorded(record),

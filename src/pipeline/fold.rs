@@ -1,15 +1,20 @@
 //! What a record does to the state once it is in the log: the same for a record just written and for one read at a start.
 
+use std::sync::Arc;
 use std::vec::Drain;
 
-use tokio::sync::oneshot;
+use smallvec::SmallVec;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::audit::writer::Committed;
 use crate::domain::decision::Outcome;
 use crate::domain::label::Label;
+use crate::domain::time::EventTime;
 use crate::engine::state::{Counted, State};
 use crate::pipeline::index::Claimed;
 use crate::pipeline::lane::{Mark, SharedLane};
+use crate::pipeline::policy::LivePolicy;
+use crate::pipeline::rule_counts::CountedHit;
 use crate::pipeline::shadow::{Seen, ShadowQueue};
 use crate::rules::run_time::{Entry, ListChange};
 
@@ -35,8 +40,21 @@ pub struct DecisionConsequence {
     transaction_claimed: Option<Claimed>,
     counted: Counted,
     outcome: Outcome,
+    /// The rules that matched, of the policy that decided.
+    hits: PolicyHits,
     /// For what is looked at afterwards.
     seen: Option<Box<Seen>>,
+}
+
+/// Rules that matched.
+#[derive(Debug)]
+pub struct PolicyHits {
+    /// By which policy.
+    pub policy: Arc<LivePolicy>,
+    /// Which.
+    pub hits: SmallVec<[CountedHit; 2]>,
+    /// When.
+    pub at: EventTime,
 }
 
 /// See `Consequence::Label`.
@@ -54,6 +72,8 @@ pub struct ListConsequence {
     pub change: ListChange,
     /// Is told what stood there before.
     pub before: oneshot::Sender<Option<Entry>>,
+    /// The place that the change takes among those on their way, until it is made.
+    pub place: OwnedSemaphorePermit,
 }
 
 impl Consequence {
@@ -63,9 +83,17 @@ impl Consequence {
         transaction_claimed: Option<Claimed>,
         counted: Counted,
         outcome: Outcome,
+        hits: PolicyHits,
         seen: Option<Box<Seen>>,
     ) -> Self {
-        Self::Decision(Box::new(DecisionConsequence { claimed, transaction_claimed, counted, outcome, seen }))
+        Self::Decision(Box::new(DecisionConsequence {
+            claimed,
+            transaction_claimed,
+            counted,
+            outcome,
+            hits,
+            seen,
+        }))
     }
 
     /// Of a label; `counted` when the labelled transaction is known.
@@ -107,6 +135,8 @@ pub(crate) fn apply(
                     claimed.complete(receipt.position);
                 }
                 decision.claimed.complete(receipt.position);
+                let PolicyHits { policy, hits, at } = decision.hits;
+                policy.counts.count(hits, at);
                 if let Some(seen) = decision.seen {
                     shadow.hand_over(receipt.sequence, seen);
                 }

@@ -23,6 +23,7 @@ use crate::enrich::embedded::EmbeddedProfiles;
 use crate::enrich::profiles::Profiles;
 use crate::model::backend::Backend;
 use crate::pipeline::index::RequestKey;
+use crate::pipeline::ip::IpSettings;
 use crate::pipeline::lane::Mark;
 use crate::pipeline::lists::ListError;
 use crate::pipeline::service::Service;
@@ -110,6 +111,7 @@ rules:
                 queue_max: 1_024,
             },
             shadow: ShadowSettings::default(),
+            ip: IpSettings::default(),
             snapshot_interval,
         };
         fs::create_dir_all(self.data()).unwrap();

@@ -3,6 +3,7 @@
 //! A list exists while the live policy knows it by a file, which may be empty. What stands on it is what its file says and what was
 //! put there since; a value that stands in the file is taken off by changing the file.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -163,7 +164,7 @@ impl Service {
         note: Box<str>,
         by: &str,
     ) -> Result<ListChanged, ListError> {
-        let Ok(_permit) = self.list_changes.try_acquire() else {
+        let Ok(place) = Arc::clone(&self.list_changes).try_acquire_owned() else {
             return Err(DecideError::Overloaded { retry_after_s: 1 }.into());
         };
         // Those on their way are counted first: each is counted as on its way, or in what is there, or in both.
@@ -179,7 +180,7 @@ impl Service {
             .map_err(|error| DecideError::Internal(error.to_string()))?;
         let unavailable = |error: String| DecideError::AuditUnavailable(error);
         let (told, mut before) = oneshot::channel();
-        let consequence = ListConsequence { change: made.clone(), before: told };
+        let consequence = ListConsequence { change: made.clone(), before: told, place };
         let consequence = Consequence::ListChange(Box::new(consequence));
         let pending = self.log.reserve().map_err(|error| unavailable(error.to_string()))?.commit(
             Kind::ListChange,
@@ -241,7 +242,8 @@ impl Service {
             None | Some(Value::Null) => None,
             Some(text) => {
                 let text = text.as_str().unwrap_or_default();
-                match end_of_day(text).or_else(|| EventTime::parse_rfc3339(text).ok()) {
+                let until = end_of_day(text).or_else(|| EventTime::parse_rfc3339(text).ok());
+                match until {
                     None => errors.push(
                         "/expires",
                         "must be a date such as 2027-01-31 (until its end in UTC) or an RFC 3339 timestamp with an offset",
@@ -249,7 +251,7 @@ impl Service {
                     Some(until) if until <= self.clock.now() => errors.push("/expires", "lies in the past"),
                     Some(_) => {}
                 }
-                end_of_day(text).or_else(|| EventTime::parse_rfc3339(text).ok())
+                until
             }
         };
         self.metrics.count_unknown_fields(unknown(&body, &["note", "expires"]));

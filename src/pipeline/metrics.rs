@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 use crate::audit::record::StageTimes;
 use crate::domain::decision::{Decision, Outcome};
 use crate::domain::label::{Label, Verdict};
+use crate::pipeline::profile_metrics::ProfileMetrics;
 use crate::pipeline::service::{DecideError, Service};
 use crate::pipeline::shadow_metrics::ShadowMetrics;
 use crate::pipeline::snapshot::Taken;
@@ -79,6 +80,8 @@ pub struct Metrics {
     gauges: Gauges,
     /// Of challengers and drift.
     pub(crate) shadow: ShadowMetrics,
+    /// Of the enrichment store.
+    pub(crate) profiles: ProfileMetrics,
 }
 
 #[derive(Debug, Default)]
@@ -99,7 +102,6 @@ struct Gauges {
     log_bytes: Gauge,
     log_queue: Gauge,
     log_healthy: Gauge,
-    profiles_up: Gauge,
     in_flight: Gauge,
     policy_refused: Gauge,
     snapshot_keys: Gauge,
@@ -129,6 +131,7 @@ impl Default for Metrics {
             stages,
             gauges: Gauges::default(),
             shadow: ShadowMetrics::registered(&mut registry),
+            profiles: ProfileMetrics::registered(&mut registry),
             registry: Registry::default(),
         };
         registry.register("requests", "Decision requests by result", metrics.requests.clone());
@@ -217,11 +220,6 @@ impl Default for Metrics {
             "audit_healthy",
             "1 while the audit log can be written",
             gauges.log_healthy.clone(),
-        );
-        registry.register(
-            "profiles_up",
-            "1 while the enrichment store can be asked",
-            gauges.profiles_up.clone(),
         );
         registry.register(
             "policy_refused",
@@ -408,7 +406,7 @@ impl Service {
         gauges.log_bytes.set(count(log.bytes));
         gauges.log_queue.set(count(log.queue_depth as u64));
         gauges.log_healthy.set(i64::from(log.healthy));
-        gauges.profiles_up.set(i64::from(self.profiles.is_up()));
+        self.metrics.profiles.take(&self.profiles);
         gauges.policy_refused.set(i64::from(self.policies.status().refused.is_some()));
         let free = self.in_flight.available_permits();
         gauges.in_flight.set(count(self.settings.in_flight_max.saturating_sub(free) as u64));

@@ -6,7 +6,8 @@
 //! - The consequences of a record (approved, declined, labels) reach the windows when the record is in the log, in its order,
 //!   and before its answer leaves. A restart folds the same records and gets the same windows, whether it begins with a snapshot
 //!   or with the first record.
-//! - What is looked at after a decision (challengers, drift, a candidate's rules) cannot delay, fail or change an answer.
+//! - What is looked at after a decision (challengers, drift, a candidate's rules) and what it adds to profiles cannot delay, fail or
+//!   change an answer.
 //! - A request has one deadline. What did not arrive by then is missing, by name, in the answer and in the record.
 
 pub mod answer;
@@ -16,6 +17,8 @@ pub mod candidate_shadow;
 mod drift;
 pub mod fold;
 pub mod index;
+pub mod ip;
+mod ip_metrics;
 pub mod label;
 pub mod lane;
 pub mod list_status;
@@ -23,6 +26,9 @@ pub mod lists;
 pub mod look_up;
 pub mod metrics;
 pub mod policy;
+mod profile_metrics;
+mod profile_steps;
+pub mod profile_updates;
 pub mod readiness;
 pub mod recover;
 pub mod reload;

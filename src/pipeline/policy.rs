@@ -1,7 +1,7 @@
 //! The live policy: loaded whole, checked whole, swapped whole. A candidate with a mistake changes nothing but the refusal.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -19,6 +19,7 @@ use crate::engine::policy::{Policy, PolicyFiles};
 use crate::engine::settings::MissingPolicy;
 use crate::enrich::plan::{ProfilePlan, ProfileType};
 use crate::enrich::source::ProfileKeys;
+use crate::pipeline::ip::IpStatus;
 use crate::pipeline::retired::Retired;
 use crate::pipeline::rule_counts::RuleCounts;
 use crate::rules::problem::Problem;
@@ -99,6 +100,9 @@ pub struct PolicyStatus {
     pub reloads: u64,
     /// How many have been refused.
     pub refusals: u64,
+    /// The files about addresses; absent where config names none. They are no part of the policy, but reload with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<IpStatus>,
 }
 
 /// Why a candidate was refused.
@@ -162,6 +166,7 @@ impl PolicyKeeper {
             refused: None,
             reloads: 0,
             refusals: 0,
+            ip: None,
         };
         Ok(Self {
             live: ArcSwap::from_pointee(first),
@@ -179,14 +184,14 @@ impl PolicyKeeper {
         self.live.load_full()
     }
 
-    /// What is live, and why the last candidate was refused.
+    /// What is live, and why the last candidate was refused; without the files about addresses, which `Service` adds.
     pub fn status(&self) -> PolicyStatus {
         self.status.lock().clone()
     }
 
     /// Where the rules lie.
-    pub fn rules_directory(&self) -> PathBuf {
-        self.files.rules.clone()
+    pub fn rules_directory(&self) -> &Path {
+        &self.files.rules
     }
 
     /// Where the file of a list lies.
@@ -204,6 +209,22 @@ impl PolicyKeeper {
         let _alone = self.reloading.lock();
         let reloaded = self.reload_alone(cause, now);
         (reloaded, self.status())
+    }
+
+    /// Refuses a candidate that could not be looked at to the end.
+    pub fn refuse(&self, cause: &'static str, now: EventTime, message: String) -> (Reloaded, PolicyStatus) {
+        let directory = self.files.rules.display().to_string();
+        let refused = self.refused(&[Mistake::Rules(Problem::error(directory, message))], cause, now);
+        (refused, self.status())
+    }
+
+    fn refused(&self, found: &[Mistake], cause: &'static str, now: EventTime) -> Reloaded {
+        let (errors, problems): (Vec<_>, Vec<_>) =
+            found.iter().map(|mistake| (mistake.to_string(), mistake.problem())).unzip();
+        let mut status = self.status.lock();
+        status.refused = Some(Refusal { at: now.to_string(), cause, errors: errors.clone(), problems });
+        status.refusals += 1;
+        Reloaded::Refused(errors)
     }
 
     fn reload_alone(&self, cause: &'static str, now: EventTime) -> Reloaded {
@@ -226,21 +247,17 @@ impl PolicyKeeper {
                 Err(vec![Mistake::of_catalogue(&self.files.features, message)])
             })
         });
+        let candidate = match candidate {
+            Ok(candidate) => candidate,
+            Err(found) => return self.refused(&found, cause, now),
+        };
         let mut status = self.status.lock();
         match candidate {
-            Err(found) => {
-                let (errors, problems): (Vec<_>, Vec<_>) =
-                    found.iter().map(|mistake| (mistake.to_string(), mistake.problem())).unzip();
-                status.refused =
-                    Some(Refusal { at: now.to_string(), cause, errors: errors.clone(), problems });
-                status.refusals += 1;
-                Reloaded::Refused(errors)
-            }
-            Ok(candidate) if candidate.policy.hash == self.live.load().policy.hash => {
+            candidate if candidate.policy.hash == self.live.load().policy.hash => {
                 status.refused = None;
                 Reloaded::Unchanged
             }
-            Ok(mut candidate) => {
+            mut candidate => {
                 let live = self.live();
                 candidate.counts = live.counts.following(&live.policy.rules, &candidate.policy.rules, now);
                 status.policy = candidate.policy.hash.clone();

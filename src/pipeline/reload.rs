@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 use crate::audit::frame::Kind;
 use crate::audit::record::{self, PolicyRecord, RECORDED_PROBLEMS_MAX};
 use crate::pipeline::fold::Consequence;
+use crate::pipeline::ip::{IpReloaded, IpStatus};
 use crate::pipeline::policy::{PolicyStatus, Reloaded};
 use crate::pipeline::service::Service;
 
@@ -26,29 +27,37 @@ const MISSING_POLL: Duration = Duration::from_millis(250);
 impl Service {
     /// What is live, and why the last candidate was refused.
     pub fn policy_status(&self) -> PolicyStatus {
-        self.policies.status()
+        PolicyStatus { ip: self.ip.status(self.clock.now()), ..self.policies.status() }
     }
 
-    /// Reads the policy's files again and swaps it in when it is sound; records what came of it.
-    pub async fn reload(self: &Arc<Self>, cause: &'static str) -> PolicyStatus {
+    /// Reads the policy's files again, and those about addresses, and swaps each in when it is sound; records what came of it.
+    /// `by` is whose API key asked for it.
+    pub async fn reload(self: &Arc<Self>, cause: &'static str, by: Option<&str>) -> PolicyStatus {
         let service = Arc::clone(self);
         let now = self.clock.now();
         let reloaded = tokio::task::spawn_blocking(move || {
             let reloaded = service.policies.reload(cause, now);
             // Behind the live policy, whose catalogue and model it has; what is wrong with it is its own affair.
             service.candidates.reload(|| service.policies.live(), cause, now);
-            reloaded
+            // Neither waits for the other to be sound: they have their files from different people.
+            (reloaded, service.ip.reload(cause, now))
         })
         .await;
-        let (reloaded, status) = match reloaded {
+        let ((reloaded, status), ip) = match reloaded {
             Ok(done) => done,
+            // A defect of this program, which must not look like a success.
             Err(error) => {
-                error!(cause, %error, "the reload did not finish");
-                return self.policies.status();
+                let message = format!("the reload ended unexpectedly: {error}");
+                (self.policies.refuse(cause, now, message), IpReloaded::Unchanged)
             }
         };
+        let status = PolicyStatus { ip: self.ip.status(now), ..status };
         match reloaded {
-            Reloaded::Unchanged => return status,
+            Reloaded::Unchanged if ip == IpReloaded::Unchanged => return status,
+            Reloaded::Unchanged => {
+                self.record_policy(cause, by, &status).await;
+                return status;
+            }
             Reloaded::Live => {
                 info!(cause, policy = %status.policy, "a new policy is live");
                 self.shadow.follow(|| self.policies.live());
@@ -60,14 +69,15 @@ impl Service {
             }
         }
         self.metrics.count_reload(status.refused.is_none());
-        self.record_policy(cause, &status).await;
+        self.record_policy(cause, by, &status).await;
         status
     }
 
     /// Records which policy is live, or why a candidate is not.
-    pub async fn record_policy(&self, cause: &'static str, status: &PolicyStatus) {
+    pub async fn record_policy(&self, cause: &'static str, by: Option<&str>, status: &PolicyStatus) {
         let body = PolicyRecord {
             cause: cause.into(),
+            by: by.map(Box::from),
             policy: status.policy.clone(),
             versions: status.versions.clone(),
             challengers: status.challengers.clone(),
@@ -75,6 +85,7 @@ impl Service {
             problems: status.refused.as_ref().map_or_else(Vec::new, |refusal| {
                 refusal.problems.iter().take(RECORDED_PROBLEMS_MAX).cloned().collect()
             }),
+            ip: status.ip.as_ref().map(IpStatus::record),
         };
         let written = match (record::encode(&body), self.log.reserve()) {
             (Ok(body), Ok(ticket)) => ticket
@@ -94,8 +105,15 @@ impl Service {
 pub fn watch(service: Arc<Service>) -> notify::Result<PolicyWatch> {
     let (changed, mut changes) = mpsc::channel::<()>(1);
     let candidate = service.candidates.directory().map(Path::to_owned);
-    let paths: Vec<PathBuf> =
-        service.policies.watched().iter().chain(&candidate).map(|path| absolute(path)).collect();
+    let paths: Vec<PathBuf> = service
+        .policies
+        .watched()
+        .iter()
+        .chain(&candidate)
+        .map(PathBuf::as_path)
+        .chain(service.ip.watched())
+        .map(absolute)
+        .collect();
     let concerned = paths.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| !event.kind.is_access() && concerns(&event, &concerned)) {
@@ -123,7 +141,7 @@ pub fn watch(service: Arc<Service>) -> notify::Result<PolicyWatch> {
                     warn!(path = %path.display(), %error, "cannot be watched; changes need POST /v1/policy/reload or SIGHUP");
                 }
             }
-            service.reload("file_change").await;
+            service.reload("file_change", None).await;
         }
     });
     Ok(PolicyWatch { task })

@@ -18,7 +18,8 @@ impl Service {
             text.truncate(text.len() - EOF.len());
         }
         // Writing to a String cannot fail.
-        let _ = self.write_rules(text).and_then(|()| self.write_lists(text));
+        let _ =
+            self.write_rules(text).and_then(|()| self.write_lists(text)).and_then(|()| self.write_ip(text));
         if has_end {
             text.push_str(EOF);
         }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use smallvec::SmallVec;
 use thiserror::Error;
 use tokio::sync::{Semaphore, watch};
 use tracing::error;
@@ -19,11 +18,11 @@ use crate::audit::queue::{Pending, Ticket};
 use crate::audit::receipt::LogId;
 use crate::audit::record::{self, DecisionRecord, RecordedHit, StageTimes};
 use crate::audit::writer::{LogHandle, LogStatus};
-use crate::domain::decision::{Challenge, Decision, Outcome, Reason, ReasonSource, RiskLevel};
+use crate::domain::decision::{Challenge, Decision, Outcome, Reason, ReasonSource, RiskLevel, Versions};
 use crate::domain::enrichment::Enrichment;
 use crate::domain::time::{Clock, EventTime};
 use crate::domain::transaction::{Mode, Transaction};
-use crate::engine::judge::{Judgement, RuleHit, judge};
+use crate::engine::judge::{Judgement, Known, RuleHit, judge};
 use crate::engine::observe::{Observation, observe, prepare};
 use crate::engine::settings::Effort;
 use crate::engine::state::{Counted, State};
@@ -32,8 +31,9 @@ use crate::enrich::source::ProfileSource;
 use crate::pipeline::answer::answer_json;
 use crate::pipeline::candidate::CandidateKeeper;
 use crate::pipeline::candidate_shadow::CandidateSeen;
-use crate::pipeline::fold::Consequence;
+use crate::pipeline::fold::{Consequence, PolicyHits};
 use crate::pipeline::index::{Claim, Claimed, DecisionIndex, Fingerprint, RequestKey};
+use crate::pipeline::ip::IpKeeper;
 use crate::pipeline::lane::SharedLane;
 use crate::pipeline::metrics::Metrics;
 use crate::pipeline::policy::{LivePolicy, PolicyKeeper};
@@ -106,6 +106,8 @@ pub struct Service {
     pub(crate) lane: SharedLane,
     /// The enrichment store.
     pub(crate) profiles: Profiles,
+    /// What local files know of addresses.
+    pub(crate) ip: IpKeeper,
     /// The log's writer.
     pub(crate) log: LogHandle<Consequence>,
     /// The log's name.
@@ -125,7 +127,7 @@ pub struct Service {
     /// Admission.
     pub(crate) in_flight: Semaphore,
     /// Admission of changes of lists.
-    pub(crate) list_changes: Semaphore,
+    pub(crate) list_changes: Arc<Semaphore>,
     /// Counters and histograms.
     pub(crate) metrics: Arc<Metrics>,
     /// Whether the service is draining.
@@ -310,7 +312,10 @@ impl Service {
             let lane = self.lane.lock();
             let ticket = match self.log.reserve() {
                 Ok(ticket) => ticket,
-                Err(error) => return self.without_record(transaction, key, None, &error, walk),
+                Err(error) => {
+                    let versions = policy.policy.versions.clone();
+                    return self.without_record(transaction, key, Err(versions), &error, walk);
+                }
             };
             let observation = observe(&self.state, &policy.policy.catalogue, counted, Mode::Live);
             (ticket, observation, lane.state_sequence())
@@ -338,10 +343,10 @@ impl Service {
                 answer_json(&answer, false, walk.times, Some((self.log_id, &receipt)))
                     .map_err(|error| DecideError::Internal(error.to_string()))
             }
-            Ok(Err(error)) => self.without_record(transaction, key, Some(answer), &error, walk),
+            Ok(Err(error)) => self.without_record(transaction, key, Ok(answer), &error, walk),
             Err(_) => {
                 let late = "it was not written within the deadline";
-                self.without_record(transaction, key, Some(answer), &late, walk)
+                self.without_record(transaction, key, Ok(answer), &late, walk)
             }
         }
     }
@@ -404,17 +409,17 @@ impl Service {
     ) -> Decided {
         let Observation { windows, counted, is_new } = observation;
         let lists = self.state.lists.load_full();
+        let ip = self.ip.look_up(transaction);
         let mut times = walk.times;
-        let effort = walk.effort;
-        let judgement =
-            judge(&policy.policy, transaction, windows, &enrichment, &lists, effort, &mut |stage| {
-                let lap_us = walk.stopwatch.lap_us();
-                match stage {
-                    crate::engine::judge::Stage::Model => times.model = lap_us,
-                    crate::engine::judge::Stage::Explain => times.explain = lap_us,
-                    crate::engine::judge::Stage::Rules => times.rules = lap_us,
-                }
-            });
+        let known = Known { enrichment: &enrichment, ip, lists: &lists, effort: walk.effort };
+        let judgement = judge(&policy.policy, transaction, windows, known, &mut |stage| {
+            let lap_us = walk.stopwatch.lap_us();
+            match stage {
+                crate::engine::judge::Stage::Model => times.model = lap_us,
+                crate::engine::judge::Stage::Explain => times.explain = lap_us,
+                crate::engine::judge::Stage::Rules => times.rules = lap_us,
+            }
+        });
         walk.times = times;
         let answer = Decision {
             decision_id: key.decision_id(walk.received_at).into(),
@@ -448,7 +453,7 @@ impl Service {
             decided;
         let deciding = answer.reasons.first().filter(|reason| reason.source == ReasonSource::Rule);
         let deciding = deciding.and_then(|reason| reason.rule.clone());
-        let counted_hits: SmallVec<[CountedHit; 8]> = judgement
+        let counted_hits = judgement
             .hits
             .iter()
             .map(|hit| CountedHit {
@@ -468,18 +473,19 @@ impl Service {
             state_sequence,
             transaction: canonical,
             enrichment,
+            ip: judgement.ip,
             features: judgement.features.numbers_or_null(),
             feature_texts: judgement.features.texts(),
             margin: judgement.margin,
             contributions: judgement.contributions,
             bias: judgement.bias,
             hits: judgement.hits.into_iter().map(recorded_hit).collect(),
+            hits_left_out: judgement.hits_left_out,
             listed: judgement.listed,
             policy: policy.policy.hash.clone(),
             latency_us,
         };
         let body = record::encode(&record).map_err(|error| DecideError::Internal(error.to_string()))?;
-        policy.counts.count(counted_hits, walk.received_at);
         let (answer, candidate) = match self.candidates.current() {
             None => (record.answer, None),
             Some(candidate) => {
@@ -496,20 +502,21 @@ impl Service {
             }
         };
         let (features, score) = (judgement.features, judgement.score);
+        let hits = PolicyHits { policy: Arc::clone(&policy), hits: counted_hits, at: walk.received_at };
         let seen = Seen::new(policy, features, score, key, walk.received_at, candidate).map(Box::new);
         let consequence =
-            Consequence::decision(claims.request, claims.transaction, counted, answer.decision, seen);
+            Consequence::decision(claims.request, claims.transaction, counted, answer.decision, hits, seen);
         let pending = ticket.commit(Kind::Decision, walk.received_at, body, consequence);
         Ok((answer, pending))
     }
 
     /// The decision cannot be recorded: what then is config's choice. Where the decision was made and is more severe than that
-    /// choice, it holds.
+    /// choice, it holds; where none was made, `made` says by what it would have been.
     fn without_record(
         &self,
         transaction: &Transaction,
         key: RequestKey,
-        made: Option<Decision>,
+        made: Result<Decision, Versions>,
         error: &dyn std::fmt::Display,
         mut walk: Walk,
     ) -> Result<Bytes, DecideError> {
@@ -520,12 +527,16 @@ impl Service {
             OnAuditFailure::Review => Outcome::Review,
         };
         walk.times.total = walk.stopwatch.total_us();
-        if let Some(mut made) = made.filter(|made| made.decision > outcome) {
-            made.degraded = true;
-            made.missing.push("audit".into());
-            return answer_json(&made, false, walk.times, None)
-                .map_err(|error| DecideError::Internal(error.to_string()));
-        }
+        let versions = match made {
+            Ok(mut made) if made.decision > outcome => {
+                made.degraded = true;
+                made.missing.push("audit".into());
+                return answer_json(&made, false, walk.times, None)
+                    .map_err(|error| DecideError::Internal(error.to_string()));
+            }
+            Ok(made) => made.versions,
+            Err(versions) => versions,
+        };
         let reason: Box<str> = "audit_unavailable".into();
         let answer = Decision {
             decision_id: key.decision_id(walk.received_at).into(),
@@ -545,7 +556,7 @@ impl Service {
             challenge: None,
             degraded: true,
             missing: vec!["audit".into()],
-            versions: self.policies.live().policy.versions.clone(),
+            versions,
         };
         answer_json(&answer, false, walk.times, None)
             .map_err(|error| DecideError::Internal(error.to_string()))

@@ -29,6 +29,7 @@ use crate::pipeline::restore::Restored;
 use crate::pipeline::snapshot_directory::StateDirectory;
 use crate::pipeline::snapshot_file::{self, Beside};
 use crate::pipeline::snapshot_header::{Header, Identity};
+use crate::rules::run_time;
 
 /// How long a snapshot waits for the attempts that are counted to be in the log.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(10);
@@ -37,7 +38,7 @@ const SETTLE_PAUSE: Duration = Duration::from_millis(1);
 /// How long after its end an entry of a list is kept: until then, a payment that comes late finds it as it was at the payment's own
 /// time. No decision is ever made again from it (a record names what was found), so that it may go without a record of its own, and
 /// come back with a start that folds the whole log, until it goes again.
-pub(crate) const LIST_SWEEP_AFTER: Duration = Duration::from_secs(90 * 86_400);
+pub(crate) const LIST_SWEEP_AFTER: Duration = run_time::SWEEP_AFTER;
 /// Entries that go with one snapshot, and at once.
 const LIST_SWEEP_MAX: usize = 10_000;
 const LIST_SWEEP_STEP: usize = 50;

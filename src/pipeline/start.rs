@@ -18,8 +18,10 @@ use crate::domain::time::Clock;
 use crate::engine::policy::PolicyFiles;
 use crate::engine::settings::MissingPolicy;
 use crate::enrich::profiles::Profiles;
+use crate::ip::knowledge::IpKnowledge;
 use crate::pipeline::candidate::CandidateKeeper;
 use crate::pipeline::fold::{self, Consequence};
+use crate::pipeline::ip::{IpKeeper, IpSettings};
 use crate::pipeline::lane::Lane;
 use crate::pipeline::lists::LIST_CHANGES_IN_FLIGHT_MAX;
 use crate::pipeline::metrics::Metrics;
@@ -43,6 +45,9 @@ pub enum StartError {
     /// The policy has mistakes.
     #[error("the policy is not sound:\n  {}", .0.join("\n  "))]
     Policy(Vec<String>),
+    /// A file about addresses has mistakes.
+    #[error("the files about addresses are not sound:\n  {}", .0.join("\n  "))]
+    Ip(Vec<String>),
     /// The data directory cannot be used.
     #[error("{path}: the data directory cannot be made: {error}")]
     Data {
@@ -96,6 +101,8 @@ pub struct Parts {
     pub files: PolicyFiles,
     /// What missing parts mean.
     pub missing: MissingPolicy,
+    /// What local files know of addresses.
+    pub ip: IpSettings,
     /// The request path.
     pub settings: ServiceSettings,
     /// The log.
@@ -111,6 +118,8 @@ impl Service {
     pub fn start(parts: Parts, profiles: Profiles, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StartError> {
         let policy = LivePolicy::load(&parts.files, parts.missing)
             .map_err(|found| StartError::Policy(found.iter().map(ToString::to_string).collect()))?;
+        let ip = IpKnowledge::load(&parts.ip.files)
+            .map_err(|found| StartError::Ip(found.iter().map(ToString::to_string).collect()))?;
         std::fs::create_dir_all(&parts.data)
             .map_err(|error| StartError::Data { path: parts.data.clone(), error })?;
         let secret = Secret::load_or_create(&parts.data)?;
@@ -200,13 +209,15 @@ impl Service {
         let layout = Arc::clone(&catalogue.layout);
         let policies = PolicyKeeper::new(policy, parts.files, parts.missing, layout, now)
             .map_err(StartError::Policies)?;
+        let ip = IpKeeper::new(ip, parts.ip, now).map_err(StartError::Policies)?;
         shadow.follow(|| policies.live());
         candidates.reload(|| policies.live(), "start", now);
         Ok(Arc::new(Self {
             policies,
+            ip,
             shadow,
             in_flight: Semaphore::new(parts.settings.in_flight_max),
-            list_changes: Semaphore::new(LIST_CHANGES_IN_FLIGHT_MAX),
+            list_changes: Arc::new(Semaphore::new(LIST_CHANGES_IN_FLIGHT_MAX)),
             lookup: LogLookup::new(&directory),
             log_directory: directory,
             candidates,

@@ -109,15 +109,6 @@ fn read_once(dir: &Path, shown: &str, seen: &mut Vec<Seen>) -> Result<Vec<Source
     if reading.problems.is_empty() { Ok(reading.files) } else { Err(reading.problems) }
 }
 
-/// The files of a directory with others put into it, or in the place of those with their names: a candidate of which only what is
-/// changed is given.
-pub fn with_files(dir: &Path, others: Vec<SourceFile>) -> Result<Vec<SourceFile>, Vec<Problem>> {
-    let mut files = read_directory(dir, &dir.display().to_string())?;
-    files.retain(|file| others.iter().all(|other| other.name != file.name));
-    files.extend(others);
-    Ok(files)
-}
-
 fn unreadable(file: impl Into<String>, message: impl Into<String>) -> Problem {
     Problem::error(file, message).of(Kind::Unreadable)
 }

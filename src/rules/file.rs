@@ -6,11 +6,12 @@ use serde_saphyr::{DuplicateKeyPolicy, MergeKeyPolicy, budget};
 
 use crate::domain::decision::Outcome;
 use crate::domain::time::EventTime;
-use crate::expr::error::line_column;
 use crate::expr::suggest::nearest;
 use crate::rules::document::{Document, place_of};
+use crate::rules::markup::{HOW_TO_QUOTE, markup};
 use crate::rules::problem::{Kind, PROBLEMS_COLLECTED_MAX, Place, Problem};
 use crate::rules::raw::{RawDefault, RawFile, RawRollout, RawRule, RawTest, Scalar};
+use crate::rules::rollout::has_two_decimals;
 
 /// Longest rule file, in bytes.
 pub const RULE_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -80,6 +81,8 @@ pub(crate) struct DefaultSource {
     pub(crate) place: Place,
     pub(crate) then: Outcome,
     pub(crate) reason: Box<str>,
+    pub(crate) description: Box<str>,
+    pub(crate) owner: Option<Box<str>>,
 }
 
 /// What one file holds.
@@ -123,9 +126,9 @@ pub(crate) fn read(document: Document<'_>, problems: &mut Vec<Problem>) -> FileS
     if document.text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return FileSource::default();
     }
-    let misread = misread_conditions(document);
-    if !misread.is_empty() {
-        problems.extend(misread);
+    let markup = markup(document);
+    if !markup.problems.is_empty() {
+        problems.extend(markup.problems);
         return FileSource::default();
     }
     let raw: RawFile = match serde_saphyr::from_str_with_options(document.text, options) {
@@ -139,20 +142,21 @@ pub(crate) fn read(document: Document<'_>, problems: &mut Vec<Problem>) -> FileS
                     .replace(&suffix, "")
                     .replace(", set DuplicateKeyPolicy in Options if acceptable", "");
             }
-            if message.starts_with("budget breached: A") {
-                "anchors and aliases are not allowed in rule files".clone_into(&mut message);
-            }
             let mut problem = Problem::error(document.file, message).of(Kind::InvalidYaml);
             if let Some(location) = place {
                 problem = problem.at(place_of(location, 1), document.text);
             }
-            if problem.source_line.as_ref().is_some_and(|line| line.contains("when:")) {
+            if markup.breaks_off_in_condition {
                 problem.message.push_str(HOW_TO_QUOTE);
             }
             problems.push(problem);
             return FileSource::default();
         }
     };
+    if let Some(problem) = markup.breaks_off {
+        problems.push(problem);
+        return FileSource::default();
+    }
     unknown_keys(document, None, &raw.unknown, RawFile::KEYS, problems);
     let rules = raw
         .rules
@@ -170,30 +174,6 @@ pub(crate) fn read(document: Document<'_>, problems: &mut Vec<Problem>) -> FileS
         Fields { document, rule: None, problems }.default(place_of(default.referenced, 1), default.value)
     });
     FileSource { rules, default }
-}
-
-/// What helps with most conditions that are no YAML.
-const HOW_TO_QUOTE: &str = "; put the whole condition in quotes, or on the lines below `when: |`";
-
-/// Conditions that begin with `!`, `&` or `*`. YAML takes these for a tag, an anchor or an alias and would read
-/// `when: ! (score > 0.9)` as `(score > 0.9)`: the opposite of what stands there.
-fn misread_conditions(document: Document<'_>) -> Vec<Problem> {
-    let text = document.text;
-    text.match_indices("when:")
-        .filter_map(|(at, key)| {
-            let is_key = text[..at].trim_end_matches(' ').ends_with(['\n', '-', '{', ',']) || at == 0;
-            let value = text[at + key.len()..].trim_start_matches([' ', '\t']);
-            let start = text.len() - value.len();
-            if !is_key || !value.starts_with(['!', '&', '*']) {
-                return None;
-            }
-            let (line, column) = line_column(text, start);
-            let message =
-                format!("YAML keeps `{}` at the beginning of a value for itself{HOW_TO_QUOTE}", &value[..1]);
-            Some(document.error(Place { line, column, width: 1 }, None, message).of(Kind::InvalidYaml))
-        })
-        .take(PROBLEMS_COLLECTED_MAX)
-        .collect()
 }
 
 fn unknown_keys(
@@ -320,7 +300,8 @@ impl Fields<'_> {
             self.one_of("state", &state, &states)
         });
         let priority = raw.priority.map_or(Some(0), |field| {
-            let number = field.value.parse().ok().filter(|number: &i32| number.abs() <= PRIORITY_MAX);
+            let number =
+                field.value.parse().ok().filter(|number| (-PRIORITY_MAX..=PRIORITY_MAX).contains(number));
             if number.is_none() {
                 let message = format!("`priority` is a whole number from -{PRIORITY_MAX} to {PRIORITY_MAX}");
                 self.wrong(document.place(&field), message);
@@ -372,13 +353,19 @@ impl Fields<'_> {
         let percent = self.required(place, "rollout.percent", raw.percent);
         let by = self.required(place, "rollout.by", raw.by);
         let percent = percent?;
-        match percent.value.parse::<f64>().ok().filter(|number| (0.0..=100.0).contains(number)) {
-            Some(number) => Some((number, by?)),
-            None => {
-                self.wrong(self.document.place(&percent), "`percent` is a number from 0 to 100");
-                None
-            }
+        let place = self.document.place(&percent);
+        let Some(number) = percent.value.parse().ok().filter(|number| (0.0..=100.0).contains(number)) else {
+            self.wrong(place, "`percent` is a number from 0 to 100");
+            return None;
+        };
+        if !has_two_decimals(number) {
+            let (below, above) = ((number * 100.0).floor() / 100.0, (number * 100.0).ceil() / 100.0);
+            let message = format!("`percent` has at most two decimals, not `{}`", percent.value);
+            let problem = self.document.error(place, rule.as_deref(), message);
+            self.problems.push(problem.advising(format!("write {below} or {above}")));
+            return None;
         }
+        Some((number, by?))
     }
 
     fn test(&mut self, place: Place, raw: RawTest) -> Option<TestSource> {
@@ -396,11 +383,23 @@ impl Fields<'_> {
     }
 
     fn default(&mut self, place: Place, raw: RawDefault) -> Option<DefaultSource> {
-        unknown_keys(self.document, None, &raw.unknown, RawDefault::KEYS, self.problems);
+        let (messages, unknown): (Vec<Scalar>, Vec<Scalar>) =
+            raw.unknown.into_iter().partition(|key| key.value == "message");
+        unknown_keys(self.document, None, &unknown, RawDefault::KEYS, self.problems);
+        for key in &messages {
+            let message =
+                "unknown field `message`: when the default decides, nothing matched that it could tell of";
+            let problem = self.document.error(self.document.place(key), None, message);
+            let advice = "say why in `description`, or write a rule that matches what the message is about";
+            self.problems.push(problem.of(Kind::UnknownField).advising(advice));
+        }
         let then = self.required(place, "default.then", raw.then);
         let reason = self.required(place, "default.reason", raw.reason);
         let then = then.and_then(|then| self.then(&then));
         let reason = reason.and_then(|reason| self.code("reason", &reason));
-        Some(DefaultSource { place, then: then?, reason: reason? })
+        let description =
+            raw.description.and_then(|text| self.text("description", &text)).unwrap_or_default();
+        let owner = raw.owner.and_then(|text| self.text("owner", &text));
+        Some(DefaultSource { place, then: then?, reason: reason?, description, owner })
     }
 }

@@ -1,9 +1,11 @@
 //! Lists of values by name: `rules/lists/<name>.txt`.
 //!
 //! One value a line, `#` begins a comment, and `value,2027-01-01` holds until the end of that day (UTC) by the
-//! transaction's event time. Values are compared as they are written: case counts.
+//! transaction's event time. Values are compared as they are written: case counts. Of two lines with one value, the one that holds
+//! longer counts, whichever comes first: a card that is blocked for good does not come free by a line with a date.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::io::Write as _;
 
 use crate::domain::limits::ID_BYTES_MAX;
@@ -28,13 +30,16 @@ pub struct List {
     /// Each value with the first moment at which it no longer counts. The standard hasher is seeded, so that nobody who
     /// can add values can slow the table down.
     entries: HashMap<Box<str>, Option<EventTime>>,
+    /// What is doubtful, though it can be read.
+    warnings: Vec<Problem>,
 }
 
 impl List {
     /// Reads the text of a list file; `file` is its name for people.
     pub fn parse(name: &str, file: &str, text: &str) -> Result<Self, Vec<Problem>> {
-        let mut entries = HashMap::new();
+        let mut entries: HashMap<Box<str>, Option<EventTime>> = HashMap::new();
         let mut problems = Vec::new();
+        let mut doubled: Vec<(usize, &str, &str)> = Vec::new();
         for (index, line) in text.lines().enumerate() {
             match entry(line) {
                 Ok(None) => {}
@@ -46,21 +51,36 @@ impl List {
                         );
                         return Err(problems);
                     }
-                    entries.insert(value.into(), until);
+                    match entries.entry(value.into()) {
+                        Entry::Vacant(entry) => {
+                            entry.insert(until);
+                        }
+                        Entry::Occupied(mut entry) => {
+                            if *entry.get() != until && doubled.len() < PROBLEMS_MAX {
+                                doubled.push((index, line, value));
+                            }
+                            *entry.get_mut() = longer(*entry.get(), until);
+                        }
+                    }
                 }
                 Err(message) => {
-                    let place = Place { line: index + 1, column: 1, width: line.chars().count().max(1) };
-                    let mut problem = Problem::error(file, message).of(Kind::InvalidList);
-                    problem.source_line = Some(line.chars().take(120).collect());
-                    problem.place = Some(place);
-                    problems.push(problem);
+                    problems.push(at_line(file, index, line, message));
                     if problems.len() >= PROBLEMS_MAX {
                         return Err(problems);
                     }
                 }
             }
         }
-        if problems.is_empty() { Ok(Self { name: name.into(), entries }) } else { Err(problems) }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let warnings = of_doubled(file, text, &doubled);
+        Ok(Self { name: name.into(), entries, warnings })
+    }
+
+    /// Values that stand on it twice, with different dates; the first few of them.
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
     }
 
     /// The name that rules use.
@@ -91,6 +111,43 @@ impl List {
     fn holds(&self, text: &str, at: EventTime) -> bool {
         self.entries.get(text).is_some_and(|until| until.is_none_or(|until| at < until))
     }
+}
+
+/// The longer of two validities; nothing is longer than one without an end.
+fn longer(one: Option<EventTime>, other: Option<EventTime>) -> Option<EventTime> {
+    one.zip(other).map(|(one, other)| one.max(other))
+}
+
+fn at_line(file: &str, index: usize, line: &str, message: impl Into<String>) -> Problem {
+    let mut problem = Problem::error(file, message).of(Kind::InvalidList);
+    problem.source_line = Some(line.chars().take(120).collect());
+    problem.place = Some(Place { line: index + 1, column: 1, width: line.chars().count().max(1) });
+    problem
+}
+
+/// A warning for each of these lines, with the first line of its value. Where that stands is looked for only now: few lists have any.
+fn of_doubled(file: &str, text: &str, doubled: &[(usize, &str, &str)]) -> Vec<Problem> {
+    let mut first_lines: HashMap<&str, usize> = HashMap::new();
+    if let Some((last, _, _)) = doubled.last() {
+        let wanted: HashSet<&str> = doubled.iter().map(|(_, _, value)| *value).collect();
+        for (index, line) in text.lines().enumerate().take(*last) {
+            if let Ok(Some((value, _))) = entry(line)
+                && wanted.contains(value)
+            {
+                first_lines.entry(value).or_insert(index + 1);
+            }
+        }
+    }
+    let warning = |(index, line, value): &(usize, &str, &str)| {
+        let first = first_lines.get(value).copied().unwrap_or_default();
+        let message =
+            format!("`{value}` stands in line {first} already, with another end; the later end counts");
+        at_line(file, *index, line, message)
+            .of(Kind::DuplicateEntry)
+            .warning()
+            .advising("leave one of the two lines")
+    };
+    doubled.iter().map(warning).collect()
 }
 
 /// Asks about a value as lists write it: a text, or a whole number; false for anything else. Allocates nothing.
@@ -200,6 +257,32 @@ mod tests {
         let shown: Vec<String> = problems.iter().map(|problem| format!("{problem}")).collect();
         assert!(shown[0].starts_with("x.txt:2:1: error: `soon` is no date"), "{shown:?}");
         assert!(shown[1].starts_with("x.txt:3:1: error: a value has 1 to 256 bytes"), "{shown:?}");
+    }
+
+    #[test]
+    fn of_two_lines_with_one_value_the_longer_counts() {
+        let now = EventTime::parse_rfc3339("2026-06-01T00:00:00Z").unwrap();
+        let cases = [
+            ("fp_1\nfp_1,2020-01-01\n", true, Some(2)),
+            ("fp_1,2020-01-01\nfp_1\n", true, Some(2)),
+            ("fp_1,2020-01-01\nfp_2\nfp_1,2026-12-31 # again\n", true, Some(3)),
+            ("fp_1,2026-12-31\nfp_2\nfp_1,2020-01-01\n", true, Some(3)),
+            ("fp_1,2019-01-01\nfp_1,2020-01-01\n", false, Some(2)),
+            ("fp_1\nfp_1\n", true, None),
+            ("fp_1,2020-01-01\nfp_1,2020-01-01\n", false, None),
+            ("fp_1\nFP_1,2020-01-01\n", true, None),
+        ];
+        for (text, holds, warned) in cases {
+            let list = List::parse("x", "x.txt", text).unwrap();
+            assert_eq!(list.contains(Value::Text("fp_1"), now), holds, "{text}");
+            let lines: Vec<_> = list.warnings().iter().map(|it| it.place.unwrap().line).collect();
+            assert_eq!(lines, warned.into_iter().collect::<Vec<_>>(), "{text}");
+        }
+        let list = List::parse("x", "x.txt", "# ours\nfp_1\nfp_1,2020-01-01\n").unwrap();
+        let expected = "x.txt:3:1: warning: `fp_1` stands in line 2 already, with another end; the later end counts; leave one of the two lines\n";
+        assert!(list.warnings()[0].to_string().starts_with(expected), "{}", list.warnings()[0]);
+        let many: String = (0..1_000).map(|number| format!("c_{number}\nc_{number},2020-01-01\n")).collect();
+        assert_eq!(List::parse("x", "x.txt", &many).unwrap().warnings().len(), PROBLEMS_MAX);
     }
 
     #[test]

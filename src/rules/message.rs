@@ -9,6 +9,8 @@ use crate::expr::schema::{Schema, Slot};
 
 /// Longest message as written, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 512;
+/// Longest sentence, in bytes; what is longer is cut and ends with `…`.
+const SENTENCE_BYTES_MAX: usize = 2_048;
 /// Longest text value that a message shows, in characters.
 const VALUE_CHARS_MAX: usize = 128;
 
@@ -91,6 +93,10 @@ impl Message {
                 Part::Text(text) => sentence.push_str(text),
                 Part::Value(slot) => show(&mut sentence, facts.value(*slot)),
             }
+        }
+        if sentence.len() > SENTENCE_BYTES_MAX {
+            sentence.truncate(sentence.floor_char_boundary(SENTENCE_BYTES_MAX - '…'.len_utf8()));
+            sentence.push('…');
         }
         sentence
     }

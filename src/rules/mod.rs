@@ -10,6 +10,8 @@
 //! - what is decided when nothing matched stands in a file, not in code;
 //! - nothing here reads a clock: the transaction's event time is an argument.
 
+pub mod budget;
+pub mod candidate;
 pub mod directory;
 pub mod document;
 pub mod explain;
@@ -17,6 +19,7 @@ pub mod file;
 pub mod in_file_tests;
 pub mod lint;
 pub mod list;
+pub mod markup;
 pub mod message;
 pub mod problem;
 pub mod raw;
@@ -26,6 +29,8 @@ pub mod set;
 
 #[cfg(test)]
 mod explain_tests;
+#[cfg(test)]
+mod markup_tests;
 #[cfg(test)]
 mod set_tests;
 #[cfg(test)]

@@ -46,6 +46,8 @@ pub enum Kind {
     InvalidCatalogue,
     /// A model is wrong, or does not fit the catalogue.
     InvalidModel,
+    /// A value stands in two lines of a list file, with different ends.
+    DuplicateEntry,
     /// More problems than are reported.
     More,
     /// A test gives a name that the condition does not read.
@@ -120,6 +122,17 @@ pub struct Problem {
 pub const PROBLEMS_COLLECTED_MAX: usize = 1_000;
 /// Most problems that one load reports; the rest are counted.
 pub const PROBLEMS_MAX: usize = 200;
+/// The first `PROBLEMS_MAX` of them, and one more that counts the rest; `others` says what these are.
+pub(crate) fn capped(mut problems: Vec<Problem>, others: &str) -> Vec<Problem> {
+    let rest = problems.split_off(PROBLEMS_MAX.min(problems.len()));
+    if let Some(worst) = rest.iter().map(|problem| problem.severity).min() {
+        let mut more = Problem::error("rules", format!("and {} {others}", rest.len())).of(Kind::More);
+        more.severity = worst;
+        problems.push(more);
+    }
+    problems
+}
+
 /// Longest source line that a problem quotes, in characters.
 const SOURCE_LINE_CHARS_MAX: usize = 240;
 

@@ -79,7 +79,7 @@ mapping! {
 
 mapping! {
     /// What holds when nothing matched.
-    RawDefault, "a mapping with then and reason" { then: Scalar, reason: Scalar, message: Scalar, owner: Scalar, description: Scalar }
+    RawDefault, "a mapping with then and reason" { then: Scalar, reason: Scalar, description: Scalar, owner: Scalar }
 }
 
 mapping! {

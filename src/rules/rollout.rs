@@ -16,10 +16,10 @@ pub struct Rollout {
 }
 
 impl Rollout {
-    /// `percent` from 0 to 100, kept to two decimals.
+    /// `percent` from 0 to 100, with at most two decimals.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]
     pub fn new(percent: f64, by: Slot, by_name: &str) -> Option<Self> {
-        (0.0..=100.0).contains(&percent).then(|| Self {
+        ((0.0..=100.0).contains(&percent) && has_two_decimals(percent)).then(|| Self {
             share: (percent * 100.0).round() as u32,
             by,
             by_name: by_name.into(),
@@ -52,6 +52,11 @@ impl Rollout {
         let value = facts.value(self.by);
         value.is_present() && place(rule, value) < self.share
     }
+}
+
+/// Whether a number of percent has at most two decimals: a share is never rounded to what nobody wrote.
+pub(crate) fn has_two_decimals(percent: f64) -> bool {
+    (percent * 100.0).round() / 100.0 == percent
 }
 
 /// 0..10,000
@@ -105,6 +110,18 @@ mod tests {
         assert!(!rollout(100.0).includes("a-rule", &One(Value::Missing)));
         assert_eq!(Rollout::new(100.5, Slot(0), "x"), None);
         assert_eq!(Rollout::new(f64::NAN, Slot(0), "x"), None);
+    }
+
+    #[test]
+    fn a_share_is_exactly_what_was_written() {
+        for hundredths in 0..=10_000_u32 {
+            let percent = format!("{}.{:02}", hundredths / 100, hundredths % 100).parse().unwrap();
+            let rollout = Rollout::new(percent, Slot(0), "x").unwrap();
+            assert_eq!((rollout.share, rollout.percent()), (hundredths, percent));
+        }
+        for percent in [0.001, 0.005, 12.345, 33.333, 99.999, 100.0 / 3.0] {
+            assert_eq!(Rollout::new(percent, Slot(0), "x"), None, "{percent}");
+        }
     }
 
     #[test]

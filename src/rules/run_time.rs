@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rpds::HashTrieMapSync;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,8 @@ use crate::domain::time::EventTime;
 
 /// Most entries over all lists. One more is refused; about 300 bytes each with a short value and note.
 pub const RUN_TIME_ENTRIES_MAX: usize = 1_000_000;
+/// How long after their end entries may still be asked for; then they may be swept.
+pub const SWEEP_AFTER: Duration = Duration::from_secs(90 * 86_400);
 /// Longest note, in bytes.
 pub const NOTE_BYTES_MAX: usize = 512;
 
@@ -96,6 +99,15 @@ impl RunTimeLists {
                 sequence: 0,
             };
             lists.put(list, value.clone(), entry);
+        }
+        lists
+    }
+
+    /// Those of the entries that were put there by a record before that one. Copies them all.
+    pub fn before(&self, sequence: u64) -> Self {
+        let mut lists = Self::default();
+        for (list, value, entry) in self.iter().filter(|(_, _, entry)| entry.sequence < sequence) {
+            lists.put(list, value.into(), entry.clone());
         }
         lists
     }

@@ -15,13 +15,14 @@ use crate::domain::value::Value;
 use crate::expr::index::matcher::{ConditionIndex, IndexScratch};
 use crate::expr::program::{Facts, Program};
 use crate::expr::schema::{Schema, Slot};
+use crate::rules::budget::{Budget, MESSAGES_BYTES_MAX, REASONS_MAX, json_bytes};
 use crate::rules::directory::{SourceFile, read_directory};
 use crate::rules::document::Document;
 use crate::rules::file::{self, RULES_MAX, RuleSource, State};
 use crate::rules::in_file_tests;
 use crate::rules::list::{List, Lists};
 use crate::rules::message::Message;
-use crate::rules::problem::{Kind, PROBLEMS_COLLECTED_MAX, PROBLEMS_MAX, Place, Problem, Severity};
+use crate::rules::problem::{Kind, PROBLEMS_COLLECTED_MAX, Place, Problem, Severity, capped};
 use crate::rules::rollout::Rollout;
 
 /// How the file that a set cannot do without is written.
@@ -116,6 +117,19 @@ pub struct Verdict<'a> {
     pub rule: Option<&'a Rule>,
 }
 
+/// What is decided when no live rule matches.
+#[derive(Debug)]
+pub struct DefaultDecision {
+    /// The outcome.
+    pub then: Outcome,
+    /// The code of the reason.
+    pub reason: Box<str>,
+    /// Why it is so.
+    pub description: Box<str>,
+    /// Who answers for it.
+    pub owner: Option<Box<str>>,
+}
+
 /// All rules and lists of one directory.
 #[derive(Debug)]
 pub struct RuleSet {
@@ -124,8 +138,7 @@ pub struct RuleSet {
     active: Box<[Hit]>,
     /// Their conditions, in the same order.
     conditions: ConditionIndex,
-    default_outcome: Outcome,
-    default_reason: Box<str>,
+    default: DefaultDecision,
     lists: Lists,
     metadata_keys: Box<[(Box<str>, Slot)]>,
     schema: Schema,
@@ -189,7 +202,7 @@ impl RuleSet {
         let (Some((default, _)), true) =
             (default, problems.iter().all(|problem| problem.severity == Severity::Warning))
         else {
-            return Err(capped(problems));
+            return Err(first(problems));
         };
         let is_active = |rule: &Rule| matches!(rule.state, State::Live | State::Shadow);
         let active = (0_u32..)
@@ -202,13 +215,17 @@ impl RuleSet {
             active,
             conditions: ConditionIndex::new(conditions),
             rules: rules.into(),
-            default_outcome: default.then,
-            default_reason: default.reason,
+            default: DefaultDecision {
+                then: default.then,
+                reason: default.reason,
+                description: default.description,
+                owner: default.owner,
+            },
             lists,
             metadata_keys: schema.metadata_keys().map(|(key, slot)| (key.into(), slot)).collect(),
             schema,
             hash: content_hash(&files).into(),
-            warnings: problems,
+            warnings: first(problems),
         })
     }
 
@@ -252,14 +269,19 @@ impl RuleSet {
         &self.warnings
     }
 
+    /// What is decided when no live rule matches, why, and who answers for it.
+    pub fn default_decision(&self) -> &DefaultDecision {
+        &self.default
+    }
+
     /// What is decided when no live rule matches.
     pub fn default_outcome(&self) -> Outcome {
-        self.default_outcome
+        self.default.then
     }
 
     /// The code of the reason when no live rule matches.
     pub fn default_reason(&self) -> &str {
-        &self.default_reason
+        &self.default.reason
     }
 
     /// Evaluates every live and every shadow rule that is on at the transaction's event time.
@@ -286,7 +308,7 @@ impl RuleSet {
         let decisive = hits.iter().filter(|hit| hit.live).max_by_key(|hit| self.rank(**hit));
         match decisive.and_then(|hit| self.rule(*hit)) {
             Some(rule) => Verdict { outcome: rule.then, reason: &rule.reason, rule: Some(rule) },
-            None => Verdict { outcome: self.default_outcome, reason: &self.default_reason, rule: None },
+            None => Verdict { outcome: self.default.then, reason: &self.default.reason, rule: None },
         }
     }
 
@@ -297,16 +319,17 @@ impl RuleSet {
         ranked
     }
 
-    /// One reason for each live hit, most decisive first, with its message.
+    /// One reason for each live hit, most decisive first, with its message: as many, and as much, as `budget` allows.
     pub fn reasons<F: Facts + ?Sized>(&self, hits: &[Hit], facts: &F) -> Vec<Reason> {
-        self.ranked(hits)
-            .iter()
-            .filter_map(|hit| self.rule(*hit))
-            .map(|rule| Reason {
+        let mut messages = Budget::new(MESSAGES_BYTES_MAX);
+        let ranked = self.ranked(hits);
+        let rules = ranked.iter().take(REASONS_MAX).filter_map(|hit| self.rule(*hit)).enumerate();
+        rules
+            .map(|(place, rule)| Reason {
                 code: rule.reason.clone(),
                 source: ReasonSource::Rule,
                 rule: Some(rule.id.clone()),
-                message: rule.message(facts),
+                message: rule.message(facts).filter(|text| messages.take(json_bytes(text)) || place == 0),
                 value: None,
                 contribution: None,
             })
@@ -408,7 +431,10 @@ fn read_lists(directory: &str, files: &[&SourceFile], problems: &mut Vec<Problem
         };
         let shown = format!("{directory}/{}", source.name);
         match List::parse(name, &shown, &source.text) {
-            Ok(list) => lists.push(list),
+            Ok(list) => {
+                problems.extend_from_slice(list.warnings());
+                lists.push(list);
+            }
             Err(found) => {
                 problems.extend(found);
                 // The rules that name it are not wrong because of it.
@@ -419,14 +445,10 @@ fn read_lists(directory: &str, files: &[&SourceFile], problems: &mut Vec<Problem
     Lists::new(lists)
 }
 
-fn capped(mut problems: Vec<Problem>) -> Vec<Problem> {
+/// The first of them, errors before warnings.
+fn first(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems.sort_by(|a, b| (a.severity, &a.file, a.place).cmp(&(b.severity, &b.file, b.place)));
-    if problems.len() > PROBLEMS_MAX {
-        let left = problems.len() - PROBLEMS_MAX;
-        problems.truncate(PROBLEMS_MAX);
-        problems.push(Problem::error("rules", format!("and {left} or more others")).of(Kind::More));
-    }
-    problems
+    capped(problems, "or more others")
 }
 
 /// SHA-256 over the files in name order; each name and text is preceded by its length, so that no two sets of files look

@@ -7,6 +7,7 @@ use crate::expr::program::Facts;
 use crate::expr::schema::{Schema, Slot};
 use crate::rules::directory::SourceFile;
 use crate::rules::problem::Problem;
+use crate::rules::rollout::Rollout;
 use crate::rules::set::RuleSet;
 
 fn schema() -> Schema {
@@ -397,44 +398,94 @@ fn ten_thousand_rules_load_and_all_are_evaluated() {
     assert!(all_wrong.len() <= 201, "{}", all_wrong.len());
 }
 
-/// YAML has its own meaning for `!`, `&` and `*`; none of it may silently turn a condition around.
 #[test]
-fn conditions_that_yaml_would_misread_are_refused() {
-    let keeps = "YAML keeps `!` at the beginning of a value for itself; put the whole condition in quotes";
+fn numbers_are_refused_that_would_become_others() {
+    let percent = "`percent` has at most two decimals, not `";
+    let whole = "`priority` is a whole number from -1000000 to 1000000";
     let cases = [
-        ("!tx.is_night", keeps),
-        ("! (score > 0.9)", keeps),
-        ("!has(score) || amount > 3", keeps),
-        ("!x amount > 3", keeps),
-        ("!!str amount > 3", keeps),
-        ("&a amount > 3", "YAML keeps `&`"),
-        ("*a", "YAML keeps `*`"),
         (
-            "true ? amount > 3 : false",
-            "mapping values are not allowed in this context; put the whole condition in quotes",
+            "rollout: {percent: 33.333, by: customer.id}",
+            format!("2:76: error: rule `a`: {percent}33.333`; write 33.33 or 33.34"),
         ),
         (
-            "'a' == 'b'",
-            "invalid trailing content after single-quoted scalar; put the whole condition in quotes",
+            "rollout: {percent: 0.001, by: customer.id}",
+            format!("2:76: error: rule `a`: {percent}0.001`; write 0 or 0.01"),
         ),
+        (
+            "rollout: {percent: 1e-3, by: customer.id}",
+            format!("2:76: error: rule `a`: {percent}1e-3`; write 0 or 0.01"),
+        ),
+        (
+            "rollout: {percent: 100.001, by: customer.id}",
+            "2:76: error: rule `a`: `percent` is a number from 0 to 100".to_owned(),
+        ),
+        (
+            "rollout: {percent: nan, by: customer.id}",
+            "2:76: error: rule `a`: `percent` is a number from 0 to 100".to_owned(),
+        ),
+        ("priority: -2147483648", format!("2:67: error: rule `a`: {whole}")),
+        ("priority: 2147483647", format!("2:67: error: rule `a`: {whole}")),
+        ("priority: 2147483648", format!("2:67: error: rule `a`: {whole}")),
+        ("priority: -1000001", format!("2:67: error: rule `a`: {whole}")),
+        ("priority: 1.5", format!("2:67: error: rule `a`: {whole}")),
     ];
-    for (when, expected) in cases {
-        let block = format!("rules:\n  - id: a\n    when: {when}\n    then: BLOCK\n    reason: a\n");
-        let first = format!("rules:\n  - when: {when}\n    id: a\n    then: BLOCK\n    reason: a\n");
-        let flow = format!("rules:\n  - {{id: a, when: {when}, then: BLOCK, reason: a}}\n");
-        for text in [block, first, flow] {
-            let shown = shown(&refused(&text));
-            assert!(shown.contains(expected) || when.contains(" : "), "{text}\n{shown}");
-        }
+    let rule =
+        |field: &str| format!("rules:\n  - {{id: a, when: amount > 10, then: REVIEW, reason: a, {field}}}\n");
+    for (field, expected) in cases {
+        let text = shown(&refused(&rule(field)));
+        assert!(text.starts_with(&format!("rules/rules.yaml:{expected}")), "{field}\n{text}");
     }
-    let tagged = "rules:\n  - {id: a, when: amount > 3, then: !x BLOCK, reason: a}\n";
-    assert_eq!(refused(tagged).len(), 1);
-    for when in ["'!tx.is_night'", "|\n      !tx.is_night", "(!tx.is_night)", "amount > 3 # when: !x"] {
-        assert_eq!(
-            load(&format!("rules:\n  - id: a\n    when: {when}\n    then: BLOCK\n    reason: a\n"))
-                .rules()
-                .len(),
-            1
-        );
+    for (field, priority, percent) in [
+        ("priority: -1000000", -1_000_000, None),
+        ("priority: 1000000", 1_000_000, None),
+        ("rollout: {percent: 33.33, by: customer.id}", 0, Some(33.33)),
+        ("rollout: {percent: 0.290, by: customer.id}", 0, Some(0.29)),
+    ] {
+        let set = load(&rule(field));
+        let found = &set.rules()[0];
+        let share = found.rollout.as_ref().map(Rollout::percent);
+        assert_eq!((found.priority, share), (priority, percent), "{field}");
     }
+}
+
+#[test]
+fn a_default_says_why_and_who_answers_for_it_but_no_message() {
+    let of = |default: &str| {
+        let files =
+            [SourceFile { name: "default.yaml".to_owned(), text: format!("default: {{{default}}}\n") }];
+        RuleSet::from_files(&files, &schema())
+    };
+    let set = of("then: REVIEW, reason: unknown, description: Nothing is known., owner: risk").unwrap();
+    let default = set.default_decision();
+    let found = (default.then, &*default.reason, &*default.description, default.owner.as_deref());
+    assert_eq!(found, (Outcome::Review, "unknown", "Nothing is known.", Some("risk")));
+    let long = format!("then: REVIEW, reason: r, owner: {}", "x".repeat(2_001));
+    let cases = [
+        (
+            "then: REVIEW, reason: r, message: Hello",
+            "rules/default.yaml:1:36: error: unknown field `message`: when the default decides, nothing matched that it could tell of; say why in `description`",
+        ),
+        (
+            "then: REVIEW, reason: r, onwer: risk",
+            "rules/default.yaml:1:36: error: unknown field `onwer`; did you mean `owner`?",
+        ),
+        (&*long, "rules/default.yaml:1:43: error: `owner` is longer than 2000 bytes"),
+    ];
+    for (default, expected) in cases {
+        let text = shown(&of(default).map(|_| ()).unwrap_err());
+        assert!(text.starts_with(expected), "{default}\n{text}");
+    }
+}
+
+#[test]
+fn warnings_of_lists_are_those_of_the_set() {
+    let mut files = files("rules: []\n");
+    files[2].text = "c_1\nc_1,2020-01-01\n".to_owned();
+    let set = RuleSet::from_files(&files, &schema()).unwrap();
+    let text = shown(set.warnings());
+    assert!(
+        text.starts_with("rules/lists/trusted.txt:2:1: warning: `c_1` stands in line 1 already"),
+        "{text}"
+    );
+    assert!(set.lists().named("trusted").unwrap().contains(Value::Text("c_1"), at("2026-11-01T00:00:00Z")));
 }

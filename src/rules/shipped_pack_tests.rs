@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::domain::decision::Outcome;
 use crate::domain::field::FIELDS;
+use crate::domain::ip_facts::IP_FIELDS;
 use crate::domain::time::EventTime;
 use crate::domain::value::{Value, ValueType};
 use crate::expr::program::Facts;
@@ -102,6 +103,7 @@ pub(super) fn schema() -> (Schema, HashMap<String, Slot>) {
     ] {
         names.push((name.to_owned(), value_type, true));
     }
+    names.extend(IP_FIELDS.iter().map(|(_, name, value_type)| ((*name).to_owned(), *value_type, true)));
     let mut schema = Schema::new(Slot(10_000));
     let mut slots = HashMap::new();
     for (slot, (name, value_type, nullable)) in (0..).map(Slot).zip(names) {

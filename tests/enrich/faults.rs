@@ -14,10 +14,12 @@ use tollgate::enrich::counters::ProfileCounters;
 use tollgate::enrich::plan::ProfileType::{Int, Text};
 use tollgate::enrich::redis::RedisProfiles;
 use tollgate::enrich::redis_target::RedisTarget;
+use tollgate::enrich::redis_url::RedisAccess;
 use tollgate::enrich::source::ProfileSource;
 
+use crate::fault_proxy::{Fault, FaultProxy};
 use crate::redis_server::RedisServer;
-use crate::stores::{AMPLE, ask, connected, keys, plan, shown, started};
+use crate::stores::{AMPLE, RAW, ask, connected, keys, plan, shown, started};
 
 /// What a busy two-core machine may add to a timer; short of every other wait there is (a probe, a connect).
 const SLACK: Duration = Duration::from_millis(150);
@@ -221,6 +223,52 @@ async fn a_late_reply_is_never_taken_for_another_transactions() {
     until_answered(&redis).await;
 }
 
+/// Something on the way loses replies and puts others in their place: those after them come to whoever did not ask.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replies_out_of_order_are_not_believed() {
+    let server = RedisServer::start();
+    let proxy = FaultProxy::start(server.port());
+    let redis = Arc::new(connected(&proxy.url()).await);
+    for task in 0..8 {
+        let own = format!("c_{task}");
+        server.command(&["HSET", &format!("tollgate:profile:customer:{own}"), "me", &own]);
+    }
+    let traffic: Vec<_> = (0..8)
+        .map(|task| {
+            let redis = Arc::clone(&redis);
+            tokio::spawn(async move {
+                let (own, plan) = (format!("c_{task}"), plan(&[("customer", "me", Text)]));
+                let (expected, mut known) = (format!(r#"[{{"known":"{own}"}}]"#), 0);
+                for _ in 0..1_500 {
+                    let answer = shown(&redis.fetch(&plan, &keys(&[Some(&*own)]), TIMEOUT).await);
+                    assert!(
+                        answer == expected || answer == r#"["timed_out"]"#,
+                        "{own} was answered {answer}"
+                    );
+                    known += u32::from(answer == expected);
+                    sleep(Duration::from_millis(1)).await;
+                }
+                known
+            })
+        })
+        .collect();
+    let mut switches = 0;
+    while !traffic.iter().all(tokio::task::JoinHandle::is_finished) {
+        proxy.set(Fault::WrongReply);
+        sleep(Duration::from_millis(3)).await;
+        proxy.set(Fault::None);
+        sleep(Duration::from_millis(120)).await;
+        switches += 1;
+    }
+    let mut known = 0;
+    for task in traffic {
+        known += task.await.unwrap();
+    }
+    let lost = redis.counters().read().disconnects;
+    println!("{known} known; replies were exchanged {switches} times, {lost} connections given up");
+    assert!(known > 500 && lost > 3, "not much of a test");
+}
+
 #[tokio::test]
 async fn a_connection_that_the_server_closes_is_made_again() {
     let server = RedisServer::start();
@@ -325,8 +373,14 @@ fn each_runtime_has_its_own_connection_and_all_share_the_counters() {
             let (url, counters, all_up) = (server.url(), Arc::clone(&counters), Arc::clone(&all_up));
             std::thread::spawn(move || {
                 let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-                let target = RedisTarget::parse(&url).unwrap();
-                let redis = RedisProfiles::start(target, Arc::clone(&counters), runtime.handle());
+                let target = RedisTarget::parse(&url, RedisAccess::default()).unwrap();
+                let redis = RedisProfiles::start(
+                    &target,
+                    RAW,
+                    Arc::clone(&counters),
+                    Arc::new(SystemClock),
+                    runtime.handle(),
+                );
                 let answer = runtime.block_on(async {
                     assert!(redis.wait_until_up(AMPLE).await);
                     timed(&redis, AMPLE).await.0

@@ -8,6 +8,8 @@ use tollgate::enrich::import::{
 };
 use tollgate::enrich::plan::ProfileType::{Bool, Int, Number, Text};
 
+use tollgate::offline::profiles::ProfileRows;
+
 use crate::redis_server::RedisServer;
 use crate::stores::{ask, connected, every_store, plan};
 
@@ -96,4 +98,40 @@ async fn a_store_that_goes_away_is_said_and_counted_honestly() {
     assert_eq!(error.stored, IMPORT_BATCH_RECORDS_MAX as u64, "the first batch: {error}");
     assert_eq!(error.line, 2 * IMPORT_BATCH_RECORDS_MAX as u64, "the last line of the second: {error}");
     assert!(matches!(error.fault, ImportFault::Store(_)), "{error}");
+}
+
+#[tokio::test]
+async fn rows_of_a_csv_file_become_profiles() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let mixed = file(
+        "mixed.csv",
+        "entity,id,orders,country\ncustomer,c_7,5,DE\ncustomer,00042,,\"Łódź, PL\"\nip,192.0.2.1,,FR\n",
+    );
+    let customers = file("customers.csv", "orders,who\n6,c_7\n7,c_9\n");
+    let wrong = file("wrong.csv", "entity,id,orders\ncustomer,c_1,1\ncustomer,,2\ncustomer,c_3,3\n");
+    let plan = plan(&[("customer", "orders", Int), ("customer", "country", Text), ("ip", "country", Text)]);
+    for (name, store, _alive) in every_store().await {
+        let done = ProfileRows::open(&mixed, None, "id").unwrap().import(&store, |_| {}).await.unwrap();
+        assert_eq!((done.lines, done.stored), (3, 3), "{name}");
+        let rows = ProfileRows::open(&customers, Some("customer"), "who").unwrap();
+        assert_eq!(rows.import(&store, |_| {}).await.unwrap().stored, 2, "{name}");
+        for (id, expected) in [
+            ("c_7", r#"[{"known":6},{"known":"DE"},{"known":"FR"}]"#),
+            ("00042", r#"["absent",{"known":"Łódź, PL"},{"known":"FR"}]"#),
+            ("c_9", r#"[{"known":7},"absent",{"known":"FR"}]"#),
+        ] {
+            assert_eq!(ask(&store, &plan, &[Some(id), Some("192.0.2.1")]).await, expected, "{name}");
+        }
+        let error = ProfileRows::open(&wrong, None, "id").unwrap().import(&store, |_| {}).await.unwrap_err();
+        assert_eq!((error.line, error.stored), (2, 1), "{name}: {error}");
+    }
+    for (file, entity, id) in [(&customers, None, "who"), (&mixed, None, "orderz")] {
+        let error = ProfileRows::open(file, entity, id).unwrap_err().to_string();
+        assert!(error.contains("column"), "{error}");
+    }
 }

@@ -12,6 +12,7 @@ use tollgate::engine::settings::{MissingPolicy, OnMissing};
 use tollgate::enrich::embedded::EmbeddedProfiles;
 use tollgate::enrich::profiles::Profiles;
 use tollgate::model::backend::Backend;
+use tollgate::pipeline::ip::IpSettings;
 use tollgate::pipeline::service::Service;
 use tollgate::pipeline::settings::{OnAuditFailure, ServiceSettings};
 use tollgate::pipeline::shadow::ShadowSettings;
@@ -52,6 +53,7 @@ pub(crate) fn start_with(data: &Path, ack: Ack, commit_interval: Duration) -> Ar
         },
         log: LogSettings { ack, commit_interval, segment_bytes_max: 16 << 20, queue_max: 1_024 },
         shadow: ShadowSettings::default(),
+        ip: IpSettings::default(),
         snapshot_interval: None,
     };
     let profiles = Profiles::Embedded(EmbeddedProfiles::open(data).unwrap());

@@ -22,6 +22,7 @@ use tollgate::http::server::{DrainReport, Server};
 use tollgate::http::service::DecisionService;
 use tollgate::pipeline::backtest::{BacktestError, CandidateRun};
 use tollgate::pipeline::candidate_shadow::CandidateStatus;
+use tollgate::pipeline::ip::{DatabaseStatus, IpStatus, ListFileStatus};
 use tollgate::pipeline::list_status::{
     ChangeAudit, EntryStatus, FileEntryStatus, ListChanged, ListPage, ListStatus, ListedStatus, ListsStatus,
 };
@@ -31,6 +32,7 @@ use tollgate::pipeline::readiness::{Check, Readiness};
 use tollgate::pipeline::rules_check::RulesChecked;
 use tollgate::pipeline::rules_status::{CountsStatus, RolloutStatus, RuleStatus, RulesStatus};
 use tollgate::pipeline::service::DecideError;
+use tollgate::rules::candidate::CandidateFiles;
 use tollgate::rules::file::State;
 use tollgate::rules::problem::Problem;
 use tollgate::wire::label;
@@ -172,10 +174,29 @@ impl DecisionService for Steered {
             refused: self.refuses_policy.then_some(refusal),
             reloads: 0,
             refusals: 1,
+            ip: Some(IpStatus {
+                databases: vec![DatabaseStatus {
+                    file: "data/city.mmdb".into(),
+                    kind: "GeoLite2-City".to_owned(),
+                    sha256: "sha256:05".into(),
+                    built_at: AT.to_owned(),
+                    is_old: false,
+                }],
+                lists: vec![ListFileStatus {
+                    name: "drop".to_owned(),
+                    file: "data/drop.txt".into(),
+                    sha256: "sha256:06".into(),
+                    entries: 2,
+                }],
+                live_since: AT.to_owned(),
+                refused: None,
+                reloads: 0,
+                refusals: 0,
+            }),
         }
     }
 
-    async fn reload(self: &Arc<Self>, _cause: &'static str) -> PolicyStatus {
+    async fn reload(self: &Arc<Self>, _cause: &'static str, _by: Option<&str>) -> PolicyStatus {
         self.policy_status()
     }
 
@@ -208,13 +229,10 @@ impl DecisionService for Steered {
         RulesStatus { version: "sha256:01".into(), decisions: 12, rules: vec![rule] }
     }
 
-    fn check_rules(&self, body: &[u8]) -> Result<RulesChecked, DecideError> {
-        if body.starts_with(b"{") {
-            let problems = vec![Problem::error("rules/mine.yaml", "unknown field `amont`")];
-            let files = vec!["mine.yaml".to_owned()];
-            return Ok(RulesChecked { sound: false, problems, rules: None, tests: None, hash: None, files });
-        }
-        Err(DecideError::Rejected(Rejection::NotJson("x".to_owned())))
+    fn check_rules(&self, _candidate: CandidateFiles) -> RulesChecked {
+        let problems = vec![Problem::error("rules/mine.yaml", "unknown field `amont`")];
+        let files = vec!["mine.yaml".to_owned()];
+        RulesChecked { sound: false, problems, rules: None, tests: None, hash: None, files }
     }
 
     fn lists_status(&self) -> ListsStatus {
@@ -270,7 +288,7 @@ impl DecisionService for Steered {
     }
 
     async fn backtest(self: &Arc<Self>, wanted: CandidateRun) -> Result<BacktestReport, BacktestError> {
-        match wanted.files.first().map(|file| file.name.as_str()) {
+        match wanted.files.files.first().map(|(name, _)| name.as_str()) {
             Some("busy.yaml") => Err(BacktestError::Busy),
             Some("wrong.yaml") => Err(BacktestError::Refused(vec![
                 Problem::error("rules/wrong.yaml", "unknown name `amont`")

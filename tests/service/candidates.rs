@@ -9,7 +9,7 @@ use crate::backtest::{LARGE, NOTHING_DIFFERS, backtest, labelled, rules_with};
 use crate::challengers::metric;
 use crate::http::Connection;
 use crate::tollgate_process::{Installation, Service, wait_until};
-use crate::traffic::Event;
+use crate::traffic::{Event, transaction};
 
 /// What a report says that does not depend on who made it, and how long that took.
 const LASTING: [&str; 7] = ["truth", "operation", "decisions", "rules", "money", "score_curve", "quality"];
@@ -127,4 +127,39 @@ fn a_candidate_decides_beside_the_live_rules_and_changes_nothing() {
     again.decide(&crate::traffic::transaction("one-more").to_string());
     let status = candidate(&service, 1, 0);
     assert_eq!(status["report"]["comparison"]["changed"], 0);
+}
+
+/// Asks a list for what no shipped rule asks it for.
+const LISTED: &str = "rules:
+  - id: listed-merchant
+    when: in_list(merchant.id, \"trusted_customers\")
+    then: CHALLENGE
+    reason: listed_merchant
+";
+
+#[test]
+fn a_candidate_gets_the_lists_of_then_also_what_was_taken_off_since() {
+    let with = Installation::new();
+    let service = with.serve();
+    let mut connection = service.connect();
+    let change = |method: &str| {
+        let path = "/v1/lists/trusted_customers/m_1";
+        let answer = service.connect_admin().request(method, path, r#"{"note": "case 1"}"#);
+        assert!(answer.status < 300, "{answer:?}");
+    };
+    let mut decide = |number: u32| connection.decide(&transaction(&format!("pay_{number}")).to_string());
+    decide(0);
+    change("PUT");
+    (1..9).for_each(|number| drop(decide(number)));
+    change("DELETE");
+    decide(9);
+    // Of so many decisions the newest; so many of them were made while the merchant stood on the list, which the live state no longer tells.
+    for (last, hits) in [(1, 0), (2, 1), (3, 2), (10, 8)] {
+        let report = post(&service, &json!({"files": {"mine.yaml": LISTED}, "last": last})).good();
+        assert_eq!(report["comparison"]["compared"], last);
+        let rules = report["rules"].as_array().unwrap();
+        let rule = rules.iter().find(|rule| rule["rule"] == "listed-merchant").unwrap();
+        assert_eq!(rule["hits"], hits, "of the last {last}");
+        assert_eq!(report["input"]["lists_note"], json!(null), "the whole log is there");
+    }
 }

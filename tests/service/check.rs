@@ -11,7 +11,7 @@ use crate::traffic::transaction;
 const DEFAULT: &str = "default: {then: APPROVE, reason: no_rule_matched}\n";
 
 /// An installation with these rules.
-fn installation(rules: &str) -> (Installation, PathBuf) {
+pub fn installation(rules: &str) -> (Installation, PathBuf) {
     let installation = Installation::new();
     let directory = installation.path().join("rules");
     std::fs::create_dir_all(&directory).unwrap();
@@ -21,7 +21,7 @@ fn installation(rules: &str) -> (Installation, PathBuf) {
 }
 
 /// Exit code, standard output and standard error.
-fn ask(installation: &Installation, command: &str, more: &[&str]) -> (i32, String, String) {
+pub fn ask(installation: &Installation, command: &str, more: &[&str]) -> (i32, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_tollgate"))
         .arg(command)
         .current_dir(root())
@@ -33,7 +33,7 @@ fn ask(installation: &Installation, command: &str, more: &[&str]) -> (i32, Strin
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
-fn json_of(text: &str) -> Value {
+pub fn json_of(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
@@ -98,14 +98,18 @@ fn exit_codes_and_problems_as_data() {
 
 #[test]
 fn rules_are_held_against_recorded_decisions() {
-    let (installation, _) = installation(
+    let (installation, directory) = installation(
         "rules:
   - {id: hits, when: amount > 1, then: REVIEW, reason: r}
   - {id: too-high, when: amount > 1000000, then: BLOCK, reason: r}
   - {id: unsent, when: metadata.basket > 3 && amount > 2, then: CHALLENGE, reason: r}
 ",
     );
+    std::fs::create_dir(directory.join("lists")).unwrap();
+    std::fs::write(directory.join("lists/watched.txt"), "").unwrap();
     let service = installation.serve();
+    let put = service.connect_admin().request("PUT", "/v1/lists/watched/c_7", r#"{"note": "case 1"}"#);
+    assert_eq!(put.status, 201, "{put:?}");
     let mut connection = service.connect();
     for number in 0..1_050 {
         connection.decide(&transaction(&format!("pay_{number}")).to_string());
@@ -130,6 +134,18 @@ fn rules_are_held_against_recorded_decisions() {
     assert_eq!(traffic["decisions"], 900);
     let (traffic, _) = found("100000");
     assert_eq!(traffic["decisions"], 1_050);
+
+    // A new rule that asks for what nobody asked then: the log says what stood on the list.
+    std::fs::write(
+        directory.join("mine.yaml"),
+        "rules:
+  - {id: listed, when: 'in_list(customer.id, \"watched\")', then: REVIEW, reason: r}
+  - {id: unlisted, when: 'in_list(merchant.id, \"watched\")', then: BLOCK, reason: r}
+",
+    )
+    .unwrap();
+    let (_, warnings) = found("100000");
+    assert_eq!(warnings, [("unlisted".to_owned(), "never_matched".to_owned())]);
 
     let (code, _, errors) = ask(&installation, "check", &["--traffic", "nowhere"]);
     assert_eq!(code, 1);

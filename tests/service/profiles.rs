@@ -38,7 +38,8 @@ fn recovered(connection: &mut Connection, prefix: &str) -> Duration {
     })
 }
 
-fn is_degraded(answer: &Value) -> bool {
+/// Whether the profile was missing, and nothing else.
+pub fn is_degraded(answer: &Value) -> bool {
     let missing = json!(["enrich.profile"]);
     assert_eq!(answer["degraded"] == true, answer["missing"] == missing, "{answer}");
     assert!(answer["missing"] == json!([]) || answer["missing"] == missing, "{answer}");
@@ -151,4 +152,27 @@ fn a_stalled_redis_costs_no_more_than_the_deadline() {
     assert!(took[took.len() - 1] < Duration::from_millis(500), "{took:?}");
     let took = recovered(&mut connection, "back");
     assert!(took < Duration::from_secs(10), "whole again only after {took:?}");
+}
+
+/// A Parquet file as a tool would bring it: here, a feature table of this program.
+#[cfg(feature = "parquet")]
+#[test]
+fn rows_of_a_parquet_file_become_profiles() {
+    let redis = RedisServer::start();
+    let installation = Installation::with_settings(SETTINGS);
+    let traffic = crate::traffic::Traffic::simulate(&installation, 1, 20, 1);
+    let table = installation.path().join("table.parquet");
+    let (input, table) = (traffic.transactions.to_str().unwrap(), table.to_str().unwrap());
+    run("features", ["--input", input, "--output", table]);
+    run(
+        "profiles",
+        ["import", table, "--entity", "order", "--id", "transaction_id", "--redis", &redis.url()],
+    );
+    let first = std::fs::read_to_string(&traffic.transactions).unwrap();
+    let first: Value = serde_json::from_str(first.lines().next().unwrap()).unwrap();
+    let key = format!("tollgate:profile:order:{}", first["transaction_id"].as_str().unwrap());
+    let stored: f64 = redis.command(&["HGET", &key, "tx.amount"]).parse().unwrap();
+    assert_eq!((stored * 100.0).round(), first["amount"]["value"].as_f64().unwrap());
+    let rows = std::fs::read_to_string(&traffic.transactions).unwrap().lines().count();
+    assert_eq!(redis.command(&["DBSIZE"]), format!(":{rows}"));
 }

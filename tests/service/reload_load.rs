@@ -46,7 +46,16 @@ fn under_load(service: &Service, name: &str, work: impl FnOnce()) -> Vec<Duratio
                 }
             });
         }
+        // Some payments are decided before the work, and some are begun after it.
+        let some_more = || {
+            let so_far = times.lock().unwrap().len();
+            wait_until("more payments", || {
+                (times.lock().unwrap().len() >= so_far + 2 * CONNECTIONS).then_some(())
+            });
+        };
+        some_more();
         work();
+        some_more();
         is_over.store(true, Ordering::Relaxed);
     });
     let mut times = times.into_inner().unwrap();

@@ -22,6 +22,8 @@ pub struct RedisServer {
     port: u16,
     dir: TempDir,
     extra: Vec<String>,
+    /// What a Sentinel writes down.
+    file: Option<tempfile::NamedTempFile>,
 }
 
 impl RedisServer {
@@ -34,7 +36,7 @@ impl RedisServer {
     pub fn start_with(extra: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a directory for redis-server");
         let extra = extra.iter().map(|&option| option.to_owned()).collect();
-        let mut server = Self { child: None, watchdog: None, port: 0, dir, extra };
+        let mut server = Self { child: None, watchdog: None, port: 0, dir, extra, file: None };
         for _ in 0..START_ATTEMPTS_MAX {
             server.port = free_port();
             // Another process may take the port in between: then try the next.
@@ -43,6 +45,27 @@ impl RedisServer {
             }
         }
         panic!("redis-server did not come up on {START_ATTEMPTS_MAX} free ports");
+    }
+
+    /// A Sentinel by itself, which watches a master under that name, and is quick to replace it.
+    pub fn sentinel(master: &str, master_port: u16) -> Self {
+        Self::sentinel_with(master, master_port, "")
+    }
+
+    /// The same with one more line in its file.
+    pub fn sentinel_with(master: &str, master_port: u16, setting: &str) -> Self {
+        let file = tempfile::NamedTempFile::new().expect("a file for the Sentinel");
+        let settings = [
+            format!("sentinel monitor {master} 127.0.0.1 {master_port} 1"),
+            format!("sentinel down-after-milliseconds {master} 300"),
+            format!("sentinel failover-timeout {master} 2000"),
+            setting.to_owned(),
+        ];
+        std::fs::write(file.path(), settings.join("\n")).expect("it is written");
+        let path = file.path().to_str().expect("a path in UTF-8").to_owned();
+        let mut sentinel = Self::start_with(&["--sentinel", &path]);
+        sentinel.file = Some(file);
+        sentinel
     }
 
     /// `redis://127.0.0.1:PORT`
@@ -90,20 +113,37 @@ impl RedisServer {
         assert!(self.try_launch(), "redis-server did not come back on port {}", self.port);
     }
 
+    /// Further options from the next start on, in the place of those of the first.
+    pub fn options(&mut self, extra: &[&str]) {
+        self.extra = extra.iter().map(|&option| option.to_owned()).collect();
+    }
+
+    /// The same where the server may hang up, as one does that is made a master or a replica.
+    pub fn try_command(&self, words: &[&str]) -> Option<String> {
+        ask(self.port, words)
+    }
+
     /// One command over a connection of its own, in words; answers the first line of the reply, or a bulk text whole.
     pub fn command(&self, words: &[&str]) -> String {
         ask(self.port, words).expect("redis-server answers")
     }
 
     fn try_launch(&mut self) -> bool {
+        // A Sentinel's file must come first.
+        let (first, further) = match self.extra.split_first() {
+            Some((sentinel, file)) if sentinel == "--sentinel" => (file, &[][..]),
+            _ => (&[][..], &*self.extra),
+        };
         let child = Command::new("redis-server")
+            .args(first)
+            .args(if first.is_empty() { &[][..] } else { &["--sentinel"][..] })
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "no", "--loglevel", "warning"])
             .arg("--dir")
             .arg(self.dir.path())
             .arg("--unixsocket")
             .arg(self.socket())
-            .args(&self.extra)
+            .args(further)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -171,7 +211,8 @@ impl Drop for RedisServer {
     }
 }
 
-fn free_port() -> u16 {
+/// A port that nobody listens on now.
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("its address").port()
 }

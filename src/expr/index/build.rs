@@ -8,8 +8,8 @@ use crate::expr::index::leaf::{Leaf, Range};
 use crate::expr::index::matcher::{
     ConditionIndex, Entry, FILTERS, Group, Packed, Run, SECOND_FILTERS, TermTests, Test,
 };
-use crate::expr::index::normal::{Term, terms};
 use crate::expr::index::selectivity::Survey;
+use crate::expr::index::term::{Term, terms};
 use crate::expr::node::BoolNode;
 use crate::expr::program::Program;
 use crate::expr::schema::Slot;
@@ -22,8 +22,8 @@ impl ConditionIndex {
         let mut found: Vec<(u32, Term<'n>)> = Vec::new();
         let mut count = 0;
         for program in conditions {
-            let alternatives = program.condition().map_or_else(Vec::new, |node| terms(node, true));
-            for term in alternatives.into_iter().filter_map(joined) {
+            let alternatives = program.condition().map_or_else(Vec::new, terms);
+            for term in alternatives {
                 term.iter().for_each(|leaf| survey.note(leaf));
                 found.push((count, term));
             }
@@ -37,32 +37,6 @@ impl ConditionIndex {
         }
         building.finish(count)
     }
-}
-
-/// The term with the ranges of one column made one; `None` when no key lies in all of them.
-fn joined(term: Term<'_>) -> Option<Term<'_>> {
-    let mut joined: Term<'_> = Vec::with_capacity(term.len());
-    for leaf in term {
-        if let Leaf::Range { slot, kind, range } = &leaf
-            && !range.inverted
-        {
-            let earlier = joined.iter_mut().find_map(|known| match known {
-                Leaf::Range { slot: of, kind: as_kind, range: known }
-                    if of == slot && as_kind == kind && !known.inverted =>
-                {
-                    Some(known)
-                }
-                _ => None,
-            });
-            if let Some(known) = earlier {
-                *known = Range::of(known.lo.max(range.lo), known.hi.min(range.hi));
-                continue;
-            }
-        }
-        joined.push(leaf);
-    }
-    let is_empty = |leaf: &Leaf<'_>| matches!(leaf, Leaf::Range { range, .. } if range.is_empty());
-    (!joined.iter().any(is_empty)).then_some(joined)
 }
 
 /// Where a term is filed.

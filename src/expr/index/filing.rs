@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use crate::expr::index::column::{Kind, MISSING};
 use crate::expr::index::leaf::{Leaf, Range};
-use crate::expr::index::normal::Term;
 use crate::expr::index::selectivity::Survey;
+use crate::expr::index::term::Term;
 use crate::expr::schema::Slot;
 
 /// Most texts of one set under each of which a term is filed.

@@ -149,6 +149,21 @@ proptest! {
 }
 
 #[test]
+fn choices_within_the_conditions_of_choices_are_soon_read() {
+    let mut source = "i > 1".to_owned();
+    for depth in 0..20 {
+        source = format!("({source} ? j > {depth} : d > {depth}.5)");
+    }
+    let program =
+        Program::compile_condition(&source, &mut schema()).unwrap_or_else(|error| panic!("{error}"));
+    let programs = [program];
+    let index = ConditionIndex::new(&programs);
+    let payment = Payment(vec![Value::Int(5), Value::Int(19), Value::Double(3.0)]);
+    let matching = index.matching(&payment, &mut IndexScratch::default()).len();
+    assert_eq!(matching, usize::from(programs[0].matches(&payment)));
+}
+
+#[test]
 fn an_index_of_nothing_matches_nothing() {
     let payment = Payment(Vec::new());
     assert!(ConditionIndex::new([]).matching(&payment, &mut IndexScratch::default()).is_empty());

@@ -70,7 +70,7 @@ impl<'n> Leaf<'n> {
                     _ => return None,
                 };
                 let bound = Some(*bound).filter(|bound| (-BOUND_MAX..=BOUND_MAX).contains(bound))?;
-                range(*slot, Kind::Int, Range::comparing(negated(comparison, wanted), int_key(bound)))
+                range(*slot, Kind::Int, Range::comparing(asked(comparison, wanted), int_key(bound)))
             }
             BoolNode::CompareDouble(comparison, sides) => {
                 let (slot, bound, comparison) = match &**sides {
@@ -79,7 +79,7 @@ impl<'n> Leaf<'n> {
                     _ => return None,
                 };
                 let bound = Some(*bound).filter(|bound| bound.is_finite())?;
-                range(*slot, Kind::Double, Range::comparing(negated(comparison, wanted), double_key(bound)))
+                range(*slot, Kind::Double, Range::comparing(asked(comparison, wanted), double_key(bound)))
             }
             BoolNode::CompareTime(comparison, sides) => {
                 let (slot, bound, comparison) = match &**sides {
@@ -89,7 +89,7 @@ impl<'n> Leaf<'n> {
                 };
                 // Moments of transactions are whole milliseconds; a finer bound lies between two keys.
                 let millis = (bound.as_nanosecond() % 1_000_000 == 0).then(|| bound.as_millisecond())?;
-                range(*slot, Kind::Time, Range::comparing(negated(comparison, wanted), millis))
+                range(*slot, Kind::Time, Range::comparing(asked(comparison, wanted), millis))
             }
             BoolNode::CompareText(comparison, sides) => {
                 let (slot, text) = match &**sides {
@@ -97,7 +97,7 @@ impl<'n> Leaf<'n> {
                     | (TextNode::Const(text), TextNode::Slot(slot)) => (slot, text),
                     _ => return None,
                 };
-                let inverted = match negated(*comparison, wanted) {
+                let inverted = match asked(*comparison, wanted) {
                     Comparison::Equal => false,
                     Comparison::NotEqual => true,
                     _ => return None,
@@ -116,17 +116,7 @@ impl<'n> Leaf<'n> {
     }
 }
 
-/// The comparison that holds when this one comes to `wanted`, for values that are both there and no NaN.
-fn negated(comparison: Comparison, wanted: bool) -> Comparison {
-    if wanted {
-        return comparison;
-    }
-    match comparison {
-        Comparison::Equal => Comparison::NotEqual,
-        Comparison::NotEqual => Comparison::Equal,
-        Comparison::Less => Comparison::GreaterEqual,
-        Comparison::LessEqual => Comparison::Greater,
-        Comparison::Greater => Comparison::LessEqual,
-        Comparison::GreaterEqual => Comparison::Less,
-    }
+/// The comparison that holds when this one comes to `wanted`.
+fn asked(comparison: Comparison, wanted: bool) -> Comparison {
+    if wanted { comparison } else { comparison.opposite() }
 }

@@ -1,6 +1,6 @@
 //! Many conditions asked at once: which of them are exactly `true` for one transaction.
 //!
-//! [`normal`] brings each condition into a few *terms*, conjunctions of [`leaf`]s that must all hold; a leaf asks whether the
+//! [`term`] brings each condition into a few *terms*, conjunctions of [`leaf`]s that must all hold; a leaf asks whether the
 //! key of one [`column`] lies in a range or a set, or is an opaque condition. [`build`] files each term under a leaf that holds
 //! rarely, as far as the texts tell ([`filing`], [`selectivity`]). [`matcher`] then looks at the few terms whose leaf holds: two
 //! comparisons each, two more for what is left, and only then the rest. What must hold:
@@ -14,8 +14,8 @@ pub(crate) mod column;
 mod filing;
 mod leaf;
 pub mod matcher;
-mod normal;
 mod selectivity;
+mod term;
 
 #[cfg(test)]
 mod index_tests;

@@ -1,20 +1,18 @@
 //! A condition as alternatives (clauses) that each say what they leave to every name.
 //!
-//! Negation is pushed down to the leaves: "is it exactly true?" of `!(x > 5)` is "is it exactly true?" of `x <= 5`, for a missing `x`
-//! too. A leaf that no set of values describes stays as its compiled text, so that only its equal answers to it.
+//! A leaf that no set of values describes stays as its compiled text, so that only its equal answers to it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::value::Value;
 use crate::expr::node::BoolNode;
+use crate::expr::normal::{Normal, alternatives};
 use crate::expr::program::Facts;
 use crate::expr::schema::Slot;
 use crate::rules::lint::allowed::{Allowed, Keys, Together};
 use crate::rules::lint::known::Known;
 use crate::rules::lint::leaf::{Leaf, simple, text, turned};
 
-/// Most clauses of one condition; a part that has more stays whole.
-pub(super) const CLAUSES_MAX: usize = 16;
 /// What must hold together.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub(super) struct Clause<'n> {
@@ -126,55 +124,35 @@ fn covers_every_value(slot: Slot, allowed: &[&Allowed<'_>], known: &Known) -> bo
 
 /// The clauses under which `node` comes to `wanted`; none when it never does.
 pub(super) fn clauses<'n>(node: &'n BoolNode, wanted: bool, known: &Known) -> Vec<Clause<'n>> {
-    match node {
-        BoolNode::Not(operand) => clauses(operand, !wanted, known),
-        BoolNode::All(parts) if wanted => all(parts.iter().map(|part| (part, true)), known),
-        BoolNode::Any(parts) if !wanted => all(parts.iter().map(|part| (part, false)), known),
-        BoolNode::All(parts) | BoolNode::Any(parts) => {
-            any(node, wanted, parts.iter().map(|part| clauses(part, wanted, known)), known)
-        }
-        BoolNode::Choice(choice) => {
-            let then = all([(&choice.condition, true), (&choice.then, wanted)], known);
-            let otherwise = all([(&choice.condition, false), (&choice.otherwise, wanted)], known);
-            any(node, wanted, [then, otherwise], known)
-        }
-        _ => leaf(node, wanted, known),
-    }
+    alternatives(known, node, wanted)
 }
 
-fn all<'n>(parts: impl IntoIterator<Item = (&'n BoolNode, bool)>, known: &Known) -> Vec<Clause<'n>> {
-    let mut product = vec![Clause::default()];
-    for (part, wanted) in parts {
-        let mut alternatives = clauses(part, wanted, known);
-        if product.len() * alternatives.len() > CLAUSES_MAX {
-            alternatives = kept_whole(part, wanted, known);
-        }
-        product = product
-            .iter()
-            .flat_map(|clause| alternatives.iter().filter_map(|more| clause.clone().and_all(more, known)))
-            .collect();
-    }
-    product
-}
+impl<'n> Normal<'n> for Known {
+    type Term = Clause<'n>;
 
-fn any<'n>(
-    node: &'n BoolNode,
-    wanted: bool,
-    parts: impl IntoIterator<Item = Vec<Clause<'n>>>,
-    known: &Known,
-) -> Vec<Clause<'n>> {
-    let mut sum = Vec::new();
-    for part in parts {
-        sum.extend(part);
-        if sum.len() > CLAUSES_MAX {
-            return kept_whole(node, wanted, known);
-        }
-    }
-    sum
-}
+    const TERMS_MAX: usize = 16;
 
-fn kept_whole<'n>(node: &'n BoolNode, wanted: bool, known: &Known) -> Vec<Clause<'n>> {
-    Clause::default().and(&Leaf::Whole(text(node), wanted), known).into_iter().collect()
+    fn leaf(&self, node: &'n BoolNode, wanted: bool) -> Vec<Clause<'n>> {
+        let text = text(node);
+        if !text.contains("Slot(") && !text.contains("InList") {
+            // It reads nothing and always comes to the same.
+            return if node.eval(&Nothing) == Some(wanted) { vec![Clause::default()] } else { Vec::new() };
+        }
+        let written = turned(node, text, wanted);
+        let leaf = match simple(node, wanted, self) {
+            Some((slot, allowed)) => Leaf::Allowed { slot, allowed, written: Box::new(written) },
+            None => written,
+        };
+        Clause::default().and(&leaf, self).into_iter().collect()
+    }
+
+    fn whole(&self, node: &'n BoolNode, wanted: bool) -> Vec<Clause<'n>> {
+        Clause::default().and(&Leaf::Whole(text(node), wanted), self).into_iter().collect()
+    }
+
+    fn both(&self, one: &Clause<'n>, other: &Clause<'n>) -> Option<Clause<'n>> {
+        one.clone().and_all(other, self)
+    }
 }
 
 /// Facts of which nothing is there, for what asks for none.
@@ -188,18 +166,4 @@ impl Facts for Nothing {
     fn in_list(&self, _: usize, _: Value<'_>) -> bool {
         false
     }
-}
-
-fn leaf<'n>(node: &'n BoolNode, wanted: bool, known: &Known) -> Vec<Clause<'n>> {
-    let text = text(node);
-    if !text.contains("Slot(") && !text.contains("InList") {
-        // It reads nothing and always comes to the same.
-        return if node.eval(&Nothing) == Some(wanted) { vec![Clause::default()] } else { Vec::new() };
-    }
-    let written = turned(node, text, wanted);
-    let leaf = match simple(node, wanted, known) {
-        Some((slot, allowed)) => Leaf::Allowed { slot, allowed, written: Box::new(written) },
-        None => written,
-    };
-    Clause::default().and(&leaf, known).into_iter().collect()
 }

@@ -40,26 +40,14 @@ pub(super) fn turned<'n>(node: &'n BoolNode, text: String, wanted: bool) -> Leaf
         _ => return Leaf::Whole(text, wanted),
     };
     let (comparison, wanted) =
-        if !wanted && kind != "double" { (opposite(comparison), true) } else { (comparison, wanted) };
+        if !wanted && kind != "double" { (comparison.opposite(), true) } else { (comparison, wanted) };
     let (left, comparison, right) =
         if left <= right { (left, comparison, right) } else { (right, comparison.swapped(), left) };
     // Of a comparison and its opposite one is kept, so that both are seen to exclude each other.
     let is_kept = matches!(comparison, Comparison::Equal | Comparison::Less | Comparison::LessEqual);
     let (comparison, wanted) =
-        if is_kept || kind == "double" { (comparison, wanted) } else { (opposite(comparison), !wanted) };
+        if is_kept || kind == "double" { (comparison, wanted) } else { (comparison.opposite(), !wanted) };
     Leaf::Whole(format!("{kind} {left} {comparison:?} {right}"), wanted)
-}
-
-/// The comparison that holds when this one does not, of values that are there and no NaN.
-fn opposite(comparison: Comparison) -> Comparison {
-    match comparison {
-        Comparison::Equal => Comparison::NotEqual,
-        Comparison::NotEqual => Comparison::Equal,
-        Comparison::Less => Comparison::GreaterEqual,
-        Comparison::LessEqual => Comparison::Greater,
-        Comparison::Greater => Comparison::LessEqual,
-        Comparison::GreaterEqual => Comparison::Less,
-    }
 }
 
 /// What the leaf leaves to one name, when that is all that it asks.

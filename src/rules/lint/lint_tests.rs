@@ -7,7 +7,7 @@ use crate::expr::schema::{Schema, Slot};
 use crate::rules::directory::SourceFile;
 use crate::rules::lint::run::{Background, lint, lint_with};
 use crate::rules::lint::traffic::{TRANSACTIONS_MIN, Traffic};
-use crate::rules::problem::{Kind, Problem, Severity};
+use crate::rules::problem::{Kind, PROBLEMS_MAX, Problem, Severity};
 use crate::rules::set::RuleSet;
 
 fn schema() -> Schema {
@@ -47,7 +47,7 @@ fn kinds(problems: &[Problem]) -> Vec<(&str, Kind)> {
 fn what_it_says_of_which_rules() {
     let night = "when: tx.is_night && amount > 10, then: REVIEW, reason: r";
     type Case<'a> = (&'a str, String, &'a [(&'a str, Kind)]);
-    let cases: [Case<'_>; 14] = [
+    let cases: [Case<'_>; 17] = [
         ("nothing to say", format!("  - {{id: a, {night}}}\n"), &[]),
         (
             "never and always",
@@ -78,6 +78,21 @@ fn what_it_says_of_which_rules() {
             "a shadow rule may try another outcome",
             format!("  - {{id: a, {night}}}\n  - {{id: b, when: 10<amount && (tx.is_night), then: BLOCK, reason: r, state: shadow}}\n"),
             &[],
+        ),
+        (
+            "another outcome for some, before that for all",
+            format!("  - {{id: a, {night}}}\n  - {{id: b, when: 10<amount && (tx.is_night), then: BLOCK, reason: r, rollout: {{percent: 10, by: customer.id}}}}\n"),
+            &[],
+        ),
+        (
+            "another outcome for some, behind that for all",
+            format!("  - {{id: a, {night}, rollout: {{percent: 10, by: customer.id}}}}\n  - {{id: b, when: 10<amount && (tx.is_night), then: BLOCK, reason: r}}\n"),
+            &[("b", Kind::ConflictingDuplicate)],
+        ),
+        (
+            "another outcome for all",
+            format!("  - {{id: a, {night}}}\n  - {{id: b, when: 10<amount && (tx.is_night), then: BLOCK, reason: r, rollout: {{percent: 100, by: customer.id}}}}\n"),
+            &[("b", Kind::ConflictingDuplicate)],
         ),
         (
             "one after the other",
@@ -122,6 +137,54 @@ fn a_warning_reads_well_and_is_data() {
         "advice": "give it a higher priority, or make it shadow",
     });
     assert_eq!(json, expected);
+}
+
+#[test]
+fn it_names_every_rule_that_decides_instead() {
+    let above = "  - {id: a, when: card.count_5m > 5, then: BLOCK, reason: r}\n  - {id: b, when: amount > 50, then: BLOCK, reason: r}\n";
+    let (a, b) = ("`a` (rules/rules.yaml:2)", "`b` (rules/rules.yaml:3)");
+    let cases = [
+        ("card.count_5m > 6 || amount > 60", vec![a, b]),
+        ("amount > 60 || card.count_5m > 6", vec![a, b]),
+        ("(card.count_5m > 6 || card.count_5m > 8) && tx.is_night", vec![a]),
+        ("card.count_5m > 6 && (tx.is_night || score > 0.5)", vec![a]),
+        ("card.count_5m > 6 || amount > 60 || card.count_5m == 9 && tx.is_night", vec![a, b]),
+        ("card.count_5m > 6 || score > 0.5", vec![]),
+    ];
+    for (when, names) in cases {
+        let set = load(&format!("{above}  - {{id: c, when: '{when}', then: REVIEW, reason: r}}\n"));
+        let problems = lint(&set, now());
+        let found: Vec<&str> = problems.iter().map(|problem| &*problem.message).collect();
+        let sentence = format!(
+            "never decides: whenever it matches, {} matches too and ranks higher",
+            names.join(" or ")
+        );
+        let expected: Vec<&str> = if names.is_empty() { Vec::new() } else { vec![&sentence] };
+        assert_eq!(found, expected, "{when}");
+    }
+}
+
+#[test]
+fn so_many_warnings_and_the_rest_is_counted() {
+    for (rules, expected) in
+        [(PROBLEMS_MAX, PROBLEMS_MAX), (PROBLEMS_MAX + 1, PROBLEMS_MAX + 1), (999, PROBLEMS_MAX + 1)]
+    {
+        let text: String = (0..rules)
+            .map(|number| {
+                format!("  - {{id: r{number}, when: '{number} > 9999', then: REVIEW, reason: r}}\n")
+            })
+            .collect();
+        let problems = lint(&load(&text), now());
+        assert_eq!(problems.len(), expected, "{rules}");
+        assert!(problems.iter().all(|problem| problem.severity == Severity::Warning));
+        let last = problems.last().unwrap();
+        if rules > PROBLEMS_MAX {
+            let left = format!("and {} more", rules - PROBLEMS_MAX);
+            assert_eq!((last.kind, &*last.message), (Kind::More, &*left));
+        } else {
+            assert_eq!(last.kind, Kind::NeverHits);
+        }
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Rules held against each other: which never decide because a higher one always matches too, and which say the same twice.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::domain::decision::Outcome;
 use crate::expr::schema::Slot;
@@ -69,8 +69,8 @@ fn is_on_whenever(other: &Rule, rule: &Rule) -> bool {
     other.rollout.is_none() && starts && ends
 }
 
-/// Live rules that never decide, each with a rule that ranks higher and matches whenever it does, by position.
-pub(super) fn never_deciding(rules: &[Examined<'_>]) -> Vec<(usize, usize)> {
+/// Live rules that never decide, each with rules that rank higher and of which one matches whenever it does, by position.
+pub(super) fn never_deciding(rules: &[Examined<'_>]) -> Vec<(usize, Vec<usize>)> {
     let live = || rules.iter().enumerate().filter(|(_, examined)| examined.rule.state == State::Live);
     let clauses = || {
         live().flat_map(|(position, examined)| examined.clauses.iter().map(move |clause| (position, clause)))
@@ -108,9 +108,9 @@ pub(super) fn never_deciding(rules: &[Examined<'_>]) -> Vec<(usize, usize)> {
             }
             None
         };
-        let above: Option<Vec<usize>> = examined.clauses.iter().map(&mut above_of).collect();
-        if let Some(first) = above.and_then(|above| above.first().copied()) {
-            found.push((position, first));
+        let above: Option<BTreeSet<usize>> = examined.clauses.iter().map(&mut above_of).collect();
+        if let Some(above) = above.filter(|above| !above.is_empty()) {
+            found.push((position, above.into_iter().collect()));
         }
     }
     found
@@ -143,14 +143,21 @@ pub(super) fn duplicates(rules: &[Examined<'_>]) -> Vec<Duplicate> {
         let duplicate = same.iter().take(SAME_MAX).find_map(|first| {
             let (one, other) = (rules[*first].rule, examined.rule);
             let is_conflict = one.then != other.then;
-            // A shadow rule that tries another outcome for a live one's condition is what shadow rules are for.
-            let is_meant = is_conflict && (one.state != State::Live || other.state != State::Live);
+            let higher = if rank(one, *first) > rank(other, second) { one } else { other };
+            // A shadow rule that tries another outcome for a live one's condition is what shadow rules are for, and a rule that is on for
+            // some before another is what rollouts are for.
+            let is_meant = is_conflict
+                && (one.state != State::Live || other.state != State::Live || is_for_some(higher));
             (!is_meant && overlap(one, other)).then_some(Duplicate { first: *first, second, is_conflict })
         });
         found.extend(duplicate);
         same.push(second);
     }
     found
+}
+
+fn is_for_some(rule: &Rule) -> bool {
+    rule.rollout.as_ref().is_some_and(|rollout| rollout.percent() < 100.0)
 }
 
 /// Whether both can be on at one moment.

@@ -10,7 +10,7 @@ use crate::rules::lint::exclusion::why_never;
 use crate::rules::lint::known::Known;
 use crate::rules::lint::ranking::{Duplicate, Examined, duplicates, never_deciding};
 use crate::rules::lint::traffic::{self, Traffic};
-use crate::rules::problem::{Kind, Problem};
+use crate::rules::problem::{Kind, Problem, capped};
 use crate::rules::set::{Rule, RuleSet};
 
 /// What is known beside the rules.
@@ -29,7 +29,7 @@ pub fn lint(set: &RuleSet, at: EventTime) -> Vec<Problem> {
     lint_with(set, Background { at, ranges: &[], traffic: None })
 }
 
-/// Looks for doubtful rules, in the order of the files.
+/// Looks for doubtful rules, in the order of the files; beyond `PROBLEMS_MAX` warnings the rest are counted.
 pub fn lint_with(set: &RuleSet, background: Background<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let known = Known::new(set.schema(), background.ranges);
@@ -62,7 +62,7 @@ pub fn lint_with(set: &RuleSet, background: Background<'_>) -> Vec<Problem> {
         traffic::lint(set, found, &mut problems);
     }
     problems.sort_by(|a, b| (&a.file, a.place).cmp(&(&b.file, b.place)));
-    problems
+    capped(problems, "more")
 }
 
 fn against_each_other(examined: &[Examined<'_>], problems: &mut Vec<Problem>) {
@@ -80,17 +80,18 @@ fn against_each_other(examined: &[Examined<'_>], problems: &mut Vec<Problem>) {
     }
     let said: HashSet<(usize, usize)> = same.iter().map(|it| (it.first, it.second)).collect();
     for (position, above) in never_deciding(examined) {
-        if said.contains(&(position, above)) || said.contains(&(above, position)) {
+        if above.iter().any(|above| said.contains(&(position, *above)) || said.contains(&(*above, position)))
+        {
             continue;
         }
-        let (rule, above) = (examined[position].rule, examined[above].rule);
+        let names = above.iter().map(|above| examined[*above].rule);
+        let names: Vec<String> = names.map(|above| format!("`{}` ({})", above.id, place(above))).collect();
         let message = format!(
-            "never decides: whenever it matches, `{}` ({}) matches too and ranks higher",
-            above.id,
-            place(above)
+            "never decides: whenever it matches, {} matches too and ranks higher",
+            names.join(" or ")
         );
         problems.push(
-            warning(rule, Kind::NeverDecides, message)
+            warning(examined[position].rule, Kind::NeverDecides, message)
                 .advising("give it a higher priority, or make it shadow"),
         );
     }
