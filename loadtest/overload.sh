@@ -10,6 +10,7 @@ connections=${CONNECTIONS:-512}
 deadline_ms=80
 service_cpus=${SERVICE_CPUS:-0}
 load_cpus=${LOAD_CPUS:-1}
+undisturbed=${UNDISTURBED-}     # what service and generator are started by on a busy machine: "nice -n -20"
 
 directory=$(mktemp -d)
 service=
@@ -18,7 +19,7 @@ trap '[ -z "$service" ] || kill "$service" 2>/dev/null || true; rm -rf "$directo
 # serve NAME SETTINGS: a service of its own, on free ports.
 serve() {
   printf '%s\n' "$2" > "$directory/$1.toml"
-  taskset -c "$service_cpus" "$tollgate" serve --config "$directory/$1.toml" --data "$directory/$1" \
+  $undisturbed taskset -c "$service_cpus" "$tollgate" serve --config "$directory/$1.toml" --data "$directory/$1" \
     --listen 127.0.0.1:0 --admin 127.0.0.1:0 2> "$directory/$1.log" &
   service=$!
   address=
@@ -37,7 +38,7 @@ stop() {
 }
 
 load() {
-  taskset -c "$load_cpus" "$tollgate" load --target "http://$address" --json --duration "${seconds}s" "$@"
+  $undisturbed taskset -c "$load_cpus" "$tollgate" load --target "http://$address" --json --duration "${seconds}s" "$@"
 }
 
 settings() {

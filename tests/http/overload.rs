@@ -199,6 +199,55 @@ async fn a_burst_is_answered_in_time_and_what_is_shed_leaves_no_trace() {
     tokio::task::spawn_blocking(move || service.close(Duration::from_secs(5))).await.unwrap().unwrap();
 }
 
+/// Records become lasting once in five seconds, so that a decision is in work for as long as that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_duplicate_waits_for_the_first_until_its_own_deadline() {
+    const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
+    const SHORT: Duration = Duration::from_millis(300);
+    let data = tempfile::tempdir().unwrap();
+    let service = real::start_with(data.path(), Ack::Disk, COMMIT_INTERVAL);
+    let admission = AdmissionOptions { queue_delay_target: Duration::ZERO, ..AdmissionOptions::default() };
+    let running =
+        Running::serve(ServerOptions { admission, ..Running::options() }, Arc::clone(&service)).await;
+    let (decision, admin) = (running.decision, running.admin);
+    let contract = Contract::of(decision).await;
+    // What comes after a pause is written at once; what comes after that waits for the next time.
+    let other = ask(decision, post(DECISIONS, "", real::transaction("pay_0").to_string())).await;
+    assert_eq!(other.status, 200, "{other:?}");
+
+    let body = real::transaction("pay_1").to_string();
+    let patient = || post(DECISIONS, "X-Deadline-Ms: 10000\r\n", &body);
+    let mut first = Client::connect(decision).await;
+    first.send(patient()).await;
+    let until = SystemClock.instant() + PATIENCE;
+    while metric(admin, "tollgate_admission_in_flight").await < 1.0 {
+        assert!(SystemClock.instant() < until, "the first was never begun");
+    }
+    let mut duplicate = Client::connect(decision).await;
+    duplicate.send(patient()).await;
+
+    let sent = SystemClock.instant();
+    let short = format!("X-Deadline-Ms: {}\r\n", SHORT.as_millis());
+    let hasty = ask(decision, post(DECISIONS, &short, &body)).await;
+    let waited = sent.elapsed();
+    contract.check("post", DECISIONS, &hasty);
+    assert_eq!((hasty.status, hasty.problem().as_str()), (409, "in-flight"), "{hasty:?}");
+    assert_eq!(hasty.header("retry-after"), Some("1"));
+    assert!(waited >= SHORT && waited < COMMIT_INTERVAL, "{waited:?}");
+
+    let (first, duplicate) = (first.answer().await.unwrap(), duplicate.answer().await.unwrap());
+    assert_eq!((first.status, duplicate.status), (200, 200), "{first:?} {duplicate:?}");
+    let (first, duplicate) = (first.json(), duplicate.json());
+    let again = ask(decision, post(DECISIONS, &short, &body)).await.json();
+    assert_eq!((&first["replayed"], &duplicate["replayed"]), (&false.into(), &true.into()));
+    for answer in [&duplicate, &again] {
+        assert_eq!(answer["decision_id"], first["decision_id"]);
+    }
+    assert_eq!(metric(admin, "tollgate_counted_transactions").await, 2.0, "each is counted once");
+    assert_eq!(running.ended().await.connections_cut_off, 0);
+    tokio::task::spawn_blocking(move || service.close(Duration::from_secs(10))).await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn clients_have_limits_of_their_own() {
     let keys = |names: &[&str]| {
