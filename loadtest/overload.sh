@@ -60,6 +60,9 @@ settings() { # off, or ANSWER, or ANSWER:in_flight_per_thread_max:queue_delay_ta
   esac
 }
 
+# Processor time that the service has taken so far, in microseconds.
+used_us() { awk -v ticks="$(getconf CLK_TCK)" '{ print ($14 + $15) * 1000000 / ticks }' "/proc/$service/stat"; }
+
 # The capacity: what 32 connections get through that always ask again, without admission control. Of several, the median.
 capacity_of() { # closed loop: far more is due than can be sent
   load --rate 50000 --warm-up 0s --connections 32 --timeout 1s | jq .rate_achieved
@@ -73,18 +76,24 @@ warm() {
 }
 
 measure() { # ADMISSION TIMES
-  load --rate "$(jq -n "$capacity * $2 | floor")" --warm-up 1s --connections "$connections" --deadline-ms $deadline_ms --timeout 2s |
-    jq -c --arg admission "$1" --argjson times "$2" --argjson capacity "$capacity" '
-      {admission: $admission, times: $times, capacity: $capacity, goodput: (.goodput / $capacity), ok_p99_ms: (.ok_p99_us / 1000),
+  local before result
+  before=$(used_us)
+  result=$(load --rate "$(jq -n "$capacity * $2 | floor")" --warm-up 1s --connections "$connections" --deadline-ms $deadline_ms --timeout 2s)
+  # The second of warming up has its requests, too.
+  jq -c --arg admission "$1" --argjson times "$2" --argjson capacity "$capacity" --argjson seconds "$seconds" \
+    --argjson used_us "$(jq -n "$(used_us) - $before")" '
+      {cpu_us: ($used_us / ([.sent * (1 + 1 / $seconds), 1] | max)), admission: $admission, times: $times, capacity: $capacity, goodput: (.goodput / $capacity), ok_p99_ms: (.ok_p99_us / 1000),
        shed: ((.errors_by_kind.status_503 // 0) / ([.sent, 1] | max)), degraded: (.degraded / ([.ok, 1] | max)),
-       sent: (.rate_achieved / .rate_target)}' | tee -a "$directory.results" >&2
+       sent: (.rate_achieved / .rate_target)}' <<< "$result" | tee -a "$directory.results" >&2
 }
 
 for round in $(seq "$rounds"); do
   serve off "$(settings off)"
   warm
+  before=$(used_us)
   capacity=$(capacity_of)
-  echo "round $round: C = ${capacity%.*}/s, load average $(cut -d' ' -f1 /proc/loadavg)" >&2
+  each_us=$(jq -n "($(used_us) - $before) / ($capacity * $seconds) | round")
+  echo "round $round: C = ${capacity%.*}/s, $each_us us of processor time for each, load average $(cut -d' ' -f1 /proc/loadavg)" >&2
   for admission in off ${ADMISSION:-refuse rules_only}; do
     if [ "$admission" != off ]; then
       stop
@@ -101,8 +110,9 @@ done
 jq -rs '
   def median: sort | .[(length - 1) / 2 | floor];
   def two: . * 1000 | round / 1000;
-  "admission    load  goodput/C  (from  to)       p99 of ok, ms  shed   by rules  sent",
+  "admission    load  goodput/C  (from  to)       p99 of ok, ms  shed   by rules  sent  CPU us a request",
   (group_by([.admission, .times])[] |
     [.[0].admission, "\(.[0].times) C", (map(.goodput) | median, min, max | two), (map(.ok_p99_ms) | median | two),
-     (map(.shed) | median | two), (map(.degraded) | median | two), (map(.sent) | median | two)] | @tsv)' "$directory.results"
+     (map(.shed) | median | two), (map(.degraded) | median | two), (map(.sent) | median | two),
+     (map(.cpu_us) | median | round)] | @tsv)' "$directory.results"
 rm -f "$directory.results"
