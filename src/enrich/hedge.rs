@@ -120,8 +120,9 @@ mod tests {
         use Answered::{ByFirst, BySecond};
         /// How many turns after the delay (none: at once), and what: a number below 100 is a good answer.
         type Reply = (Option<u32>, u32);
-        // (whether there is a delay, the first, the second where one is asked, who answers what)
-        let facts: [(bool, Reply, Option<Reply>, (Answered, u32)); 9] = [
+        /// Whether there is a delay, the first, the second where one is asked, who answers what.
+        type Fact = (bool, Reply, Option<Reply>, (Answered, u32));
+        let facts: [Fact; 9] = [
             (false, (None, 1), Some((Some(0), 2)), (ByFirst, 1)),
             (true, (None, 1), Some((Some(0), 2)), (ByFirst, 1)),
             (true, (None, 100), Some((Some(0), 2)), (ByFirst, 100)),
