@@ -85,6 +85,7 @@ fn show_one(
         &record.enrichment,
         record.ip.clone(),
         &lists.deciding,
+        again::effort(record),
     );
     let shown = Shown { found, transaction: &transaction, judgement: &judgement, lists: &lists };
     if args.json {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
@@ -14,6 +15,7 @@ use crate::cli::store;
 use crate::config::file::Config;
 use crate::domain::time::{Clock, SystemClock};
 use crate::enrich::profiles::Profiles;
+use crate::http::admission::AdmissionOptions;
 use crate::http::auth::ApiKeys;
 use crate::http::options::ServerOptions;
 use crate::http::server::Server;
@@ -99,8 +101,8 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
     let followers = followers(&config, &service)?;
     let _watch = reload::watch(Arc::clone(&service)).context("the policy's files cannot be watched")?;
 
-    warm_up(&service).await;
     let server = Server::bind(server_options(&config)?, Arc::clone(&service)).await?;
+    warm_up(&service, server.workers()).await;
     service.record_policy("start", None, &service.policy_status()).await;
     info!(
         listen = %server.decision_address(),
@@ -135,12 +137,11 @@ fn followers(config: &Config, service: &Arc<Service>) -> anyhow::Result<Vec<Foll
 }
 
 /// Every worker thread decides once before the first client comes: its part of the allocator starts cold, too.
-async fn warm_up(service: &Arc<Service>) {
-    let workers = tokio::runtime::Handle::current().metrics().num_workers();
+async fn warm_up(service: &Arc<Service>, workers: &[Handle]) {
     let mut warm = tokio::task::JoinSet::new();
-    for _ in 0..4 * workers {
+    for worker in workers {
         let service = Arc::clone(service);
-        warm.spawn(async move { service.warm_up().await });
+        warm.spawn_on(async move { service.warm_up().await }, worker);
     }
     warm.join_all().await;
 }
@@ -160,6 +161,17 @@ fn server_options(config: &Config) -> anyhow::Result<ServerOptions> {
         decision_address: server.listen,
         admin_address: server.admin,
         keys: ApiKeys::new(&config.auth.decision_keys, &config.auth.admin_keys)?,
+        worker_threads: match server.threads {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
+            threads => threads,
+        },
+        admission: AdmissionOptions {
+            on_overload: config.overload.answer,
+            in_flight_max: config.overload.in_flight_per_thread_max,
+            queue_delay_target: Duration::from_millis(config.overload.queue_delay_target_ms),
+            deadline_default: Duration::from_millis(config.decision.deadline_ms),
+        },
+        rate_limits: config.rate_limit.limits(),
         connections_max: server.connections_max,
         head_timeout: Duration::from_millis(server.header_timeout_ms),
         body_timeout: Duration::from_millis(server.body_timeout_ms),

@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::audit::writer::Ack;
 use crate::config::checkpoints::CheckpointsConfig;
 use crate::config::ip::IpConfig;
+use crate::config::overload::{OverloadConfig, RateLimitConfig};
 use crate::config::profiles::ProfilesConfig;
 use crate::engine::settings::{MissingPolicy, OnMissing};
 use crate::model::backend::Backend;
@@ -63,6 +64,10 @@ pub struct Config {
     pub model: ModelConfig,
     /// The request path.
     pub decision: DecisionConfig,
+    /// Which decisions are begun when there is no time for all.
+    pub overload: OverloadConfig,
+    /// How much each client may send.
+    pub rate_limit: RateLimitConfig,
     /// What missing parts mean.
     pub on_missing: MissingConfig,
     /// The enrichment store.
@@ -84,6 +89,7 @@ pub struct Config {
 pub struct Server {
     pub listen: SocketAddr,
     pub admin: SocketAddr,
+    pub threads: usize,
     pub connections_max: usize,
     pub in_flight_max: usize,
     pub header_timeout_ms: u64,
@@ -96,6 +102,7 @@ impl Default for Server {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             admin: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            threads: 0,
             connections_max: 10_000,
             in_flight_max: 512,
             header_timeout_ms: 5_000,
@@ -181,18 +188,19 @@ impl Default for DecisionConfig {
 pub struct MissingConfig {
     pub enrich: OnMissing,
     pub model: OnMissing,
+    pub overload: OnMissing,
 }
 
 impl Default for MissingConfig {
     fn default() -> Self {
-        Self { enrich: OnMissing::Continue, model: OnMissing::Review }
+        Self { enrich: OnMissing::Continue, model: OnMissing::Review, overload: OnMissing::Continue }
     }
 }
 
 impl MissingConfig {
     /// As the engine takes it.
     pub const fn policy(self) -> MissingPolicy {
-        MissingPolicy { enrich: self.enrich, model: self.model }
+        MissingPolicy { enrich: self.enrich, model: self.model, overload: self.overload }
     }
 }
 
@@ -282,6 +290,7 @@ impl Config {
         let (server, decision, audit) = (&self.server, &self.decision, &self.audit);
         let bounds = [
             ("server.connections_max", server.connections_max as u64, 1, 1_000_000),
+            ("server.threads", server.threads as u64, 0, 1_024),
             ("server.in_flight_max", server.in_flight_max as u64, 1, 100_000),
             ("server.header_timeout_ms", server.header_timeout_ms, 1, 600_000),
             ("server.body_timeout_ms", server.body_timeout_ms, 1, 600_000),
@@ -298,7 +307,11 @@ impl Config {
             ("shadow.queue_decisions_max", self.shadow.queue_decisions_max as u64, 1, 1_000_000),
             ("shadow.drift_window_s", self.shadow.drift_window_s, 60, 2_678_400),
         ];
-        let mut all = bounds.into_iter().chain(self.profiles.bounds());
+        let mut all = bounds
+            .into_iter()
+            .chain(self.profiles.bounds())
+            .chain(self.overload.bounds())
+            .chain(self.rate_limit.bounds());
         match all.find(|(_, actual, min, max)| !(min..=max).contains(&actual)) {
             None => Ok(()),
             Some((name, actual, min, max)) => {
@@ -327,6 +340,9 @@ mod tests {
             ("[server]\nlisen = \"127.0.0.1:1\"", "lisen"),
             ("[decision]\ndeadline_ms = 0", "decision.deadline_ms must be from 1 to 10000, is 0"),
             ("[on_missing]\nmodel = \"APPROVE\"", "line 2"),
+            ("[overload]\nanswer = \"approve\"", "expected `refuse` or `rules_only`"),
+            ("[rate_limit]\nrequests_per_s = 1000001", "rate_limit.requests_per_s must be from 0 to 1000000"),
+            ("[rate_limit.keys]\na = {burst = 5}", "missing field `requests_per_s`"),
             ("[model]\nbackend = \"onnx\"", "expected `tollgate` or `xgboost`"),
             ("[[shadow.challengers]]\nname = \"next\"", "missing field `model`"),
             ("[ip]\ndatabase_age_max_d = 0", "ip.database_age_max_d must be from 1 to 3650, is 0"),

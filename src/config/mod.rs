@@ -3,4 +3,5 @@
 pub mod checkpoints;
 pub mod file;
 pub mod ip;
+pub mod overload;
 pub mod profiles;

@@ -13,7 +13,7 @@ use crate::domain::time::EventTime;
 use crate::domain::transaction::Transaction;
 use crate::domain::value::Value;
 use crate::engine::policy::{BoundModel, Policy};
-use crate::engine::settings::Part;
+use crate::engine::settings::{Effort, Part};
 use crate::expr::program::Facts;
 use crate::expr::schema::Slot;
 use crate::feature::extract;
@@ -90,7 +90,7 @@ pub struct Judgement {
     /// What was asked for and stood on a list at run time, in order: what the decision took from outside its policy.
     pub listed: Vec<Listed>,
     /// What was missing.
-    pub missing: SmallVec<[Part; 2]>,
+    pub missing: SmallVec<[Part; 3]>,
 }
 
 struct Scored {
@@ -167,23 +167,37 @@ impl Facts for JudgeFacts<'_> {
     }
 }
 
-/// Decides. `windows` is what `observe` saw, `enrichment` what the store said, `ip` what local files knew of the address, `lists` what stands on lists beside their files: of
-/// a decision that is decided again, what its record names. `lap` is told when a stage is over.
+/// What a decision is made from, beside the transaction and its windows.
+pub struct Known<'a> {
+    /// What the store said.
+    pub enrichment: &'a Enrichment,
+    /// What local files knew of the address.
+    pub ip: Option<IpFacts>,
+    /// What stands on lists beside their files: of a decision that is decided again, what its record names.
+    pub lists: &'a RunTimeLists,
+    /// Whether there is time for a score.
+    pub effort: Effort,
+}
+
+/// Decides. `windows` is what `observe` saw. `lap` is told when a stage is over.
 pub fn judge(
     policy: &Policy,
     transaction: &Transaction,
     windows: FeatureVector,
-    enrichment: &Enrichment,
-    ip: Option<IpFacts>,
-    lists: &RunTimeLists,
+    known: Known<'_>,
     lap: &mut dyn FnMut(Stage),
 ) -> Judgement {
+    let Known { enrichment, ip, lists, effort } = known;
     let features = extract::vector(&policy.catalogue, transaction, windows, enrichment, ip.as_ref());
     let scored = policy
         .model
         .as_ref()
+        .filter(|_| effort == Effort::Full)
         .and_then(|bound| SCRATCH.with_borrow_mut(|scratch| score(bound, &features, scratch, lap)));
     let mut missing = SmallVec::new();
+    if effort == Effort::RulesAlone {
+        missing.push(Part::Overload);
+    }
     if enrichment.is_incomplete() {
         missing.push(Part::EnrichProfile);
     }
@@ -274,6 +288,7 @@ fn missing_floor(policy: &Policy, missing: &[Part]) -> Option<(Outcome, Reason)>
             let on_missing = match part {
                 Part::EnrichProfile => policy.missing.enrich,
                 Part::Model => policy.missing.model,
+                Part::Overload => policy.missing.overload,
             };
             on_missing.floor().map(|floor| (floor, *part))
         })

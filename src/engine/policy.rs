@@ -300,7 +300,11 @@ mod tests {
             backend: Backend::default(),
             features: root.join("models/features.yaml"),
         };
-        let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Review };
+        let missing = MissingPolicy {
+            enrich: OnMissing::Continue,
+            model: OnMissing::Review,
+            overload: OnMissing::Continue,
+        };
         Policy::load(&files, missing)
     }
 
@@ -346,7 +350,11 @@ mod tests {
             backend: Backend::default(),
             features,
         };
-        let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Review };
+        let missing = MissingPolicy {
+            enrich: OnMissing::Continue,
+            model: OnMissing::Review,
+            overload: OnMissing::Continue,
+        };
         let warnings = Policy::load(&files, missing).unwrap().catalogue_warnings();
         assert_eq!(warnings.len(), 1);
         assert!(warnings[0].starts_with("champion: model default was trained with the catalogue sha256:"));

@@ -9,8 +9,9 @@ use crate::domain::decision::Outcome;
 use crate::domain::enrichment::Enrichment;
 use crate::domain::ip_facts::IpFacts;
 use crate::domain::transaction::Transaction;
-use crate::engine::judge::{Judgement, judge};
+use crate::engine::judge::{Judgement, Known, judge};
 use crate::engine::policy::Policy;
+use crate::engine::settings::{Effort, Part};
 use crate::evaluation::said::Differences;
 use crate::feature::extract::windows_of;
 use crate::feature::vector::FeatureVector;
@@ -27,6 +28,17 @@ pub enum NotAgain {
     OtherLength,
 }
 
+/// How much of a recorded decision was made: a candidate for it must not know more than there was time for.
+pub fn effort(record: &DecisionRecord) -> Effort {
+    effort_without(&record.answer.missing)
+}
+
+/// The same, of a record that says that these parts were missing.
+pub fn effort_without(missing: &[Box<str>]) -> Effort {
+    let was_shed = missing.iter().any(|part| &**part == Part::Overload.name());
+    if was_shed { Effort::RulesAlone } else { Effort::Full }
+}
+
 /// Decides by what a decision under the same catalogue saw: its vector, what the enrichment store said, what was known of the address,
 /// and what stood on lists at run time.
 pub fn decide(
@@ -36,8 +48,10 @@ pub fn decide(
     enrichment: &Enrichment,
     ip: Option<IpFacts>,
     lists: &RunTimeLists,
+    effort: Effort,
 ) -> Judgement {
-    decide_from_windows(policy, transaction, windows_of(&policy.catalogue, features), enrichment, ip, lists)
+    let windows = windows_of(&policy.catalogue, features);
+    decide_from_windows(policy, transaction, windows, enrichment, ip, lists, effort)
 }
 
 /// Decides by windows that were counted anew.
@@ -48,8 +62,9 @@ pub fn decide_from_windows(
     enrichment: &Enrichment,
     ip: Option<IpFacts>,
     lists: &RunTimeLists,
+    effort: Effort,
 ) -> Judgement {
-    judge(policy, transaction, windows, enrichment, ip, lists, &mut |_| {})
+    judge(policy, transaction, windows, Known { enrichment, ip, lists, effort }, &mut |_| {})
 }
 
 /// The vector of a record, if it is of this policy's catalogue.

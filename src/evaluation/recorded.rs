@@ -410,6 +410,7 @@ impl Run<'_> {
                         &record.enrichment,
                         record.ip.clone(),
                         &self.lists.for_deciding(policy, &record),
+                        again::effort(&record),
                     )
                 })
                 .map_err(|error| Problem::NotAgain(*error)),
@@ -418,8 +419,15 @@ impl Run<'_> {
                 let enrichment = if vector.is_ok() { &record.enrichment } else { &nothing };
                 // From other windows, rules may ask for more than they did then.
                 let lists = self.lists.with_found(&record);
-                let ip = record.ip.clone();
-                Ok(again::decide_from_windows(policy, &transaction, windows.clone(), enrichment, ip, &lists))
+                Ok(again::decide_from_windows(
+                    policy,
+                    &transaction,
+                    windows.clone(),
+                    enrichment,
+                    record.ip.clone(),
+                    &lists,
+                    again::effort(&record),
+                ))
             }
         };
         let judgement = judge_by(self.candidate)?;

@@ -143,6 +143,7 @@ fn a_decision_gets_the_lists_of_then_and_says_in_what_it_differs() {
             &record.enrichment,
             record.ip.clone(),
             &lists.deciding,
+            again::effort(record),
         );
         assert_eq!(judgement.outcome.name(), outcome, "{id}");
         assert_eq!(again::differing(record, &judgement), differing, "{id}");

@@ -9,6 +9,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::http::arrival::Arrival;
 use crate::http::audit_port::{self, AuditPath};
 use crate::http::auth::PortName;
 use crate::http::backtest;
@@ -23,7 +24,6 @@ use crate::http::proof_port::{self, ProofPath};
 use crate::http::request::{self, JSON_TYPES};
 use crate::http::server::Shared;
 use crate::http::service::DecisionService;
-use crate::http::transport::BusyGuard;
 use crate::pipeline::policy::PolicyStatus;
 use crate::pipeline::readiness::Check;
 use crate::pipeline::service::DecideError;
@@ -116,7 +116,8 @@ impl<S: DecisionService> AdminPort<S> {
 
     fn metrics(&self) -> Response<ResponseBody> {
         let mut text = self.shared.service.metrics_text();
-        self.shared.metrics.append_to(&mut text);
+        let Shared { metrics, admission, rate_limiter, .. } = &*self.shared;
+        metrics.append_to(&mut text, admission, rate_limiter);
         let media_type = if text.ends_with("# EOF\n") { OPENMETRICS } else { PROMETHEUS_TEXT };
         let mut response = Response::new(ResponseBody::full(Bytes::from(text)));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
@@ -125,7 +126,7 @@ impl<S: DecisionService> AdminPort<S> {
 }
 
 impl<S: DecisionService> Handler for AdminPort<S> {
-    async fn handle(&self, request: Request<Incoming>, _busy: BusyGuard) -> Response<ResponseBody> {
+    async fn handle(&self, request: Request<Incoming>, _arrival: Arrival) -> Response<ResponseBody> {
         let (route, call) = route(request.method(), request.uri().path());
         let result = match call {
             Ok(call) => self.call(call, request).await,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::engine::settings::Effort;
 use crate::evaluation::comparison::SAMPLES_DEFAULT;
 use crate::evaluation::report::BacktestReport;
 use crate::evaluation::truth::Unlabelled;
@@ -30,14 +31,16 @@ use crate::search::query::Query;
 /// A future of `decide` or `label` is finished even when its client goes away, but it is dropped where it stands when
 /// draining runs out of time: it must leave nothing locked then.
 pub trait DecisionService: Send + Sync + 'static {
-    /// Decides one transaction. `body` is the JSON of the request, `received` when its head had arrived, and `budget` how
-    /// long after that the answer may take (`None`: the configured default). Answers with the JSON of the decision.
+    /// Decides one transaction. `body` is the JSON of the request, `received` when it had arrived in the kernel, and `budget` how
+    /// long after that the answer may take (`None`: the configured default). `effort` says how much of a decision there is time
+    /// for. Answers with the JSON of the decision.
     fn decide(
         &self,
         body: &[u8],
         idempotency_key: Option<&str>,
         budget: Option<Duration>,
         received: Instant,
+        effort: Effort,
     ) -> impl Future<Output = Result<Bytes, DecideError>> + Send;
 
     /// Takes a label. Answers with the JSON of what was recorded.
@@ -143,8 +146,9 @@ impl DecisionService for Service {
         idempotency_key: Option<&str>,
         budget: Option<Duration>,
         received: Instant,
+        effort: Effort,
     ) -> impl Future<Output = Result<Bytes, DecideError>> + Send {
-        Self::decide(self, body, idempotency_key, budget, received)
+        Self::decide(self, body, idempotency_key, budget, received, effort)
     }
 
     fn label(&self, body: &[u8]) -> impl Future<Output = Result<Bytes, DecideError>> + Send {

@@ -337,7 +337,11 @@ windows:
             backend: Backend::default(),
             features,
         };
-        let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Review };
+        let missing = MissingPolicy {
+            enrich: OnMissing::Continue,
+            model: OnMissing::Review,
+            overload: OnMissing::Continue,
+        };
         std::fs::write(&files.features, CATALOGUE).unwrap();
         let first = LivePolicy::load(&files, missing).unwrap();
         let layout = Arc::clone(&first.policy.catalogue.layout);

@@ -23,8 +23,9 @@ use crate::domain::decision::{Challenge, Decision, Outcome, Reason, ReasonSource
 use crate::domain::enrichment::Enrichment;
 use crate::domain::time::{Clock, EventTime};
 use crate::domain::transaction::{Mode, Transaction};
-use crate::engine::judge::{Judgement, RuleHit, judge};
+use crate::engine::judge::{Judgement, Known, RuleHit, judge};
 use crate::engine::observe::{Observation, observe, prepare};
+use crate::engine::settings::Effort;
 use crate::engine::state::{Counted, State};
 use crate::enrich::profiles::Profiles;
 use crate::enrich::source::ProfileSource;
@@ -159,6 +160,7 @@ impl std::fmt::Debug for Service {
 struct Walk {
     received_at: EventTime,
     deadline: Duration,
+    effort: Effort,
     stopwatch: Stopwatch,
     times: StageTimes,
 }
@@ -194,15 +196,17 @@ struct Decided {
 }
 
 impl Service {
-    /// Decides one request. `budget` is the client's deadline, if it named one; `received` is when the request came.
+    /// Decides one request. `budget` is the client's deadline, if it named one; `received` is when the request came. With
+    /// `Effort::RulesAlone` nobody is asked for profiles and nothing is scored; all else is as ever.
     pub async fn decide(
         &self,
         body: &[u8],
         idempotency_key: Option<&str>,
         budget: Option<Duration>,
         received: Instant,
+        effort: Effort,
     ) -> Result<Bytes, DecideError> {
-        let result = self.decide_counted(body, idempotency_key, budget, received).await;
+        let result = self.decide_counted(body, idempotency_key, budget, received, effort).await;
         self.metrics.count_request(&result);
         result
     }
@@ -212,7 +216,7 @@ impl Service {
         let body = br#"{"transaction_id": "warm-up", "occurred_at": "2026-01-01T00:00:00Z", "mode": "dry_run",
             "amount": {"value": 1, "currency": "EUR"}, "customer": {"id": "warm-up"}, "card": {"fingerprint": "warm-up"},
             "merchant": {"id": "warm-up"}, "device": {"id": "warm-up", "ip": "192.0.2.1"}}"#;
-        if let Err(error) = self.decide_counted(body, None, None, self.clock.instant()).await {
+        if let Err(error) = self.decide_counted(body, None, None, self.clock.instant(), Effort::Full).await {
             error!(%error, "the warm-up decision failed");
         }
     }
@@ -223,6 +227,7 @@ impl Service {
         idempotency_key: Option<&str>,
         budget: Option<Duration>,
         received: Instant,
+        effort: Effort,
     ) -> Result<Bytes, DecideError> {
         if self.draining.load(Ordering::Acquire) {
             return Err(DecideError::NotReady("draining"));
@@ -233,6 +238,7 @@ impl Service {
         let mut walk = Walk {
             received_at: self.clock.now(),
             deadline: budget.unwrap_or(self.settings.deadline_default),
+            effort,
             stopwatch: Stopwatch::new(Arc::clone(&self.clock), received),
             times: StageTimes::default(),
         };
@@ -405,6 +411,9 @@ impl Service {
 
     async fn enrich(&self, policy: &LivePolicy, transaction: &Transaction, walk: &mut Walk) -> Enrichment {
         let keys = policy.profile_keys(transaction);
+        if walk.effort == Effort::RulesAlone {
+            return policy.profile_plan.unanswered(&keys);
+        }
         let timeout = walk.remaining().saturating_sub(walk.reserve()).min(self.settings.enrich_timeout_max);
         let enrichment = self.profiles.fetch(&policy.profile_plan, &keys, timeout).await;
         walk.times.enrich = walk.stopwatch.lap_us();
@@ -426,7 +435,8 @@ impl Service {
         let lists = self.state.lists.load_full();
         let ip = self.ip.look_up(transaction);
         let mut times = walk.times;
-        let judgement = judge(&policy.policy, transaction, windows, &enrichment, ip, &lists, &mut |stage| {
+        let known = Known { enrichment: &enrichment, ip, lists: &lists, effort: walk.effort };
+        let judgement = judge(&policy.policy, transaction, windows, known, &mut |stage| {
             let lap_us = walk.stopwatch.lap_us();
             match stage {
                 crate::engine::judge::Stage::Model => times.model = lap_us,

@@ -11,7 +11,8 @@ use crate::model::backend::{Backend, HAS_LIBXGBOOST};
 use crate::policy_archive::error::{LoadError, StoreError};
 use crate::policy_archive::store::{ArchiveSize, PolicyArchive};
 
-const MISSING: MissingPolicy = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Review };
+const MISSING: MissingPolicy =
+    MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Review, overload: OnMissing::Continue };
 
 /// The shipped policy with a list and a challenger, in a directory that may be changed.
 struct House {

@@ -11,6 +11,7 @@ use crate::domain::ip_facts::IpFacts;
 use crate::domain::transaction::Transaction;
 use crate::engine::judge::Judgement;
 use crate::engine::policy::Policy;
+use crate::engine::settings::Effort;
 use crate::evaluation::again::{self, NotAgain};
 use crate::evaluation::record_view::{self, RecordField, RecordView};
 use crate::feature::vector::FeatureVector;
@@ -34,6 +35,8 @@ pub struct Inputs<'a> {
     pub ip: Option<IpFacts>,
     /// What stood on lists at run time, as far as it was asked for.
     pub listed: Vec<Listed>,
+    /// How much of the decision was made.
+    pub effort: Effort,
     /// What was answered.
     pub outcome: Outcome,
     /// The sequence of the last record whose consequences its windows had seen.
@@ -89,6 +92,7 @@ impl<'a> Inputs<'a> {
                 enrichment: view.required(RecordField::Enrichment)?,
                 ip: view.get(RecordField::Ip)?,
                 listed: view.get(RecordField::Listed)?,
+                effort: again::effort_without(&view.get::<Vec<Box<str>>>(RecordField::Missing)?),
                 outcome: view.required(RecordField::Decision)?,
                 state_sequence: view.required(RecordField::StateSequence)?,
                 is_repeat: view.get(RecordField::Repeat)?,
@@ -99,6 +103,7 @@ impl<'a> Inputs<'a> {
         Ok(Self {
             transaction: record.transaction()?,
             features: FeatureVector::recorded(&record.features, &record.feature_texts),
+            effort: again::effort(&record),
             policy: Cow::Owned(record.policy.into()),
             enrichment: record.enrichment,
             ip: record.ip,
@@ -191,7 +196,8 @@ impl<'p> Redecider<'p> {
         }
         let lists = RunTimeLists::of(&inputs.listed);
         let (features, ip) = (&inputs.features, inputs.ip.clone());
-        let judgement = again::decide(&policy, &inputs.transaction, features, &inputs.enrichment, ip, &lists);
+        let (transaction, enrichment) = (&inputs.transaction, &inputs.enrichment);
+        let judgement = again::decide(&policy, transaction, features, enrichment, ip, &lists, inputs.effort);
         let again = self.compare(stored, &inputs, &policy, &judgement);
         let features = (!policy.challengers.is_empty()).then_some(inputs.features);
         Redecided { policy_hash: Some(inputs.policy.into()), found: Some(found), features, again }

@@ -52,7 +52,11 @@ impl House {
         fs::write(&features, CATALOGUE).unwrap();
         let backend = Backend::default();
         let files = PolicyFiles { rules, model: None, challengers: Vec::new(), features, backend };
-        let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Review };
+        let missing = MissingPolicy {
+            enrich: OnMissing::Continue,
+            model: OnMissing::Review,
+            overload: OnMissing::Continue,
+        };
         let policy = Policy::load(&files, missing).unwrap();
         let house = Self { directory, policy };
         PolicyArchive::create(house.data()).unwrap().store(&house.policy, &files).unwrap();

@@ -15,6 +15,7 @@ use tollgate::audit::review_record::ReviewRecord;
 use tollgate::domain::decision::{ChallengerVersion, Outcome, RiskLevel, Versions};
 use tollgate::domain::label::Verdict;
 use tollgate::domain::time::EventTime;
+use tollgate::engine::settings::Effort;
 use tollgate::evaluation::report::{BacktestReport, InputSummary, Origin, PolicyVersions, RuleState};
 use tollgate::evaluation::rule_tally::RuleInfo;
 use tollgate::evaluation::tally::{Against, Tally};
@@ -143,6 +144,7 @@ impl DecisionService for Steered {
         idempotency_key: Option<&str>,
         budget: Option<Duration>,
         _received: Instant,
+        effort: Effort,
     ) -> Result<Bytes, DecideError> {
         self.begun.fetch_add(1, Ordering::SeqCst);
         let request = parse_slice(body)?;
@@ -150,6 +152,7 @@ impl DecisionService for Steered {
         match id {
             "held" => self.release.notified().await,
             "slow" => tokio::time::sleep(Duration::from_millis(200)).await,
+            "blocks" => std::thread::sleep(Duration::from_millis(300)),
             "panic" => panic!("told to"),
             "reused" => return Err(DecideError::KeyReused),
             "in-flight" => return Err(DecideError::InFlight),
@@ -160,7 +163,12 @@ impl DecisionService for Steered {
             _ => {}
         }
         self.finished.fetch_add(1, Ordering::SeqCst);
-        Ok(bytes(&Self::decision(id, idempotency_key, budget)))
+        let mut answer = Self::decision(id, idempotency_key, budget);
+        if effort == Effort::RulesAlone {
+            answer["degraded"] = true.into();
+            answer["missing"] = json!(["overload"]);
+        }
+        Ok(bytes(&answer))
     }
 
     async fn label(&self, body: &[u8]) -> Result<Bytes, DecideError> {

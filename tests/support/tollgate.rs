@@ -49,8 +49,13 @@ impl Installation {
         Self::with_settings(PATIENT)
     }
 
-    /// With settings as in `tollgate.toml`.
+    /// With settings as in `tollgate.toml`. Unless they say so themselves, nothing is shed: on a busy machine these builds without
+    /// optimisation are too slow for what tests ask of them at once, and then overload would be what every test is about.
     pub fn with_settings(settings: &str) -> Self {
+        let mut settings = settings.to_owned();
+        if !settings.contains("[overload]") {
+            settings.push_str("\n[overload]\nqueue_delay_target_ms = 0\nin_flight_per_thread_max = 0\n");
+        }
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::write(directory.path().join("tollgate.toml"), settings).expect("the settings are written");
         let (rules, features) = (root().join("rules"), "models/features.yaml");
