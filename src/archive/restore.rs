@@ -13,6 +13,10 @@ use crate::archive::verify::ArchiveReader;
 use crate::archive::walk::{ASK_BYTES, Met, walk};
 use crate::audit::segment::{LogLock, segment_path};
 
+/// A segment that is being restored. Not the name that the log's writer uses: what lies under that one after a kill is taken for records that
+/// were lost. One that a kill has left is replaced by the next restoration.
+const UNFINISHED: &str = "restoring";
+
 /// What has been restored.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize)]
 pub struct Restored {
@@ -105,8 +109,7 @@ impl SegmentWriter<'_> {
                     is_the_same(&path, entry)?;
                     restored.already_there += 1;
                 } else {
-                    // What `audit::open` removes if nobody completes it.
-                    let unfinished = path.with_extension("new");
+                    let unfinished = path.with_extension(UNFINISHED);
                     let file =
                         File::create(&unfinished).map_err(ArchiveError::local(&unfinished, "make it"))?;
                     self.open = Some((BufWriter::with_capacity(1 << 20, file), unfinished));
@@ -147,6 +150,15 @@ impl SegmentWriter<'_> {
             File::open(self.log)?.sync_all()
         };
         attempt().map_err(ArchiveError::local(&path, "write it"))
+    }
+}
+
+impl Drop for SegmentWriter<'_> {
+    fn drop(&mut self) {
+        if let Some((_, unfinished)) = self.open.take() {
+            // One that stays is replaced by the next restoration.
+            let _ = fs::remove_file(unfinished);
+        }
     }
 }
 

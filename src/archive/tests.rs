@@ -12,6 +12,7 @@ use crate::archive::restore::Wanted;
 use crate::archive::verify::ArchiveReader;
 use crate::audit::chain::Chain;
 use crate::audit::frame::{self, Header, Kind};
+use crate::audit::open::{LogOptions, OpenError, OpenedLog};
 use crate::audit::receipt::{Head, LogId, RecordHash};
 use crate::audit::segment::{SegmentHeader, list_segments, segment_path};
 use crate::audit::verify::{VerifyOptions, verify};
@@ -312,6 +313,46 @@ fn a_local_segment_goes_only_when_its_copy_is_proven_and_nobody_needs_it() {
     assert_eq!(log.bytes(), whole);
     let report = verify(&directory, VerifyOptions::default(), &|_| {}).unwrap();
     assert!(report.is_good() && report.records == 50, "{report:?}");
+}
+
+#[test]
+fn a_log_opens_when_its_mark_is_archived_and_when_it_is_restored_and_not_when_more_is_lost() {
+    let mut log = Log::new();
+    let directory = log.directory();
+    let head = |directory: &Path| {
+        let opened = OpenedLog::open(directory, LogId([0; 16]), time(START_MS), LogOptions::default())?;
+        assert_eq!(opened.repairs, []);
+        Ok::<_, OpenError>(opened.head().sequence)
+    };
+    log.days(0..1, 2, 10);
+    // From here on the mark stands behind record 20.
+    assert_eq!(head(&directory).unwrap(), 20);
+    log.days(1..2, 3, 10);
+    let later = work_at(START_MS + 4 * DAY_MS);
+    let archive = log.open();
+    archive.archive_closed(&directory, later).unwrap();
+    assert_eq!(archive.prune(&directory, &[], later).unwrap().segments, 5);
+    assert_eq!(list_segments(&directory).unwrap(), [51]);
+    assert_eq!(head(&directory).unwrap(), 50, "and the mark stands there");
+    log.reader().restore(&directory, ALL, &|_| true).unwrap();
+    assert_eq!(head(&directory).unwrap(), 50);
+
+    // A directory of its own has no mark to miss anything by.
+    let elsewhere = tempfile::tempdir().unwrap();
+    // What a restoration leaves that was killed is no segment, and no record that was lost.
+    fs::write(segment_path(elsewhere.path(), 41).with_extension("restoring"), "half of it").unwrap();
+    log.reader().restore(elsewhere.path(), Wanted { from: 1, until: 40 }, &|_| true).unwrap();
+    assert_eq!(head(elsewhere.path()).unwrap(), 40);
+    log.reader().restore(elsewhere.path(), ALL, &|_| true).unwrap();
+    assert_eq!((head(elsewhere.path()).unwrap(), fs::read_dir(elsewhere.path()).unwrap().count()), (50, 7));
+
+    // Here it has one: what the archive does not give back is missed.
+    for lost in [41, 51] {
+        fs::remove_file(segment_path(&directory, lost)).unwrap();
+    }
+    log.reader().restore(&directory, Wanted { from: 1, until: 40 }, &|_| true).unwrap();
+    let error = head(&directory).unwrap_err();
+    assert!(error.to_string().contains("records are missing"), "{error}");
 }
 
 #[test]

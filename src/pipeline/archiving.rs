@@ -3,7 +3,8 @@
 //! It works for at most a quarter of the time, and touches no decision: what fails is logged, counted, and tried again.
 //!
 //! What still needs the log, and so holds segments here: the state snapshots, which a start goes on from; the index of answered requests,
-//! whose answers are read again from the log; everybody who follows the log (`archive::needs`).
+//! whose answers are read again from the log; the search index and the Merkle tree, which say themselves how far they have come; everybody
+//! else who follows the log, by their notes (`archive::needs`).
 
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -190,6 +191,18 @@ pub(crate) fn needs(service: &Service, data: &Path) -> Result<Vec<Need>, Archive
             from_sequence: oldest.segment,
         });
     }
+    needs.push(Need {
+        who: "the search index".to_owned(),
+        from_sequence: service.search.status().through.saturating_add(1),
+    });
+    let tree = service.board.needs();
+    needs.extend(match tree {
+        Ok(from) => from.map(|from_sequence| Need {
+            who: "the log's tree (audit.checkpoints; what was signed last lies in <data>/proof)".to_owned(),
+            from_sequence,
+        }),
+        Err(error) => Some(Need { who: format!("the log's tree ({error})"), from_sequence: 1 }),
+    });
     Ok(needs)
 }
 

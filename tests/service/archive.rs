@@ -10,8 +10,9 @@ use tollgate::audit::segment::{list_segments, segment_path};
 use crate::tollgate_process::{Installation, PATIENT, Service, root, run, wait_until};
 use crate::traffic::{Event, Traffic};
 
-/// Small segments, frequent snapshots, few remembered answers, so that segments may go soon.
-const SETTINGS: &str = "[audit]\nsegment_mib = 1\n[state]\nsnapshot_interval_s = 1\n";
+/// Small segments, frequent snapshots and checkpoints, few remembered answers, so that segments may go soon.
+const SETTINGS: &str =
+    "[audit]\nsegment_mib = 1\n[audit.checkpoints]\ninterval_s = 1\n[state]\nsnapshot_interval_s = 1\n";
 
 fn installation(archive: &str) -> Installation {
     let decision = "idempotency_keys_max = 1000\n";
