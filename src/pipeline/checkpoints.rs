@@ -108,6 +108,7 @@ impl Board {
 
     /// The first record that the tree needs the log from, at a start too, which goes on from what was signed last and holds the log to that record.
     /// None where no tree is kept and none was.
+    #[cfg(feature = "parquet")]
     pub(crate) fn needs(&self) -> Result<Option<u64>, TreeError> {
         let signed = Signed::read(&self.tree)?;
         let first = self.is_kept.load(Ordering::Acquire).then_some(1);
