@@ -169,13 +169,14 @@ mod tests {
         };
         let of = |files: &[(i64, u64)], last_day| {
             let files: Vec<_> = files.iter().map(|(day, bytes)| file(*day, *bytes)).collect();
-            groups(&files, last_day, 100)
+            let groups = groups(&files, last_day, 100);
+            groups.into_iter().map(|group| (group.start, group.end)).collect::<Vec<_>>()
         };
-        assert_eq!(of(&[(1, 10), (1, 20), (1, 30), (2, 10), (2, 10)], 2), [0..3]);
-        assert_eq!(of(&[(1, 10), (1, 20), (1, 30), (2, 10), (2, 10)], i64::MAX), [0..3, 3..5]);
-        assert_eq!(of(&[(1, 60), (1, 60), (1, 30), (1, 20)], i64::MAX), [1..3]);
-        assert_eq!(of(&[(2, 60), (2, 30), (2, 60), (2, 30)], 2), [0..2]);
-        assert_eq!(of(&[(1, 200), (2, 1), (1, 1)], i64::MAX), Vec::<Range<usize>>::new());
-        assert_eq!(of(&[], 2), Vec::<Range<usize>>::new());
+        assert_eq!(of(&[(1, 10), (1, 20), (1, 30), (2, 10), (2, 10)], 2), [(0, 3)]);
+        assert_eq!(of(&[(1, 10), (1, 20), (1, 30), (2, 10), (2, 10)], i64::MAX), [(0, 3), (3, 5)]);
+        assert_eq!(of(&[(1, 60), (1, 60), (1, 30), (1, 20)], i64::MAX), [(1, 3)]);
+        assert_eq!(of(&[(2, 60), (2, 30), (2, 60), (2, 30)], 2), [(0, 2)]);
+        assert_eq!(of(&[(1, 200), (2, 1), (1, 1)], i64::MAX), []);
+        assert_eq!(of(&[], 2), []);
     }
 }

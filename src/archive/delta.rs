@@ -42,11 +42,14 @@ impl Archive {
     fn delta_state(&self) -> Result<Option<State>, ArchiveError> {
         let bytes = self.store.read(STATE).map_err(self.store_error("read", STATE))?;
         let Some(bytes) = bytes else { return Ok(None) };
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| ArchiveError::damaged(STATE, error))
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| ArchiveError::damaged(STATE, error.to_string()))
     }
 
     fn save_delta_state(&self, state: &State) -> Result<(), ArchiveError> {
-        let bytes = serde_json::to_vec_pretty(state).map_err(|error| ArchiveError::damaged(STATE, error))?;
+        let bytes = serde_json::to_vec_pretty(state)
+            .map_err(|error| ArchiveError::damaged(STATE, error.to_string()))?;
         self.store.put(STATE, &bytes).map_err(self.store_error("write", STATE))
     }
 

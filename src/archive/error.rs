@@ -118,8 +118,8 @@ pub enum ArchiveError {
 
 impl ArchiveError {
     /// Damage of an object.
-    pub(crate) fn damaged(path: &str, what: impl ToString) -> Self {
-        Self::Damaged { path: path.to_owned(), what: what.to_string() }
+    pub(crate) fn damaged(path: &str, what: impl Into<String>) -> Self {
+        Self::Damaged { path: path.to_owned(), what: what.into() }
     }
 
     /// For `map_err` of what is done to a file on this machine.

@@ -248,11 +248,14 @@ impl Manifest<'_> {
     fn json<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, ArchiveError> {
         let bytes = self.0.read(path).map_err(|error| self.failed("read", path, error))?;
         let Some(bytes) = bytes else { return Ok(None) };
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| ArchiveError::damaged(path, error))
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| ArchiveError::damaged(path, error.to_string()))
     }
 
     fn put<T: Serialize>(&self, path: &str, value: &T) -> Result<(), ArchiveError> {
-        let bytes = serde_json::to_vec_pretty(value).map_err(|error| ArchiveError::damaged(path, error))?;
+        let bytes = serde_json::to_vec_pretty(value)
+            .map_err(|error| ArchiveError::damaged(path, error.to_string()))?;
         self.0.put(path, &bytes).map_err(|error| self.failed("write", path, error))
     }
 

@@ -43,8 +43,8 @@ impl Cell {
         value.map_or(Self::Null, Self::Float)
     }
 
-    pub(crate) fn text(value: Option<&Box<str>>) -> Self {
-        value.map_or(Self::Null, |text| Self::Text(text.clone()))
+    pub(crate) fn text(value: Option<&str>) -> Self {
+        value.map_or(Self::Null, |text| Self::Text(text.into()))
     }
 
     pub(crate) fn texts<T>(values: Option<&[T]>, text: impl Fn(&T) -> &Box<str>) -> Self {
@@ -183,8 +183,8 @@ impl<'a> Source<'a> {
         }
     }
 
-    pub(crate) fn transaction_id(&self) -> Option<&Box<str>> {
-        self.body.transaction_id.as_ref().or(self.label.transaction_id.as_ref())
+    pub(crate) fn transaction_id(&self) -> Option<&str> {
+        self.body.transaction_id.as_deref().or(self.label.transaction_id.as_deref())
     }
 
     pub(crate) fn occurred_at(&self) -> Option<&str> {

@@ -14,6 +14,9 @@ use crate::audit::segment::{FIRST_RECORD_OFFSET, SegmentHeader, segment_path};
 /// Bytes that are read at once.
 const READ_BYTES: usize = 1024 * 1024;
 
+/// What sees a record, with its bytes and its hash.
+pub type See<'a> = dyn FnMut(&Frame<'_>, &[u8], RecordHash) -> Result<(), ArchiveError> + 'a;
+
 /// A segment that no record is added to any more: another one follows it.
 #[derive(Debug)]
 pub struct ClosedSegment {
@@ -66,10 +69,7 @@ impl ClosedSegment {
 
     /// Gives each record to `see` with its bytes and hash; then says the BLAKE3 of the segment. Checks checksums, chain, and that it ends
     /// where and with what the next segment says.
-    pub fn read(
-        &self,
-        see: &mut dyn FnMut(&Frame<'_>, &[u8], RecordHash) -> Result<(), ArchiveError>,
-    ) -> Result<RecordHash, ArchiveError> {
+    pub fn read(&self, see: &mut See<'_>) -> Result<RecordHash, ArchiveError> {
         let damaged = |offset, damage| ReadError::Damaged { path: self.path.clone(), offset, damage };
         let io_error = |source| ReadError::Io { path: self.path.clone(), source };
         let file = File::open(&self.path).map_err(io_error)?;

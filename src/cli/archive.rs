@@ -85,7 +85,7 @@ fn archive(args: &ArchiveRunArgs) -> anyhow::Result<()> {
     say!("merged: {} files into {}", compacted.files_before, compacted.files_after);
     match removed.kept_from {
         Some(day) => {
-            say!("removed by age: {} records in {} files, from before {day}", removed.records, removed.files)
+            say!("removed by age: {} records in {} files, from before {day}", removed.records, removed.files);
         }
         None => say!("removed by age: nothing, since archive.legal_hold is set"),
     }
