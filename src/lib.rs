@@ -21,6 +21,7 @@ pub mod enrich;
 pub mod ip;
 
 pub mod evaluation;
+pub mod forward;
 
 pub mod offline;
 pub mod pipeline;

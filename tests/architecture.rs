@@ -15,7 +15,7 @@ const FLOORS: [&[&str]; 9] = [
     &["feature"],
     &["rules"],
     &["audit", "engine", "enrich", "ip"],
-    &["evaluation"],
+    &["evaluation", "forward"],
     &["offline", "pipeline"],
     &["http"],
     &["cli", "config"],

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::cli::audit_forward::AuditForwardArgs;
 use crate::cli::args_backtest::{BacktestArgs, InputArgs, ReplayArgs};
 use crate::engine::policy::ChallengerFiles;
 use crate::evaluation::truth::Unlabelled;
@@ -216,6 +217,8 @@ pub enum AuditCommand {
     Export(AuditExportArgs),
     /// Print one record, readably.
     Show(AuditShowArgs),
+    /// See how far the log is forwarded; send dead letters again; go back to an earlier record.
+    Forward(AuditForwardArgs),
 }
 
 /// Which log.

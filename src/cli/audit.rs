@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::audit::reader::{LogReader, Record};
 use crate::audit::verify::{VerifyOptions, verify};
 use crate::cli::args::{AuditArgs, AuditCommand, AuditExportArgs, AuditShowArgs};
+use crate::cli::audit_forward;
 use crate::cli::output::say;
 use crate::cli::progress;
 use crate::pipeline::start::LOG_DIRECTORY;
@@ -19,6 +20,7 @@ pub fn run(command: &AuditCommand) -> anyhow::Result<()> {
         AuditCommand::Verify(args) => verify_log(args),
         AuditCommand::Export(args) => export(args),
         AuditCommand::Show(args) => show(args),
+        AuditCommand::Forward(args) => audit_forward::run(args),
     }
 }
 

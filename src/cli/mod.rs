@@ -3,12 +3,14 @@
 pub mod args;
 pub mod args_backtest;
 pub mod audit;
+pub mod audit_forward;
 pub mod backtest;
 pub mod check;
 pub mod decide;
 pub mod decide_recorded;
 pub mod explain;
 pub mod features;
+mod forward_targets;
 pub mod interrupt;
 pub mod ip;
 pub mod logging;

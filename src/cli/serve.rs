@@ -10,13 +10,14 @@ use tracing::info;
 use crate::audit::follow::FollowThread;
 use crate::cli::args::ServeArgs;
 use crate::cli::policy::{files, settings};
-use crate::cli::store;
+use crate::cli::{forward_targets, store};
 use crate::config::file::Config;
 use crate::domain::time::{Clock, SystemClock};
 use crate::enrich::profiles::Profiles;
 use crate::http::auth::ApiKeys;
 use crate::http::options::ServerOptions;
 use crate::http::server::Server;
+use crate::pipeline::forward;
 use crate::pipeline::profile_updates;
 use crate::pipeline::reload;
 use crate::pipeline::service::Service;
@@ -93,8 +94,10 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
         },
     };
     let profiles = profiles(&config)?;
+    let targets = forward_targets::all(&config.forward)?;
     let service = tokio::task::spawn_blocking(move || Service::start(parts, profiles, clock)).await??;
-    let followers = followers(&config, &service)?;
+    let mut followers = followers(&config, &service)?;
+    followers.extend(forward::start(&service, &config.paths.data, targets)?);
     let _watch = reload::watch(Arc::clone(&service)).context("the policy's files cannot be watched")?;
 
     warm_up(&service).await;
@@ -108,9 +111,11 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
     );
     server.run(signals.shutdown(Arc::clone(&service))).await;
     let closed = tokio::task::spawn_blocking(move || {
-        for follower in followers {
-            follower.close();
-        }
+        std::thread::scope(|scope| {
+            for follower in &followers {
+                scope.spawn(|| follower.close());
+            }
+        });
         service.close(CLOSE_PATIENCE)
     });
     let closed = closed.await?;

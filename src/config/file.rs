@@ -7,6 +7,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::audit::writer::Ack;
+use crate::config::forward::{self, ForwardConfig};
 use crate::config::ip::IpConfig;
 use crate::config::profiles::ProfilesConfig;
 use crate::engine::settings::{MissingPolicy, OnMissing};
@@ -31,6 +32,14 @@ pub enum ConfigError {
         file: PathBuf,
         /// What is wrong.
         error: Box<toml::de::Error>,
+    },
+    /// What is said of one thing does not go together.
+    #[error("{file}: {problem}")]
+    Inconsistent {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        problem: String,
     },
     /// A value is out of its bounds.
     #[error("{file}: {name} must be from {min} to {max}, is {actual}")]
@@ -74,6 +83,8 @@ pub struct Config {
     pub state: StateConfig,
     /// What is looked at after a decision.
     pub shadow: ShadowConfig,
+    /// Where the log is sent on to.
+    pub forward: Vec<ForwardConfig>,
 }
 
 /// `[server]`
@@ -287,6 +298,9 @@ impl Config {
             ("shadow.queue_decisions_max", self.shadow.queue_decisions_max as u64, 1, 1_000_000),
             ("shadow.drift_window_s", self.shadow.drift_window_s, 60, 2_678_400),
         ];
+        if let Some(problem) = forward::check(&self.forward) {
+            return Err(ConfigError::Inconsistent { file: file.to_owned(), problem });
+        }
         let mut all = bounds.into_iter().chain(self.profiles.bounds());
         match all.find(|(_, actual, min, max)| !(min..=max).contains(&actual)) {
             None => Ok(()),
@@ -325,6 +339,8 @@ mod tests {
             ),
             ("[profiles.breaker]\nopen_ms = 0", "profiles.breaker.open_ms must be from 1 to 60000, is 0"),
             ("[profiles.cache]\nttl_s = 5", "ttl_s"),
+            ("[[forward]]\nname = \"a\"", "the target a of forwarding must have either redis or kafka"),
+            ("[[forward]]\nname = \"a\"\nkinds = [\"decisions\"]", "unknown variant `decisions`"),
             ("[shadow]\ndrift_window_s = 59", "shadow.drift_window_s must be from 60 to 2678400, is 59"),
         ] {
             std::fs::write(&file, text).unwrap();

@@ -1,5 +1,6 @@
 //! The settings file, and nothing else: it is turned into each room's own settings in `cli`, so that no room knows it.
 
 pub mod file;
+pub mod forward;
 pub mod ip;
 pub mod profiles;

@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 use crate::audit::record::StageTimes;
 use crate::domain::decision::{Decision, Outcome};
 use crate::domain::label::{Label, Verdict};
+use crate::pipeline::forward_metrics::ForwardMetrics;
 use crate::pipeline::profile_metrics::ProfileMetrics;
 use crate::pipeline::service::{DecideError, Service};
 use crate::pipeline::shadow_metrics::ShadowMetrics;
@@ -82,6 +83,8 @@ pub struct Metrics {
     pub(crate) shadow: ShadowMetrics,
     /// Of the enrichment store.
     pub(crate) profiles: ProfileMetrics,
+    /// Of the targets that the log is forwarded to.
+    pub(crate) forward: ForwardMetrics,
 }
 
 #[derive(Debug, Default)]
@@ -132,6 +135,7 @@ impl Default for Metrics {
             gauges: Gauges::default(),
             shadow: ShadowMetrics::registered(&mut registry),
             profiles: ProfileMetrics::registered(&mut registry),
+            forward: ForwardMetrics::registered(&mut registry),
             registry: Registry::default(),
         };
         registry.register("requests", "Decision requests by result", metrics.requests.clone());
@@ -407,6 +411,7 @@ impl Service {
         gauges.log_queue.set(count(log.queue_depth as u64));
         gauges.log_healthy.set(i64::from(log.healthy));
         self.metrics.profiles.take(&self.profiles);
+        self.metrics.forward.take(log.head.sequence, self.clock.now());
         gauges.policy_refused.set(i64::from(self.policies.status().refused.is_some()));
         let free = self.in_flight.available_permits();
         gauges.in_flight.set(count(self.settings.in_flight_max.saturating_sub(free) as u64));

@@ -16,6 +16,8 @@ pub mod candidate;
 pub mod candidate_shadow;
 mod drift;
 pub mod fold;
+pub mod forward;
+mod forward_metrics;
 pub mod index;
 pub mod ip;
 mod ip_metrics;
