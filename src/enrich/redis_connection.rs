@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
-use redis::{Cmd, Pipeline, RedisError, Value};
+use redis::{Cmd, Pipeline, RedisError, ServerError, Value};
 use tokio::time::timeout;
 
 /// How many nodes of a cluster may stay silent before the connection is doubted.
@@ -47,11 +47,16 @@ pub(crate) enum AskError {
 impl Reply {
     fn of(value: Value) -> Self {
         match value {
-            Value::ServerError(error) => {
-                Self::Error { code: error.code().to_owned(), said: error.to_string() }
-            }
+            Value::ServerError(error) => Self::said(&error),
             value => Self::Value(value),
         }
+    }
+
+    /// As the server has put it.
+    fn said(error: &ServerError) -> Self {
+        let code = error.code().to_owned();
+        let said = error.details().map_or_else(|| code.clone(), |details| format!("{code} {details}"));
+        Self::Error { code, said }
     }
 
     fn error(error: &RedisError) -> Self {
@@ -77,7 +82,7 @@ impl RedisConnection {
                     let (mut connection, question) = (connection.clone(), question.clone());
                     async move {
                         match timeout(wait, connection.req_packed_command(&question)).await {
-                            Ok(Ok(value)) => Reply::Value(value),
+                            Ok(Ok(value)) => Reply::of(value),
                             Ok(Err(error)) => Reply::error(&error),
                             Err(_) => Reply::Lost,
                         }
@@ -91,7 +96,7 @@ impl RedisConnection {
     }
 
     /// Has one server carry out commands about one key in their order, all of them or none. `commands` is a transaction
-    /// (`Pipeline::atomic`). A server that refuses one of them beforehand refuses all (`Broken`).
+    /// (`Pipeline::atomic`). A server that refuses one of them beforehand refuses all: then that is the only reply.
     pub(crate) async fn transact(
         &mut self,
         commands: &Pipeline,
@@ -107,11 +112,16 @@ impl RedisConnection {
                 timeout(wait, connection.req_packed_commands(commands, skipped, last)).await
             }
         };
-        let replies = replies.map_err(|_| AskError::TimedOut)?.map_err(AskError::Broken)?;
-        match replies.into_iter().next() {
-            Some(Value::Array(replies)) => Ok(replies.into_iter().map(Reply::of).collect()),
-            Some(Value::ServerError(error)) => Err(AskError::Broken(error.into())),
-            _ => Ok(Vec::new()),
+        match replies.map_err(|_| AskError::TimedOut)? {
+            Ok(replies) => Ok(match replies.into_iter().next() {
+                Some(Value::Array(replies)) => replies.into_iter().map(Reply::of).collect(),
+                Some(reply) => vec![Reply::of(reply)],
+                None => Vec::new(),
+            }),
+            Err(error) => match error.clone().into_server_errors().as_deref() {
+                Some([(_, first), ..]) => Ok(vec![Reply::said(first)]),
+                _ => Err(AskError::Broken(error)),
+            },
         }
     }
 
@@ -131,8 +141,10 @@ impl RedisConnection {
         };
         match reply.map_err(|_| AskError::TimedOut)? {
             Ok(value) => Ok(Reply::of(value)),
-            Err(error) if error.code().is_some() => Ok(Reply::error(&error)),
-            Err(error) => Err(AskError::Broken(error)),
+            Err(error) => match Reply::error(&error) {
+                Reply::Lost => Err(AskError::Broken(error)),
+                reply => Ok(reply),
+            },
         }
     }
 

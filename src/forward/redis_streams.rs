@@ -257,12 +257,10 @@ impl Writing<'_> {
             pipeline.add_command(self.entry(*id, message));
         }
         let replies = connection.transact(&pipeline, ANSWER_TIMEOUT).await.map_err(|error| outage(&error))?;
-        if replies.len() != entries.len() {
-            return Err(SendError::Outage("an answer to another transaction".to_owned()));
-        }
         // Also an id that is too small: somebody has written since the last id was asked for.
         match replies.iter().find(|reply| !matches!(reply, Reply::Value(Value::BulkString(_)))) {
-            None => Ok(()),
+            None if replies.len() == entries.len() => Ok(()),
+            None => Err(SendError::Outage("an answer to another transaction".to_owned())),
             Some(reply) => Err(refused(reply)),
         }
     }

@@ -11,6 +11,12 @@ use crate::redis_server::RedisServer;
 
 /// Writes a few records again and again while `work` is done.
 fn under_load(house: &House, work: impl FnOnce()) {
+    struct Over<'a>(&'a AtomicBool);
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -19,8 +25,9 @@ fn under_load(house: &House, work: impl FnOnce()) {
                 std::thread::sleep(Duration::from_millis(2));
             }
         });
+        // Also when the work fails.
+        let _over = Over(&is_over);
         work();
-        is_over.store(true, Ordering::Relaxed);
     });
 }
 
@@ -118,7 +125,7 @@ fn a_redis_that_takes_no_writes_is_waited_for_and_no_entry_is_missing_in_the_mid
     let redis = RedisServer::start();
     let house = House::new();
     let forwarding = house.forward(target(&redis.url()));
-    let mut waits = |what: &str, begin: &[&[&str]], end: &[&[&str]]| {
+    let waits = |what: &str, begin: &[&[&str]], end: &[&[&str]]| {
         under_load(&house, || {
             begin.iter().for_each(|it| drop(redis.command(it)));
             until(what, || forwarding.status.trouble().is_some_and(|reason| reason.contains(what)));

@@ -43,16 +43,16 @@ fn each_record_arrives_as_it_is_in_the_log_with_what_consumers_need() {
 fn kinds_lengths_names_and_beginnings_are_chosen_by_target() {
     let (redis, house) = (RedisServer::start(), House::new());
     house.decide(3_000);
-    let named = |name: &str| {
+    let named = |name: &str, stream: &str| {
         let mut target = target(&redis.url());
         target.name = TargetName::parse(name).unwrap();
-        name.clone_into(&mut stream_of(&mut target).stream);
+        stream.clone_into(&mut stream_of(&mut target).stream);
         target
     };
-    let (mut short, mut labels, mut late) = (named("short"), named("labels"), named("late-{log}"));
+    let (mut short, mut labels) = (named("short", "short"), named("labels", "labels"));
+    let mut late = named("late", "late-{log}");
     stream_of(&mut short).length_max = 500;
     labels.kinds = vec![Kind::Label, Kind::Review];
-    late.name = TargetName::parse("late").unwrap();
     late.start = Start::Newest;
     let started = house.forward_all(vec![short, labels, late]);
     house.write(Kind::Label, [b"{}".to_vec()]);
