@@ -29,6 +29,8 @@ mod drift;
 mod explain;
 #[path = "service/faults.rs"]
 mod faults;
+#[path = "service/forward.rs"]
+mod forward;
 #[path = "service/hostile.rs"]
 mod hostile;
 #[path = "service/idempotency.rs"]

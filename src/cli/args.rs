@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::cli::audit_forward::AuditForwardArgs;
 use crate::cli::args_backtest::{BacktestArgs, InputArgs, ReplayArgs};
+use crate::cli::audit_forward::AuditForwardArgs;
 use crate::engine::policy::ChallengerFiles;
 use crate::evaluation::truth::Unlabelled;
 use crate::offline::recorded_traffic::DECISIONS_DEFAULT;

@@ -68,7 +68,10 @@ pub fn run(args: &AuditForwardArgs) -> anyhow::Result<()> {
 fn find<'a>(targets: &'a [TargetSettings], name: &str) -> anyhow::Result<&'a TargetSettings> {
     let Some(target) = targets.iter().find(|target| target.name.as_str() == name) else {
         let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
-        bail!("the settings have no target of forwarding with the name {name}; there are: [{}]", names.join(", "));
+        bail!(
+            "the settings have no target of forwarding with the name {name}; there are: [{}]",
+            names.join(", ")
+        );
     };
     Ok(target)
 }
@@ -96,7 +99,7 @@ fn status(targets: &[TargetSettings], data: &Path, is_json: bool) -> anyhow::Res
         let done = place.filter(|place| place.log == log.to_string()).map(|place| place.sequence);
         let letters = DeadLetters::of(data, &target.name).count()?;
         let lag = head.sequence.saturating_sub(done.unwrap_or(0));
-        let place = forwarding::sink(target, log)?.place();
+        let place = target.destination.to_string();
         lines.push(json!({
             "name": target.name.as_str(), "place": place, "done": done, "lag_records": lag, "dead_letters": letters.letters,
             "dead_letter_bytes": letters.bytes,
@@ -123,7 +126,7 @@ fn replay_dead(target: &TargetSettings, data: &Path, is_json: bool) -> anyhow::R
         !interrupt.is_set()
     });
     bar.finish_and_clear();
-    let replayed = replayed.with_context(|| sink.place())?;
+    let replayed = replayed.with_context(|| target.destination.to_string())?;
     if is_json {
         say!("{}", serde_json::to_string(&replayed)?);
     } else {

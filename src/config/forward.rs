@@ -169,7 +169,10 @@ mod tests {
         let redis = "redis = {url = \"redis://a\"}";
         for (text, expected) in [
             (format!("[[forward]]\nname = \"A\"\n{redis}"), "a target's name must be"),
-            (format!("[[forward]]\nname = \"a\"\n{redis}\n[[forward]]\nname = \"a\"\n{redis}"), "two targets"),
+            (
+                format!("[[forward]]\nname = \"a\"\n{redis}\n[[forward]]\nname = \"a\"\n{redis}"),
+                "two targets",
+            ),
             ("[[forward]]\nname = \"a\"".to_owned(), "either redis or kafka"),
             (
                 format!("[[forward]]\nname = \"a\"\n{redis}\nkafka = {{brokers = \"b\", topic = \"t\"}}"),
@@ -179,7 +182,10 @@ mod tests {
                 format!("[[forward]]\nname = \"a\"\n{redis}\nmessage_bytes_max = 2000000"),
                 "message_bytes_max of the target a of forwarding must be from 1024 to",
             ),
-            (format!("[[forward]]\nname = \"a\"\nbatch_records_max = 0\n{redis}"), "must be from 1 to 10000, is 0"),
+            (
+                format!("[[forward]]\nname = \"a\"\nbatch_records_max = 0\n{redis}"),
+                "must be from 1 to 10000, is 0",
+            ),
         ] {
             let problem = check(&read(&text)).unwrap_or_else(|| panic!("{text}"));
             assert!(problem.contains(expected), "{problem}");
@@ -199,7 +205,10 @@ mod tests {
         let [risk, lake] = &targets[..] else { panic!("{targets:?}") };
         assert_eq!((&risk.kinds[..], risk.start), (&[Kind::Decision, Kind::Label][..], Start::Newest));
         let redis = risk.redis.as_ref().unwrap();
-        assert_eq!((&*redis.stream, redis.length_max, redis.replicas_min), (STREAM_DEFAULT, LENGTH_DEFAULT, 0));
+        assert_eq!(
+            (&*redis.stream, redis.length_max, redis.replicas_min),
+            (STREAM_DEFAULT, LENGTH_DEFAULT, 0)
+        );
         assert_eq!((lake.start, lake.on_dead_letters_full), (Start::Oldest, WhenFull::Stop));
         assert!(!format!("{targets:?}").contains("hunter"), "{targets:?}");
     }

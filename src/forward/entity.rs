@@ -57,6 +57,14 @@ struct Body<'a> {
     transaction: Option<Transaction<'a>>,
     #[serde(borrow, default)]
     label: Option<Label<'a>>,
+    #[serde(default)]
+    sealed: Option<Sealed>,
+}
+
+/// A sealed part names the key that it is sealed with, by number; each person has one.
+#[derive(Deserialize)]
+struct Sealed {
+    key: u64,
 }
 
 #[derive(Deserialize)]
@@ -93,10 +101,13 @@ impl EntityHasher {
         Self(key)
     }
 
-    /// Of the customer, else of the card, else of the transaction. Records that are about none of them keep the order of their kind;
-    /// and so does one whose body cannot be read, which is sent all the same.
+    /// Of whom a part is sealed for; else of the customer, else of the card, else of the transaction. Records that are about none of
+    /// them keep the order of their kind; and so does one whose body cannot be read, which is sent all the same.
     pub fn key(&self, kind: Kind, body: &[u8]) -> EntityKey {
         let body: Body<'_> = serde_json::from_slice(body).unwrap_or_default();
+        if let Some(sealed) = body.sealed {
+            return self.hash("sealed", &sealed.key.to_string());
+        }
         let label_of = body.label.and_then(|label| label.transaction_id);
         let (customer, card, transaction) = match body.transaction {
             Some(it) => (
@@ -134,10 +145,15 @@ mod tests {
     fn one_customer_has_one_key_whatever_the_record_says_beside_it() {
         let hasher = EntityHasher::new([7; 32]);
         let of = |kind, body: &str| hasher.key(kind, body.as_bytes());
-        let customer = of(Kind::Decision, r#"{"transaction":{"customer":{"id":"c_7"},"card":{"fingerprint":"a"}}}"#);
+        let customer =
+            of(Kind::Decision, r#"{"transaction":{"customer":{"id":"c_7"},"card":{"fingerprint":"a"}}}"#);
         for (kind, body, same) in [
             (Kind::Decision, r#"{"x":1,"transaction":{"transaction_id":"t","customer":{"id":"c_7"}}}"#, true),
-            (Kind::Label, r#"{"label":{"transaction_id":"t"},"transaction":{"customer":{"id":"c_7"}}}"#, true),
+            (
+                Kind::Label,
+                r#"{"label":{"transaction_id":"t"},"transaction":{"customer":{"id":"c_7"}}}"#,
+                true,
+            ),
             (Kind::Decision, r#"{"transaction":{"customer":{"id":"c_8"}}}"#, false),
             // Another space, though the text is the same.
             (Kind::Decision, r#"{"transaction":{"card":{"fingerprint":"c_7"}}}"#, false),
@@ -145,6 +161,11 @@ mod tests {
         ] {
             assert_eq!(of(kind, body) == customer, same, "{body}");
         }
+        let sealed = |kind, number| {
+            of(kind, &format!(r#"{{"transaction":{{}},"sealed":{{"key":{number},"text":"x"}}}}"#))
+        };
+        assert_eq!(sealed(Kind::Decision, 7), sealed(Kind::Label, 7));
+        assert_ne!(sealed(Kind::Decision, 7), sealed(Kind::Decision, 8));
         let unknown = of(Kind::Label, r#"{"label":{"transaction_id":"t"}}"#);
         assert_eq!(unknown, of(Kind::Decision, r#"{"transaction":{"transaction_id":"t"}}"#));
         assert_eq!(of(Kind::ListChange, r#"{"list":"a"}"#), of(Kind::ListChange, "not JSON"));

@@ -52,7 +52,7 @@ pub struct RedisStreams {
 
 impl std::fmt::Debug for RedisStreams {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RedisStreams").field("place", &self.place()).finish_non_exhaustive()
+        f.debug_struct("RedisStreams").field("stream", &self.stream).finish_non_exhaustive()
     }
 }
 
@@ -127,10 +127,6 @@ impl Sink for RedisStreams {
             return Ok(refused);
         }
         self.with_connection(async |writing, connection| writing.write_late(connection, message).await)
-    }
-
-    fn place(&self) -> String {
-        format!("{} stream {}", self.settings.redis, self.stream)
     }
 }
 

@@ -35,7 +35,8 @@ pub struct NameError(String);
 impl TargetName {
     /// Checks a name.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+        let is_allowed =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
         if text.is_empty() || text.len() > NAME_BYTES_MAX || !text.bytes().all(is_allowed) {
             return Err(NameError(text.chars().take(NAME_BYTES_MAX).collect()));
         }
@@ -114,6 +115,17 @@ pub enum Destination {
     /// A topic of a Kafka.
     #[cfg(feature = "kafka")]
     Kafka(crate::forward::kafka::KafkaSettings),
+}
+
+impl fmt::Display for Destination {
+    /// Without credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RedisStreams(it) => write!(f, "{} stream {}", it.redis, it.stream),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(it) => write!(f, "kafka {} topic {}", it.brokers, it.topic),
+        }
+    }
 }
 
 /// A stream of a Redis.

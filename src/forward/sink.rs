@@ -38,7 +38,4 @@ pub trait Sink: Send {
 
     /// Sends a message that was left out before, behind everything that the target has.
     fn send_late(&mut self, message: &Message) -> Result<Fate, SendError>;
-
-    /// Where it is, without credentials.
-    fn place(&self) -> String;
 }

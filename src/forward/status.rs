@@ -112,8 +112,7 @@ impl TargetStatus {
     }
 
     pub(super) fn waits_since(&self, since: Option<EventTime>) {
-        self.waiting_since_ms
-            .store(since.map_or(NOTHING_WAITS, EventTime::unix_millis), Ordering::Relaxed);
+        self.waiting_since_ms.store(since.map_or(NOTHING_WAITS, EventTime::unix_millis), Ordering::Relaxed);
     }
 
     pub(super) fn went_well(&self) {

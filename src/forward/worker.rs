@@ -71,12 +71,7 @@ impl Worker {
 
     /// Sends until the target has said what became of each message; none when the thread is asked to end first, or the target has
     /// lost what it had.
-    fn send(
-        &mut self,
-        follower: &mut Follower,
-        messages: &[Message],
-        ending: &Ending,
-    ) -> Option<Vec<Fate>> {
+    fn send(&mut self, follower: &mut Follower, messages: &[Message], ending: &Ending) -> Option<Vec<Fate>> {
         loop {
             match self.sink.send(follower.mark().unwrap_or(0), messages) {
                 Ok(fates) => {
@@ -167,7 +162,7 @@ impl Worker {
         self.status.failed(reason);
         let failures = self.backoff.failures() + 1;
         if failures.is_power_of_two() || reason != self.last_reason {
-            warn!(target = %self.settings.name, place = self.sink.place(), reason, failures, "a target of forwarding takes nothing; trying on");
+            warn!(target = %self.settings.name, place = %self.settings.destination, reason, failures, "a target of forwarding takes nothing; trying on");
             reason.clone_into(&mut self.last_reason);
         }
     }

@@ -52,8 +52,16 @@ impl ForwardMetrics {
         );
         for (name, help, family) in [
             ("forward_sent_records", "Records that a target has taken", &metrics.sent),
-            ("forward_repeated_records", "Records that a target had already when they were sent", &metrics.repeated),
-            ("forward_retries", "Batches that were sent again because a target did not take them", &metrics.retries),
+            (
+                "forward_repeated_records",
+                "Records that a target had already when they were sent",
+                &metrics.repeated,
+            ),
+            (
+                "forward_retries",
+                "Batches that were sent again because a target did not take them",
+                &metrics.retries,
+            ),
             (
                 "forward_dead_records",
                 "Records that a target refuses for good and that stand among its dead letters",

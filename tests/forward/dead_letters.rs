@@ -79,7 +79,9 @@ fn a_full_file_stops_the_target_or_loses_records_by_count() {
     let forwarding = house.forward(settings.clone());
     write(&house, 100);
     let full = "record 35 is refused";
-    until(full, || forwarding.status.trouble().is_some_and(|it| it.contains(full) && it.contains("--replay-dead risk")));
+    until(full, || {
+        forwarding.status.trouble().is_some_and(|it| it.contains(full) && it.contains("--replay-dead risk"))
+    });
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(forwarding.status.counts().dead, 3);
     assert!(forwarding.status.done() < 35, "it waits at that record");

@@ -27,7 +27,8 @@ fn a_user_with_the_least_rights_is_enough() {
 
 #[test]
 fn a_batch_counts_when_enough_replicas_have_it() {
-    let (master, replica) = (RedisServer::start(), RedisServer::start_with(&["--repl-diskless-sync-delay", "0"]));
+    let (master, replica) =
+        (RedisServer::start(), RedisServer::start_with(&["--repl-diskless-sync-delay", "0"]));
     let house = House::new();
     let mut settings = target(&master.url());
     stream_of(&mut settings).replicas_min = 1;

@@ -114,7 +114,13 @@ impl House {
         let status = &forwarding.status;
         let begun = Instant::now();
         while status.done() < self.settled() {
-            assert!(begun.elapsed() < PATIENCE, "{} of {}: {:?}", status.done(), self.settled(), status.trouble());
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "{} of {}: {:?}",
+                status.done(),
+                self.settled(),
+                status.trouble()
+            );
             std::thread::sleep(Duration::from_millis(2));
         }
     }

@@ -70,7 +70,11 @@ fn kinds_lengths_names_and_beginnings_are_chosen_by_target() {
     started.iter().for_each(|it| it.thread.close());
     let names = ["short", "labels", "late", "other"].map(|name| TargetName::parse(name).unwrap());
     assert_eq!(lowest(house.data(), LOG, &names[..3]).unwrap(), Some(3_011));
-    assert_eq!(lowest(house.data(), LOG, &names).unwrap(), Some(0), "one that has not begun needs everything");
+    assert_eq!(
+        lowest(house.data(), LOG, &names).unwrap(),
+        Some(0),
+        "one that has not begun needs everything"
+    );
     let place = Place::read(&place_file(house.data(), &names[1])).unwrap().unwrap();
     assert_eq!((place.sequence, place.mark), (3_011, Some(3_001)));
 }
@@ -119,7 +123,10 @@ fn what_was_sent_after_the_last_note_is_known_by_its_hash() {
     let entries = entries(&redis);
     assert_eq!(entries.len(), 200);
     assert!(entries[100..].iter().all(|entry| entry.place == 320));
-    assert_eq!(entries[100..].iter().map(|it| it.sequence()).collect::<Vec<_>>(), (121..=220).collect::<Vec<_>>());
+    assert_eq!(
+        entries[100..].iter().map(|it| it.sequence()).collect::<Vec<_>>(),
+        (121..=220).collect::<Vec<_>>()
+    );
     // And the next records have their places again.
     house.decide(1);
     house.wait(&forwarding);

@@ -44,7 +44,9 @@ fn records_a_second() {
             assert_eq!(check(&house, &entries(redis), 1), 0);
             rates.sort_by(f64::total_cmp);
             let (least, median, most) = (rates[0], rates[ROUNDS / 2], rates[ROUNDS - 1]);
-            println!("{bytes} bytes, {name}: {median:.0} records/s ({least:.0} to {most:.0} in {ROUNDS} rounds)");
+            println!(
+                "{bytes} bytes, {name}: {median:.0} records/s ({least:.0} to {most:.0} in {ROUNDS} rounds)"
+            );
         }
     }
 }
