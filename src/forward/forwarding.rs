@@ -97,7 +97,7 @@ fn start_one(settings: TargetSettings, log: &ForwardedLog) -> Result<Forwarding,
     )?;
     let sink = sink(&settings, log.log)?;
     let done = follower.done();
-    info!(target = %settings.name, place = %settings.destination, from = done + 1, behind = settled - done, "the log is forwarded");
+    info!(forward = %settings.name, place = %settings.destination, from = done + 1, behind = settled - done, "the log is forwarded");
     let status = Arc::new(TargetStatus::new(settings.name.clone(), done));
     let letters = DeadLetters::of(&log.data, &settings.name);
     let hasher = log.hasher.clone();

@@ -35,6 +35,8 @@ const COMPARED_ENTRIES_MAX: usize = 4_096;
 /// Most attempts to put a late record behind the newest entry, while others are written.
 const LATE_TRIES_MAX: usize = 50;
 
+/// What a server says of an id that is not above the last one.
+const ID_IS_TOO_SMALL: &str = "equal or smaller";
 /// What stands in a stream's name for the id of the log.
 const LOG_PLACEHOLDER: &str = "{log}";
 
@@ -195,7 +197,8 @@ impl Writing<'_> {
                 None => StreamId::new(message.sequence, self.tag),
             };
             result = self.transact(connection, &[(id, message)]).await;
-            if result.is_ok() {
+            // Something else than a record that was written in between.
+            if !matches!(&result, Err(SendError::Outage(reason)) if reason.contains(ID_IS_TOO_SMALL)) {
                 break;
             }
         }

@@ -98,7 +98,7 @@ impl Worker {
         let done = follower.done();
         let back = holds.max(done.saturating_sub(self.settings.resend_records_max));
         let records = done.saturating_sub(back);
-        warn!(target = %self.settings.name, done, holds, records, "a target of forwarding has lost records; they are sent again");
+        warn!(forward = %self.settings.name, done, holds, records, "a target of forwarding has lost records; they are sent again");
         self.status.count_resent(records);
         follower.set_mark(holds);
         follower.back_to(back);
@@ -129,13 +129,13 @@ impl Worker {
         match buried {
             Ok(Buried::Written) => {
                 if self.status.count_dead().is_power_of_two() {
-                    error!(%target, sequence, reason, %file, "a record is refused and stands among the dead letters");
+                    error!(forward = %target, sequence, reason, %file, "a record is refused and stands among the dead letters");
                 }
                 Ok(())
             }
             Ok(Buried::Full) if self.settings.on_dead_letters_full == WhenFull::Drop => {
                 if self.status.count_dropped().is_power_of_two() {
-                    error!(%target, sequence, reason, %file, "a record is refused and left out: the dead-letter file is full");
+                    error!(forward = %target, sequence, reason, %file, "a record is refused and left out: the dead-letter file is full");
                 }
                 Ok(())
             }
@@ -151,7 +151,7 @@ impl Worker {
 
     fn went_well(&mut self) {
         if self.backoff.failures() > 0 {
-            info!(target = %self.settings.name, failures = self.backoff.failures(), "a target of forwarding takes records again");
+            info!(forward = %self.settings.name, failures = self.backoff.failures(), "a target of forwarding takes records again");
         }
         self.backoff.reset();
         self.last_reason.clear();
@@ -162,7 +162,7 @@ impl Worker {
         self.status.failed(reason);
         let failures = self.backoff.failures() + 1;
         if failures.is_power_of_two() || reason != self.last_reason {
-            warn!(target = %self.settings.name, place = %self.settings.destination, reason, failures, "a target of forwarding takes nothing; trying on");
+            warn!(forward = %self.settings.name, place = %self.settings.destination, reason, failures, "a target of forwarding takes nothing; trying on");
             reason.clone_into(&mut self.last_reason);
         }
     }
@@ -188,7 +188,8 @@ impl Work for Worker {
                 }
             }
         };
-        let missed = batch.first.saturating_sub(follower.done() + 1);
+        // A new target begins with the oldest record that there is: it has missed none.
+        let missed = if follower.done() == 0 { 0 } else { batch.first.saturating_sub(follower.done() + 1) };
         for (message, fate) in batch.messages.iter().zip(fates) {
             match fate {
                 Fate::Taken => self.status.count_sent(1, 0),
@@ -205,7 +206,7 @@ impl Work for Worker {
             follower.set_mark(message.sequence.max(follower.mark().unwrap_or(0)));
         }
         if missed > 0 {
-            error!(target = %self.settings.name, missed, "records were gone with their segment of the log before they were sent");
+            error!(forward = %self.settings.name, missed, "records were gone with their segment of the log before they were sent");
             self.status.count_missed(missed);
         }
         follower.is_done(batch.last);

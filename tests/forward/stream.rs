@@ -185,6 +185,10 @@ fn a_stream_of_somebody_else_is_left_alone() {
 #[test]
 fn records_that_are_gone_with_their_segment_are_counted() {
     let (redis, house) = (RedisServer::start(), House::with_segments(20_000));
+    let forwarding = house.forward(target(&redis.url()));
+    house.decide(10);
+    house.wait(&forwarding);
+    forwarding.thread.close();
     house.decide(1_000);
     let segments = list_segments(&house.log_directory()).unwrap();
     assert!(segments.len() > 3, "{segments:?}");
@@ -193,6 +197,14 @@ fn records_that_are_gone_with_their_segment_are_counted() {
     }
     let forwarding = house.forward(target(&redis.url()));
     house.wait(&forwarding);
-    assert_eq!(forwarding.status.counts().missed, segments[2] - 1);
+    assert_eq!(forwarding.status.counts().missed, segments[2] - 11);
+    assert_eq!(check(&house, &entries(&redis)[10..], segments[2]), 0);
+
+    // A target that has just begun has missed nothing.
+    redis.command(&["DEL", STREAM]);
+    std::fs::remove_dir_all(house.data().join("forward")).unwrap();
+    let forwarding = house.forward(target(&redis.url()));
+    house.wait(&forwarding);
+    assert_eq!(forwarding.status.counts().missed, 0);
     assert_eq!(check(&house, &entries(&redis), segments[2]), 0);
 }

@@ -21,7 +21,10 @@ fn measure(house: &House, redis: &RedisServer) -> f64 {
     let begun = Instant::now();
     let forwarding = house.forward(settings);
     house.wait(&forwarding);
-    RECORDS as f64 / begun.elapsed().as_secs_f64()
+    let took = begun.elapsed();
+    // So that it notes no place in the next round.
+    forwarding.thread.close();
+    RECORDS as f64 / took.as_secs_f64()
 }
 
 #[test]
