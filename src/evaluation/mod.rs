@@ -10,9 +10,9 @@
 pub mod again;
 pub mod comparison;
 pub mod comparison_text;
-pub mod find;
 pub mod interval;
 pub mod metrics;
+pub mod record_view;
 pub mod recorded;
 pub mod report;
 pub mod report_parts;

@@ -26,6 +26,7 @@ use crate::engine::consequences::{Consequence, Consequences};
 use crate::engine::judge::Judgement;
 use crate::engine::policy::Policy;
 use crate::evaluation::again::{self, NotAgain};
+use crate::evaluation::record_view::{self, RecordField, RecordView};
 use crate::evaluation::report::{
     BacktestReport, BadRow, InputSummary, Origin, OutcomesFollow, PolicyVersions, SkippedRow, Stopped,
     Windows,
@@ -226,6 +227,15 @@ struct GlanceVersions {
     features: Box<str>,
 }
 
+impl GlanceVersions {
+    fn of(body: &[u8]) -> Option<Self> {
+        match RecordView::of(body) {
+            Some(view) => view.required(RecordField::Versions).ok(),
+            None => record::decode(body).ok().map(|Glance { versions }| versions),
+        }
+    }
+}
+
 impl Overview {
     fn read(
         &mut self,
@@ -244,7 +254,7 @@ impl Overview {
             self.head = stored.header.sequence;
             match stored.header.kind {
                 Kind::Decision => {
-                    if let Ok(Glance { versions }) = record::decode(stored.body) {
+                    if let Some(versions) = GlanceVersions::of(stored.body) {
                         let is_other = versions.features != candidate.catalogue.sha256;
                         if catalogues.last().is_none_or(|(_, last)| *last != is_other) {
                             catalogues.push((self.decisions, is_other));
@@ -377,7 +387,7 @@ impl Run<'_> {
         if stored.header.schema != BODY_SCHEMA {
             return Err(Problem::Schema(stored.header.schema));
         }
-        let record: DecisionRecord = record::decode(stored.body)?;
+        let record = record_view::decode(stored.body)?;
         let transaction = record.transaction()?;
         let at = transaction.occurred_at;
         let is_measured = is_wanted
@@ -400,6 +410,7 @@ impl Run<'_> {
                         &record.enrichment,
                         record.ip.clone(),
                         &self.lists.for_deciding(policy, &record),
+                        again::effort(&record),
                     )
                 })
                 .map_err(|error| Problem::NotAgain(*error)),
@@ -408,8 +419,15 @@ impl Run<'_> {
                 let enrichment = if vector.is_ok() { &record.enrichment } else { &nothing };
                 // From other windows, rules may ask for more than they did then.
                 let lists = self.lists.with_found(&record);
-                let ip = record.ip.clone();
-                Ok(again::decide_from_windows(policy, &transaction, windows.clone(), enrichment, ip, &lists))
+                Ok(again::decide_from_windows(
+                    policy,
+                    &transaction,
+                    windows.clone(),
+                    enrichment,
+                    record.ip.clone(),
+                    &lists,
+                    again::effort(&record),
+                ))
             }
         };
         let judgement = judge_by(self.candidate)?;

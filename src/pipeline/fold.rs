@@ -29,8 +29,12 @@ pub enum Consequence {
     ListChange(Box<ListConsequence>),
     /// Of a change of policy: none.
     Policy,
+    /// Of a review: none, as its label has one of its own.
+    Review,
     /// Of the scores of challengers: none.
     ChallengerScores,
+    /// Of a signed tree head: none.
+    Checkpoint,
 }
 
 /// See `Consequence::Decision`.
@@ -125,7 +129,10 @@ pub(crate) fn apply(
                 Consequence::ListChange(made) => {
                     before = state.change_list(&made.change, receipt.sequence, receipt.recorded_at);
                 }
-                Consequence::Policy | Consequence::ChallengerScores => {}
+                Consequence::Policy
+                | Consequence::Review
+                | Consequence::ChallengerScores
+                | Consequence::Checkpoint => {}
             }
             lane.applied = Some(Mark::from(&receipt));
         }
@@ -149,7 +156,10 @@ pub(crate) fn apply(
                 // Who asked may have given up waiting.
                 let _ = made.before.send(before);
             }
-            Consequence::Policy | Consequence::ChallengerScores => {}
+            Consequence::Policy
+            | Consequence::Review
+            | Consequence::ChallengerScores
+            | Consequence::Checkpoint => {}
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::audit::record::{self, LabelRecord};
 use crate::domain::label::Label;
 use crate::engine::state::Counted;
 use crate::pipeline::fold::Consequence;
-use crate::pipeline::index::{Claim, Fingerprint, RequestKey};
+use crate::pipeline::index::{Claim, Claimed, Fingerprint, RequestKey};
 use crate::pipeline::service::{DecideError, Service};
 use crate::wire;
 use crate::wire::label::LabelJson;
@@ -51,8 +51,7 @@ impl Service {
         };
         let labelled = self.labelled(&label)?;
         let transaction_known = labelled.is_some();
-        let key = RequestKey::of_label(&self.secret, &canonical, transaction_known);
-        let fingerprint = Fingerprint::of(canonical.as_bytes());
+        let (key, fingerprint) = self.label_key(&canonical, transaction_known);
         let claimed = loop {
             match self.index.claim(key, fingerprint) {
                 Claim::New(claimed) => break claimed,
@@ -66,10 +65,7 @@ impl Service {
             }
         };
         let (raw, counted) = labelled.map_or((None, None), |(raw, counted)| (Some(raw), Some(counted)));
-        let body = LabelRecord::new(&label, raw)
-            .and_then(|body| record::encode(&body))
-            .map_err(|error| DecideError::Internal(error.to_string()))?;
-        let consequence = Consequence::label(claimed, label.clone(), counted);
+        let (body, consequence) = label_record(claimed, &label, raw, counted)?;
         let pending = self
             .log
             .reserve()
@@ -81,6 +77,11 @@ impl Service {
             .map_err(|error| DecideError::AuditUnavailable(error.to_string()))?;
         self.metrics.count_label(&label, transaction_known);
         self.label_answer(&label, transaction_known, false, &receipt)
+    }
+
+    pub(super) fn label_key(&self, canonical: &str, transaction_known: bool) -> (RequestKey, Fingerprint) {
+        let key = RequestKey::of_label(&self.secret, canonical, transaction_known);
+        (key, Fingerprint::of(canonical.as_bytes()))
     }
 
     fn labelled(&self, label: &Label) -> Result<Option<(Box<RawValue>, Counted)>, DecideError> {
@@ -115,4 +116,17 @@ impl Service {
             .map(Bytes::from)
             .map_err(|error| DecideError::Internal(error.to_string()))
     }
+}
+
+/// The body of a label's record, and what the record does.
+pub(super) fn label_record(
+    claimed: Claimed,
+    label: &Label,
+    transaction: Option<Box<RawValue>>,
+    counted: Option<Counted>,
+) -> Result<(Vec<u8>, Consequence), DecideError> {
+    let body = LabelRecord::new(label, transaction)
+        .and_then(|body| record::encode(&body))
+        .map_err(|error| DecideError::Internal(error.to_string()))?;
+    Ok((body, Consequence::label(claimed, label.clone(), counted)))
 }

@@ -9,10 +9,11 @@ use thiserror::Error;
 use crate::audit::damage::ReadError;
 use crate::audit::frame::Kind;
 use crate::audit::reader::{LogReader, Record};
-use crate::audit::record::{self, DecisionRecord, LabelRecord, ListChangeRecord, RecordError};
+use crate::audit::record::{self, LabelRecord, ListChangeRecord, RecordError};
 use crate::audit::writer::GROUP_RECORDS_MAX;
 use crate::engine::consequences::{Consequence, Consequences};
 use crate::engine::state::State;
+use crate::evaluation::record_view;
 use crate::feature::catalogue::Catalogue;
 use crate::pipeline::index::{DecisionIndex, Fingerprint, RequestKey};
 use crate::pipeline::lane::Mark;
@@ -119,7 +120,7 @@ impl<'a> Fold<'a> {
     }
 
     fn decision(&mut self, stored: &Record<'_>) -> Result<(), RecordError> {
-        let decided: DecisionRecord = record::decode(stored.body)?;
+        let decided = record_view::decode(stored.body)?;
         let counted = self.state.counted(self.catalogue, &decided.transaction()?);
         self.consequences.apply_until(self.state, decided.state_sequence);
         self.state.restore_attempt(&counted);
