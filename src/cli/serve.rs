@@ -100,8 +100,8 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
     let profiles = profiles(&config)?;
     let targets = forward_targets::all(&config.forward)?;
     let service = tokio::task::spawn_blocking(move || Service::start(parts, profiles, clock)).await??;
-    let mut followers = followers(&config, &service)?;
-    followers.extend(forward::start(&service, &config.paths.data, targets)?);
+    let followers = followers(&config, &service)?;
+    let forwarding = forward::start(&service, &config.paths.data, targets)?;
     let _watch = reload::watch(Arc::clone(&service)).context("the policy's files cannot be watched")?;
 
     let server = Server::bind(server_options(&config)?, Arc::clone(&service)).await?;
@@ -115,11 +115,14 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
     );
     server.run(signals.shutdown(Arc::clone(&service))).await;
     let closed = tokio::task::spawn_blocking(move || {
-        std::thread::scope(|scope| {
-            for follower in &followers {
-                scope.spawn(|| follower.close());
-            }
-        });
+        // Forwarding ends last: a checkpoint that is signed at the end is a record, too.
+        for threads in [&followers, &forwarding] {
+            std::thread::scope(|scope| {
+                for thread in threads {
+                    scope.spawn(|| thread.close());
+                }
+            });
+        }
         service.close(CLOSE_PATIENCE)
     });
     let closed = closed.await?;

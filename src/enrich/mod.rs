@@ -34,7 +34,7 @@ pub mod plan;
 pub mod profiles;
 pub mod record;
 pub mod redis;
-pub(crate) mod redis_connection;
+pub mod redis_connection;
 pub mod redis_link;
 pub mod redis_target;
 mod redis_update;

@@ -219,10 +219,10 @@ impl KafkaSink {
         if !is_refusal(error) {
             return Err(SendError::Outage(error.to_string()));
         }
-        if batch.is_apart {
-            if let Some(fate) = batch.fates.get_mut(place) {
-                *fate = Some(Fate::Refused(error.to_string()));
-            }
+        if batch.is_apart
+            && let Some(fate) = batch.fates.get_mut(place)
+        {
+            *fate = Some(Fate::Refused(error.to_string()));
         }
         batch.is_apart = true;
         Ok(())
