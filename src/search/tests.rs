@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::audit::follow::{Ending, Follower, Work as _};
 use crate::audit::frame::Kind;
+use crate::audit::mark::MARK_FILE;
 use crate::audit::open::{LogOptions, OpenedLog};
 use crate::audit::receipt::LogId;
 use crate::audit::segment::list_segments;
@@ -445,6 +446,7 @@ fn parts_of_another_log_or_secret_or_of_a_lost_end_are_not_used() {
     // The log's last segment is lost, and others come in its place.
     let last = *list_segments(&log).unwrap().last().unwrap();
     std::fs::remove_file(crate::audit::segment::segment_path(&log, last)).unwrap();
+    std::fs::remove_file(log.join(MARK_FILE)).unwrap();
     write(&log, &[decision(2), decision(3)], last);
     let search = LogSearch::open(&log, &parts, Some(KEY)).unwrap();
     assert_eq!(search.coverage().records, last - 1, "{:?}", search.refused);

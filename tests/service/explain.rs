@@ -102,7 +102,7 @@ fn a_recorded_decision_is_made_again_and_explained() {
     for expected in [
         "    decided again  CHALLENGE  often  ",
         "    other rules: sha256:",
-        "    different in: decision, reasons, hits\n",
+        "    different in: decision, reasons, challenge, hits\n",
     ] {
         assert!(said.contains(expected), "{expected}\nis not in\n{said}");
     }

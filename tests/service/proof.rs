@@ -231,8 +231,9 @@ fn a_log_that_contradicts_its_checkpoint_is_not_signed_and_payments_go_on() {
     wait_until("a checkpoint", || (service.admin("/v1/audit/checkpoint").status == 200).then_some(()));
     service.terminate();
     service.ended();
-    // The last records are lost, as when an old copy of the log is put back.
+    // The last records are lost, as when an old copy of the log is put back, with the mark of that time.
     let log = installation.data().join("log");
+    fs::remove_file(log.join("log.mark")).unwrap();
     let segment = fs::read_dir(&log).unwrap().map(|entry| entry.unwrap().path());
     let segment = segment.filter(|path| path.extension().is_some_and(|it| it == "log")).max().unwrap();
     let bytes = fs::read(&segment).unwrap();
