@@ -24,6 +24,7 @@ pub mod ip;
 #[cfg(feature = "parquet")]
 pub mod archive;
 pub mod evaluation;
+pub mod forward;
 pub mod policy_archive;
 pub mod search;
 

@@ -15,7 +15,7 @@ const FLOORS: [&[&str]; 9] = [
     &["feature"],
     &["rules"],
     &["audit", "engine", "enrich", "ip"],
-    &["archive", "evaluation", "policy_archive", "search"],
+    &["archive", "evaluation", "forward", "policy_archive", "search"],
     &["offline", "pipeline"],
     &["http", "redecide"],
     &["cli", "config"],

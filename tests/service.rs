@@ -32,6 +32,8 @@ mod drift;
 mod explain;
 #[path = "service/faults.rs"]
 mod faults;
+#[path = "service/forward.rs"]
+mod forward;
 #[path = "service/full_disk.rs"]
 mod full_disk;
 #[path = "service/hostile.rs"]

@@ -68,7 +68,7 @@ mod tests {
     fn every_note_of_this_log_counts_and_nothing_else() {
         let data = tempfile::tempdir().unwrap();
         let (log, other) = (LogId([1; 16]), LogId([2; 16]));
-        let place = |log: LogId, sequence| Place { log: log.to_string(), sequence };
+        let place = |log: LogId, sequence| Place { log: log.to_string(), sequence, mark: None };
         for directory in ["forward", "forward/deeper"] {
             fs::create_dir(data.path().join(directory)).unwrap();
         }

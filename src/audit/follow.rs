@@ -38,6 +38,9 @@ pub struct Place {
     pub log: String,
     /// The last record that is done with.
     pub sequence: u64,
+    /// What the work keeps beside it, for example the last of these records that somebody has received.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<u64>,
 }
 
 impl Place {
@@ -88,7 +91,8 @@ pub struct Follower {
     clock: Arc<dyn Clock>,
     reader: Option<LogReader>,
     done: u64,
-    noted: Option<u64>,
+    mark: Option<u64>,
+    noted: Option<(u64, Option<u64>)>,
     noted_at: Instant,
 }
 
@@ -117,8 +121,9 @@ impl Follower {
             .map_err(|error| FollowError::Place { path: place_file.clone(), error })?;
         // The place in another log says nothing about this one.
         let noted = noted.filter(|place| place.log == log.to_string());
+        let mark = noted.as_ref().and_then(|place| place.mark);
         let done = noted.map_or(otherwise, |place| place.sequence).min(settled);
-        Ok(Self { place_file: Some(place_file), ..Self::after(directory, log, done, clock) })
+        Ok(Self { place_file: Some(place_file), mark, ..Self::after(directory, log, done, clock) })
     }
 
     /// Begins after the record `done`, and notes nothing: for work that can tell from what it made how far it had come.
@@ -131,6 +136,7 @@ impl Follower {
             clock,
             reader: None,
             done,
+            mark: None,
             noted: None,
             noted_at,
         }
@@ -173,6 +179,22 @@ impl Follower {
         Ok(last)
     }
 
+    /// What the work has marked, also before a restart.
+    pub const fn mark(&self) -> Option<u64> {
+        self.mark
+    }
+
+    /// Has a number of the work's own noted with the place.
+    pub const fn set_mark(&mut self, mark: u64) {
+        self.mark = Some(mark);
+    }
+
+    /// What came after the record `sequence` must be done again.
+    pub fn back_to(&mut self, sequence: u64) {
+        self.done = self.done.min(sequence);
+        self.again();
+    }
+
     /// Everything up to the record `sequence` is done with. Never goes back.
     pub fn is_done(&mut self, sequence: u64) {
         self.done = self.done.max(sequence);
@@ -195,13 +217,13 @@ impl Follower {
         let now = self.clock.instant();
         let is_time =
             is_last || now.saturating_duration_since(self.noted_at) >= NOTE_INTERVAL || self.noted.is_none();
-        if !is_time || self.noted == Some(self.done) {
+        let place = Place { log: self.log.to_string(), sequence: self.done, mark: self.mark };
+        if !is_time || self.noted == Some((place.sequence, place.mark)) {
             return;
         }
         self.noted_at = now;
-        let place = Place { log: self.log.to_string(), sequence: self.done };
         match place.write(place_file) {
-            Ok(()) => self.noted = Some(self.done),
+            Ok(()) => self.noted = Some((place.sequence, place.mark)),
             Err(error) => {
                 warn!(%error, file = %place_file.display(), "how far a follower of the log has come cannot be noted");
             }

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::cli::args_archive::ArchiveCommand;
 use crate::cli::args_backtest::{BacktestArgs, InputArgs, ReplayArgs};
 use crate::cli::audit_checkpoint::AuditCheckpointArgs;
+use crate::cli::audit_forward::AuditForwardArgs;
 use crate::cli::audit_index::AuditIndexArgs;
 use crate::cli::audit_prove::{AuditCheckProofArgs, AuditProveArgs};
 use crate::cli::audit_redecide::AuditRedecideArgs;
@@ -236,6 +237,8 @@ pub enum AuditCommand {
     Search(Box<AuditSearchArgs>),
     /// Print one record, readably: what came in, what was known, why, and what became known later.
     Show(AuditShowArgs),
+    /// See how far the log is forwarded; send dead letters again; go back to an earlier record.
+    Forward(AuditForwardArgs),
     /// Print decisions as they are recorded.
     Tail(Box<AuditTailArgs>),
     /// Make the index that searches use, of a log at rest.

@@ -9,8 +9,8 @@ use serde_json::json;
 use crate::audit::reader::{LogReader, Record};
 use crate::cli::args::{AuditCommand, AuditExportArgs};
 use crate::cli::{
-    audit_checkpoint, audit_index, audit_prove, audit_redecide, audit_search, audit_show, audit_tail,
-    audit_verify,
+    audit_checkpoint, audit_forward, audit_index, audit_prove, audit_redecide, audit_search, audit_show,
+    audit_tail, audit_verify,
 };
 use crate::pipeline::start::LOG_DIRECTORY;
 
@@ -22,6 +22,7 @@ pub fn run(command: &AuditCommand) -> anyhow::Result<()> {
         AuditCommand::Prove(args) => audit_prove::prove(args),
         AuditCommand::CheckProof(args) => audit_prove::check(args),
         AuditCommand::Export(args) => export(args),
+        AuditCommand::Forward(args) => audit_forward::run(args),
         AuditCommand::Search(args) => audit_search::run(args),
         AuditCommand::Show(args) => audit_show::run(args),
         AuditCommand::Tail(args) => audit_tail::run(args),

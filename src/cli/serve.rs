@@ -11,7 +11,7 @@ use tracing::info;
 use crate::audit::follow::FollowThread;
 use crate::cli::args::ServeArgs;
 use crate::cli::policy::{files, settings};
-use crate::cli::store;
+use crate::cli::{forward_targets, store};
 use crate::config::file::Config;
 use crate::domain::time::{Clock, SystemClock};
 use crate::enrich::profiles::Profiles;
@@ -22,6 +22,7 @@ use crate::http::server::Server;
 #[cfg(feature = "parquet")]
 use crate::pipeline::archiving::Archiving;
 use crate::pipeline::checkpoints;
+use crate::pipeline::forward;
 use crate::pipeline::profile_updates;
 use crate::pipeline::reload;
 use crate::pipeline::service::Service;
@@ -100,10 +101,12 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
         },
     };
     let profiles = profiles(&config)?;
+    let targets = forward_targets::all(&config.forward)?;
     let service = tokio::task::spawn_blocking(move || Service::start(parts, profiles, clock)).await??;
     let followers = followers(&config, &service)?;
     #[cfg(feature = "parquet")]
     let archiving = archiving(&config, &service)?;
+    let forwarding = forward::start(&service, &config.paths.data, targets)?;
     let _watch = reload::watch(Arc::clone(&service)).context("the policy's files cannot be watched")?;
 
     let server = Server::bind(server_options(&config)?, Arc::clone(&service)).await?;
@@ -117,8 +120,13 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
     );
     server.run(signals.shutdown(Arc::clone(&service))).await;
     let closed = tokio::task::spawn_blocking(move || {
-        for follower in followers {
-            follower.close();
+        // Forwarding ends last: a checkpoint that is signed at the end is a record, too.
+        for threads in [&followers, &forwarding] {
+            std::thread::scope(|scope| {
+                for thread in threads {
+                    scope.spawn(|| thread.close());
+                }
+            });
         }
         #[cfg(feature = "parquet")]
         if let Some(archiving) = archiving {

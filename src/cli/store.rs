@@ -28,22 +28,28 @@ pub(super) fn embedded(data: &Path) -> anyhow::Result<Profiles> {
 /// Where Redis is, with credentials from settings and environment.
 pub(super) fn target(config: &ProfilesConfig) -> anyhow::Result<RedisTarget> {
     let variable = |name: &str| std::env::var(name).ok();
-    let or_none = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let TlsConfig { ca_file, cert_file, key_file } = &config.tls;
+    let mut access = access(&config.tls, "profiles.tls")?;
+    access.username = variable(USERNAME_VARIABLE).or_else(|| or_none(&config.username));
+    access.password = variable(PASSWORD_VARIABLE).or_else(|| or_none(&config.password));
+    access.sentinel_username = or_none(&config.sentinel_username);
+    access.sentinel_password = or_none(&config.sentinel_password);
+    RedisTarget::parse(&config.redis, access).context("--redis")
+}
+
+/// Certificates, and no credentials yet. `table` is where the settings stand.
+pub(super) fn access(tls: &TlsConfig, table: &str) -> anyhow::Result<RedisAccess> {
+    let TlsConfig { ca_file, cert_file, key_file } = tls;
     let client_pem = match (read(cert_file)?, read(key_file)?) {
         (Some(cert), Some(key)) => Some((cert, key)),
         (None, None) => None,
-        _ => anyhow::bail!("profiles.tls: cert_file and key_file go together"),
+        _ => anyhow::bail!("{table}: cert_file and key_file go together"),
     };
-    let access = RedisAccess {
-        username: variable(USERNAME_VARIABLE).or_else(|| or_none(&config.username)),
-        password: variable(PASSWORD_VARIABLE).or_else(|| or_none(&config.password)),
-        sentinel_username: or_none(&config.sentinel_username),
-        sentinel_password: or_none(&config.sentinel_password),
-        ca_pem: read(ca_file)?,
-        client_pem,
-    };
-    RedisTarget::parse(&config.redis, access).context("--redis")
+    Ok(RedisAccess { ca_pem: read(ca_file)?, client_pem, ..RedisAccess::default() })
+}
+
+/// None for an empty setting.
+pub(super) fn or_none(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 fn read(file: &PathBuf) -> anyhow::Result<Option<Vec<u8>>> {

@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::audit::writer::Ack;
 use crate::config::archive::ArchiveConfig;
 use crate::config::checkpoints::CheckpointsConfig;
+use crate::config::forward::{self, ForwardConfig};
 use crate::config::ip::IpConfig;
 use crate::config::overload::{OverloadConfig, RateLimitConfig};
 use crate::config::profiles::ProfilesConfig;
@@ -34,6 +35,14 @@ pub enum ConfigError {
         file: PathBuf,
         /// What is wrong.
         error: Box<toml::de::Error>,
+    },
+    /// What is said of one thing does not go together.
+    #[error("{file}: {problem}")]
+    Inconsistent {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        problem: String,
     },
     /// A value is out of its bounds.
     #[error("{file}: {name} must be from {min} to {max}, is {actual}")]
@@ -83,6 +92,8 @@ pub struct Config {
     pub state: StateConfig,
     /// What is looked at after a decision.
     pub shadow: ShadowConfig,
+    /// Where the log is sent on to.
+    pub forward: Vec<ForwardConfig>,
 }
 
 /// `[server]`
@@ -310,6 +321,9 @@ impl Config {
             ("shadow.queue_decisions_max", self.shadow.queue_decisions_max as u64, 1, 1_000_000),
             ("shadow.drift_window_s", self.shadow.drift_window_s, 60, 2_678_400),
         ];
+        if let Some(problem) = forward::check(&self.forward) {
+            return Err(ConfigError::Inconsistent { file: file.to_owned(), problem });
+        }
         let mut all = bounds
             .into_iter()
             .chain(self.profiles.bounds())
@@ -361,6 +375,8 @@ mod tests {
             ),
             ("[profiles.cache]\nttl_s = 5", "ttl_s"),
             ("[archive]\nretention_days = 5", "archive.keep_local_days must be from 0 to 4, is 7"),
+            ("[[forward]]\nname = \"a\"", "the target a of forwarding must have either redis or kafka"),
+            ("[[forward]]\nname = \"a\"\nkinds = [\"decisions\"]", "unknown variant `decisions`"),
             ("[shadow]\ndrift_window_s = 59", "shadow.drift_window_s must be from 60 to 2678400, is 59"),
         ] {
             std::fs::write(&file, text).unwrap();

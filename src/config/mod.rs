@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod checkpoints;
 pub mod file;
+pub mod forward;
 pub mod ip;
 pub mod overload;
 pub mod profiles;

@@ -6,7 +6,7 @@
 //! - `source` the trait of a profile store, the ids of one transaction, the errors of a write
 //! - `embedded` the default store: one file in the data directory, or memory
 //! - `redis`, `redis_link`, `redis_connection`, `redis_target`, `redis_url` Redis: the questions, the life of a connection, one server or
-//!   a cluster, how it is reached, the URL
+//!   a cluster, how it is reached, the URL; the last three also serve `forward`
 //! - `cache` what Redis said, kept for a while
 //! - `breaker` leaves a dependency alone that mostly fails
 //! - `hedge` asks a second time where an answer is late
@@ -34,7 +34,7 @@ pub mod plan;
 pub mod profiles;
 pub mod record;
 pub mod redis;
-mod redis_connection;
+pub mod redis_connection;
 pub mod redis_link;
 pub mod redis_target;
 mod redis_update;

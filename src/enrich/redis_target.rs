@@ -41,7 +41,7 @@ impl RedisTarget {
 
     /// Opens a connection: transport, credentials, database. `attempt` counts attempts, so that each begins with another Sentinel.
     /// With a cache, the server is asked to say what changes; answers whether it will.
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         &self,
         attempt: usize,
         cache: Option<&Arc<ProfileCache>>,

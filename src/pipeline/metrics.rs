@@ -18,6 +18,7 @@ use crate::domain::label::{Label, Verdict};
 #[cfg(feature = "parquet")]
 use crate::pipeline::archive_metrics::ArchiveMetrics;
 use crate::pipeline::checkpoint_metrics::CheckpointMetrics;
+use crate::pipeline::forward_metrics::ForwardMetrics;
 use crate::pipeline::profile_metrics::ProfileMetrics;
 use crate::pipeline::service::{DecideError, Service};
 use crate::pipeline::shadow_metrics::ShadowMetrics;
@@ -88,6 +89,8 @@ pub struct Metrics {
     /// Of the archive.
     #[cfg(feature = "parquet")]
     pub(crate) archive: ArchiveMetrics,
+    /// Of the targets that the log is forwarded to.
+    pub(crate) forward: ForwardMetrics,
     /// Of the log's tree.
     pub(crate) checkpoints: CheckpointMetrics,
     /// Reviews recorded.
@@ -146,6 +149,7 @@ impl Default for Metrics {
             profiles: ProfileMetrics::registered(&mut registry),
             #[cfg(feature = "parquet")]
             archive: ArchiveMetrics::registered(&mut registry),
+            forward: ForwardMetrics::registered(&mut registry),
             checkpoints: CheckpointMetrics::registered(&mut registry),
             reviews: AtomicU64::new(0),
             registry: Registry::default(),
@@ -433,6 +437,7 @@ impl Service {
         gauges.log_queue.set(count(log.queue_depth as u64));
         gauges.log_healthy.set(i64::from(log.healthy));
         self.metrics.profiles.take(&self.profiles);
+        self.metrics.forward.take(log.head.sequence, self.clock.now());
         gauges.policy_refused.set(i64::from(self.policies.status().refused.is_some()));
         let archive = self.policies.archive_size();
         gauges.policy_archive_policies.set(count(archive.policies));

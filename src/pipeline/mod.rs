@@ -23,6 +23,8 @@ mod checkpoint_metrics;
 pub mod checkpoints;
 mod drift;
 pub mod fold;
+pub mod forward;
+mod forward_metrics;
 pub mod index;
 pub mod ip;
 mod ip_metrics;

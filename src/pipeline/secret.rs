@@ -88,6 +88,11 @@ impl Secret {
         key
     }
 
+    /// What keys the hashes of entities in forwarded records.
+    pub fn forward_key(&self) -> [u8; SECRET_BYTES] {
+        *blake3::keyed_hash(&self.0, b"forward").as_bytes()
+    }
+
     /// What says that hashes were made under this secret, without saying which it is.
     pub fn check_value(&self) -> [u8; 16] {
         let hash = blake3::keyed_hash(&self.0, b"state snapshot");

@@ -152,7 +152,7 @@ async fn a_server_that_takes_no_writes_is_said_and_counts_nothing() {
     assert_eq!(refused.unwrap(), Applied { steps: 1, repeated: 0, refused: 1 });
     let faults: [(&[&str], &[&str], &str); 2] = [
         (&["CONFIG", "SET", "maxmemory", "1"], &["CONFIG", "SET", "maxmemory", "0"], "OOM"),
-        (&["REPLICAOF", "127.0.0.1", "1"], &["REPLICAOF", "NO", "ONE"], "ReadOnly"),
+        (&["REPLICAOF", "127.0.0.1", "1"], &["REPLICAOF", "NO", "ONE"], "READONLY"),
     ];
     for (number, (begin, end, expected)) in (2..).zip(faults) {
         server.command(begin);

@@ -330,6 +330,12 @@ impl Service {
         self.child.wait().expect("it ends");
     }
 
+    /// `kill -9`, while others still speak to it.
+    pub fn kill_now(&self) {
+        let sent = Command::new("sh").arg("-c").arg(format!("kill -KILL {}", self.child.id())).status();
+        assert!(sent.is_ok_and(|status| status.success()), "cannot send SIGKILL");
+    }
+
     /// `kill -TERM`
     pub fn terminate(&self) {
         let sent = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.child.id())).status();

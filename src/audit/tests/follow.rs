@@ -75,7 +75,7 @@ fn it_begins_where_the_note_of_this_log_says() {
     let begin = |log, settled, otherwise| follower(side.path(), log, &place, settled, otherwise).done();
     assert_eq!(begin(LOG_ID, 10, 0), 0, "no note: the whole log");
     assert_eq!(begin(LOG_ID, 10, 10), 10, "no note: what is new");
-    Place { log: LOG_ID.to_string(), sequence: 7 }.write(&place).unwrap();
+    Place { log: LOG_ID.to_string(), sequence: 7, mark: None }.write(&place).unwrap();
     assert_eq!(begin(LOG_ID, 10, 0), 7);
     assert_eq!(begin(LOG_ID, 5, 0), 5, "after a power loss the log may be shorter than the note says");
     assert_eq!(begin(LogId([0x22; 16]), 10, 0), 0, "the note of another log");
