@@ -13,8 +13,10 @@
 //! `append`, `disk` and `sync` those of the writing side.
 
 mod append;
+pub mod bodies;
 pub mod chain;
 pub mod damage;
+pub mod decision_body;
 pub mod disk;
 pub mod failure;
 pub mod frame;

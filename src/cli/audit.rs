@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use serde_json::json;
 
+use crate::audit::bodies::Bodies;
 use crate::audit::reader::{LogReader, Record};
 use crate::audit::verify::{VerifyOptions, verify};
 use crate::cli::args::{AuditArgs, AuditCommand, AuditExportArgs, AuditShowArgs};
@@ -57,22 +58,22 @@ fn verify_log(args: &AuditArgs) -> anyhow::Result<()> {
 fn each(
     data: &Path,
     from: u64,
-    mut see: impl FnMut(&Record<'_>) -> anyhow::Result<bool>,
+    mut see: impl FnMut(&Bodies, &Record<'_>) -> anyhow::Result<bool>,
 ) -> anyhow::Result<()> {
     let directory = data.join(LOG_DIRECTORY);
+    let bodies = Bodies::beside(&directory).context("the keys of subjects cannot be read")?;
     let mut reader = LogReader::from_sequence(&directory, from)
         .with_context(|| format!("{}: no log to read", directory.display()))?;
     while let Some(record) = reader.next()? {
-        if !see(&record)? {
+        if !see(&bodies, &record)? {
             break;
         }
     }
     Ok(())
 }
 
-fn as_json(record: &Record<'_>) -> anyhow::Result<serde_json::Value> {
-    let body: serde_json::Value =
-        serde_json::from_slice(record.body).context("a record's body is no JSON")?;
+fn as_json(bodies: &Bodies, record: &Record<'_>) -> anyhow::Result<serde_json::Value> {
+    let body = bodies.json(record).with_context(|| format!("record {}", record.header.sequence))?;
     Ok(json!({
         "sequence": record.header.sequence, "kind": record.header.kind.name(),
         "recorded_at": record.header.recorded_at.to_string(), "hash": format!("blake3:{}", record.hash), "body": body,
@@ -82,12 +83,12 @@ fn as_json(record: &Record<'_>) -> anyhow::Result<serde_json::Value> {
 fn export(args: &AuditExportArgs) -> anyhow::Result<()> {
     let mut output = BufWriter::new(std::io::stdout().lock());
     let mut left = args.limit.unwrap_or(u64::MAX);
-    each(&args.data, args.from, |record| {
+    each(&args.data, args.from, |bodies, record| {
         if left == 0 {
             return Ok(false);
         }
         left -= 1;
-        serde_json::to_writer(&mut output, &as_json(record)?)?;
+        serde_json::to_writer(&mut output, &as_json(bodies, record)?)?;
         output.write_all(b"\n")?;
         Ok(true)
     })?;
@@ -96,8 +97,8 @@ fn export(args: &AuditExportArgs) -> anyhow::Result<()> {
 
 fn show(args: &AuditShowArgs) -> anyhow::Result<()> {
     let mut found = None;
-    each(&args.data, args.sequence, |record| {
-        found = Some(as_json(record)?);
+    each(&args.data, args.sequence, |bodies, record| {
+        found = Some(as_json(bodies, record)?);
         Ok(false)
     })?;
     match found {

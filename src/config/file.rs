@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::audit::writer::Ack;
 use crate::config::ip::IpConfig;
+use crate::config::privacy::PrivacyConfig;
 use crate::config::profiles::ProfilesConfig;
 use crate::engine::settings::{MissingPolicy, OnMissing};
 use crate::model::backend::Backend;
@@ -70,6 +71,8 @@ pub struct Config {
     pub ip: IpConfig,
     /// The audit log.
     pub audit: AuditConfig,
+    /// How personal data is recorded.
+    pub privacy: PrivacyConfig,
     /// What a start begins with.
     pub state: StateConfig,
     /// What is looked at after a decision.
@@ -283,6 +286,7 @@ impl Config {
             ("ip.database_age_max_d", self.ip.database_age_max_d, 1, 3_650),
             ("audit.segment_mib", audit.segment_mib, 1, 65_536),
             ("audit.queue_records_max", audit.queue_records_max as u64, 1, 1_000_000),
+            ("privacy.subjects_max", self.privacy.subjects_max as u64, 1_000, 1_000_000_000),
             ("state.snapshot_interval_s", self.state.snapshot_interval_s, 0, 86_400),
             ("shadow.queue_decisions_max", self.shadow.queue_decisions_max as u64, 1, 1_000_000),
             ("shadow.drift_window_s", self.shadow.drift_window_s, 60, 2_678_400),

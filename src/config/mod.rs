@@ -2,4 +2,5 @@
 
 pub mod file;
 pub mod ip;
+pub mod privacy;
 pub mod profiles;

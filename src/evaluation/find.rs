@@ -10,10 +10,11 @@ use memchr::memmem;
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::audit::bodies::Bodies;
 use crate::audit::damage::ReadError;
 use crate::audit::frame::Kind;
 use crate::audit::reader::{LogReader, Record};
-use crate::audit::record::{self, BODY_SCHEMA, DecisionRecord, RecordError};
+use crate::audit::record::{self, BODY_SCHEMA, DecisionRecord, RecordError, Unreadable};
 use crate::audit::segment::{list_segments, segment_path};
 use crate::domain::time::EventTime;
 use crate::engine::policy::Policy;
@@ -33,7 +34,7 @@ pub enum FindError {
     Read(#[from] ReadError),
     /// A record of a later version.
     #[error(
-        "record {sequence} has a body of schema {schema}; this version reads {BODY_SCHEMA}: use a newer one"
+        "record {sequence} has a body of schema {schema}; this version reads up to {BODY_SCHEMA}: use a newer one"
     )]
     Schema {
         /// Its sequence.
@@ -68,6 +69,8 @@ pub struct Found {
     pub recorded_at: EventTime,
     /// The record.
     pub record: DecisionRecord,
+    /// Why it is only what stands in clear, if it is.
+    pub unreadable: Option<Unreadable>,
 }
 
 /// How far a search has come.
@@ -113,6 +116,7 @@ pub fn find(
         })
         .collect();
     let unreadable = |source| ReadError::Io { path: directory.to_owned(), source };
+    let bodies = Bodies::beside(directory).map_err(unreadable)?;
     let segments = list_segments(directory).map_err(unreadable)?;
     let sizes = segments.iter().map(|first| std::fs::metadata(segment_path(directory, *first)));
     let sizes =
@@ -131,7 +135,7 @@ pub fn find(
         let before = progress.bytes_done;
         while let Some(stored) = reader.next()? {
             if stored.header.kind == Kind::Decision {
-                open.iter_mut().try_for_each(|it| it.look_at(&stored))?;
+                open.iter_mut().try_for_each(|it| it.look_at(&bodies, &stored))?;
             }
             if stored.header.sequence.is_multiple_of(RECORDS_PER_PROGRESS) {
                 progress.bytes_done = before + stored.position.offset;
@@ -147,7 +151,7 @@ pub fn find(
 }
 
 impl Wanted<'_> {
-    fn look_at(&mut self, stored: &Record<'_>) -> Result<(), FindError> {
+    fn look_at(&mut self, bodies: &Bodies, stored: &Record<'_>) -> Result<(), FindError> {
         if self.text.find(stored.body).is_none() {
             return Ok(());
         }
@@ -157,12 +161,12 @@ impl Wanted<'_> {
         if ids.decision_id != self.id && ids.transaction_id != self.id {
             return Ok(());
         }
-        if schema != BODY_SCHEMA {
+        if schema > BODY_SCHEMA {
             return Err(FindError::Schema { sequence, schema });
         }
-        let record = record::decode(stored.body).map_err(wrong)?;
+        let (record, unreadable) = bodies.decision(stored).map_err(wrong)?.or_left();
         let (id, recorded_at) = (self.id.to_owned(), stored.header.recorded_at);
-        self.found = Some(Found { id, sequence, recorded_at, record });
+        self.found = Some(Found { id, sequence, recorded_at, record, unreadable });
         Ok(())
     }
 }

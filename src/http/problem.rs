@@ -37,6 +37,8 @@ pub enum ProblemKind {
     UnsupportedMediaType,
     /// Wrong fields, headers or parameters.
     InvalidFields,
+    /// It was erased on request.
+    Erased,
     /// The key was used before, with another body.
     KeyReused,
     /// The policy on disk was refused; the last good one stays.
@@ -61,7 +63,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::BadRequest,
         Self::NotJson,
         Self::Unauthorized,
@@ -73,6 +75,7 @@ impl ProblemKind {
         Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::InvalidFields,
+        Self::Erased,
         Self::KeyReused,
         Self::PolicyRefused,
         Self::ListedInFile,
@@ -117,6 +120,7 @@ impl ProblemKind {
             Self::InvalidFields => {
                 ("urn:tollgate:problem:invalid-fields", "Invalid fields", StatusCode::UNPROCESSABLE_ENTITY)
             }
+            Self::Erased => ("urn:tollgate:problem:erased", "Erased", StatusCode::GONE),
             Self::KeyReused => (
                 "urn:tollgate:problem:idempotency-key-reused",
                 "Idempotency key reused",
@@ -363,6 +367,7 @@ impl From<DecideError> for Problem {
                     .with_errors(errors.into_iter().map(ProblemError::from).collect())
             }
             DecideError::KeyReused => Self::new(ProblemKind::KeyReused, error.to_string()),
+            DecideError::Erased => Self::new(ProblemKind::Erased, error.to_string()),
             DecideError::InFlight => Self::new(ProblemKind::InFlight, error.to_string()).retry_after(1),
             DecideError::Overloaded { retry_after_s } => {
                 Self::new(ProblemKind::Overloaded, error.to_string()).retry_after(retry_after_s)
@@ -395,6 +400,7 @@ mod tests {
         let cases = [
             (DecideError::Rejected(Rejection::NotJson("x".into())), 400, "not-json", None),
             (DecideError::Rejected(field), 422, "invalid-fields", None),
+            (DecideError::Erased, 410, "erased", None),
             (DecideError::KeyReused, 422, "idempotency-key-reused", None),
             (DecideError::InFlight, 409, "in-flight", Some("1")),
             (DecideError::Overloaded { retry_after_s: 7 }, 503, "overloaded", Some("7")),

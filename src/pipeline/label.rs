@@ -6,10 +6,12 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::audit::bodies::{Bodies, label_body};
 use crate::audit::frame::Kind;
 use crate::audit::receipt::{LogId, Receipt};
-use crate::audit::record::{self, LabelRecord};
+use crate::audit::record::LabelRecord;
 use crate::domain::label::Label;
+use crate::domain::transaction::Transaction;
 use crate::engine::state::Counted;
 use crate::pipeline::fold::Consequence;
 use crate::pipeline::index::{Claim, Fingerprint, RequestKey};
@@ -35,6 +37,15 @@ struct LabelAudit {
     log: LogId,
     sequence: u64,
     hash: String,
+}
+
+/// What a label is for.
+struct Labelled {
+    raw: Box<RawValue>,
+    transaction: Transaction,
+    counted: Counted,
+    /// Whether it is only what an erasure has left of it: merchant and terminal, and nothing to be sealed.
+    is_left: bool,
 }
 
 impl Service {
@@ -65,16 +76,26 @@ impl Service {
                 }
             }
         };
-        let (raw, counted) = labelled.map_or((None, None), |(raw, counted)| (Some(raw), Some(counted)));
+        let sealing = match labelled.as_ref().filter(|it| !it.is_left) {
+            None => None,
+            Some(labelled) => {
+                let sealing = self.privacy.of_transaction(&labelled.transaction, now).await;
+                sealing.map_err(|error| DecideError::AuditUnavailable(error.to_string()))?
+            }
+        };
+        let (raw, transaction, counted) = match labelled {
+            None => (None, None, None),
+            Some(it) => (Some(it.raw), Some(it.transaction), Some(it.counted)),
+        };
         let body = LabelRecord::new(&label, raw)
-            .and_then(|body| record::encode(&body))
+            .and_then(|body| label_body(&body, transaction.as_ref(), sealing.as_ref()))
             .map_err(|error| DecideError::Internal(error.to_string()))?;
         let consequence = Consequence::label(claimed, label.clone(), counted);
         let pending = self
             .log
             .reserve()
             .map_err(|error| DecideError::AuditUnavailable(error.to_string()))?
-            .commit(Kind::Label, now, body, consequence);
+            .commit_body(Kind::Label, now, body, consequence);
         let receipt = tokio::time::timeout(RECORD_WAIT_MAX, pending)
             .await
             .map_err(|_| DecideError::AuditUnavailable("the label was not written in time".to_owned()))?
@@ -83,11 +104,12 @@ impl Service {
         self.label_answer(&label, transaction_known, false, &receipt)
     }
 
-    fn labelled(&self, label: &Label) -> Result<Option<(Box<RawValue>, Counted)>, DecideError> {
+    fn labelled(&self, label: &Label) -> Result<Option<Labelled>, DecideError> {
         let Some((found, _)) = self.find_transaction(label.transaction_id.as_str())? else { return Ok(None) };
+        let (found, why) = found.or_left();
         let transaction = found.transaction().map_err(|error| DecideError::Internal(error.to_string()))?;
         let counted = self.state.counted(&self.policies.live().policy.catalogue, &transaction);
-        Ok(Some((found.transaction, counted)))
+        Ok(Some(Labelled { raw: found.transaction, transaction, counted, is_left: why.is_some() }))
     }
 
     fn label_again(
@@ -95,8 +117,8 @@ impl Service {
         label: &Label,
         position: crate::audit::receipt::Position,
     ) -> Result<Bytes, DecideError> {
-        let (body, receipt) = self.read_body::<LabelRecord>(position)?;
-        self.label_answer(label, body.transaction.is_some(), true, &receipt)
+        let (body, receipt) = self.read_body(position, Bodies::label)?;
+        self.label_answer(label, body.get().transaction.is_some(), true, &receipt)
     }
 
     fn label_answer(

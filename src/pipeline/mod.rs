@@ -26,6 +26,7 @@ pub mod lists;
 pub mod look_up;
 pub mod metrics;
 pub mod policy;
+pub mod privacy;
 mod profile_metrics;
 mod profile_steps;
 pub mod profile_updates;

@@ -21,13 +21,13 @@ use thiserror::Error;
 use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
+use crate::audit::bodies::Opened;
 use crate::audit::damage::ReadError;
 use crate::audit::frame::Kind;
 use crate::audit::reader::LogReader;
-use crate::audit::record;
 use crate::enrich::source::ProfileSource as _;
 use crate::enrich::update::ProfileUpdate;
-use crate::pipeline::profile_steps::{DecidedRecord, Steps};
+use crate::pipeline::profile_steps::Steps;
 use crate::pipeline::service::Service;
 use crate::pipeline::start::LOG_DIRECTORY;
 
@@ -232,8 +232,12 @@ impl Worker {
             if record.header.kind != Kind::Decision {
                 continue;
             }
-            match record::decode::<DecidedRecord>(record.body).and_then(|decided| steps.take(last, &decided))
-            {
+            let decided = self.service.privacy.bodies.decision(&record);
+            match decided.and_then(|decided| match decided {
+                Opened::Whole(decided) => steps.take(last, &decided),
+                // Nobody is left whose profile it could change.
+                Opened::Left(..) => Ok(()),
+            }) {
                 Ok(()) => {}
                 Err(error) => error!(%error, sequence = last, "a decision cannot be read to update profiles"),
             }

@@ -26,6 +26,7 @@ use crate::pipeline::lane::Lane;
 use crate::pipeline::lists::LIST_CHANGES_IN_FLIGHT_MAX;
 use crate::pipeline::metrics::Metrics;
 use crate::pipeline::policy::{LivePolicy, PolicyKeeper};
+use crate::pipeline::privacy::{Privacy, PrivacySettings};
 use crate::pipeline::recover::{Fold, RecoverError, consequences_max};
 use crate::pipeline::restore::{Beginning, Restore};
 use crate::pipeline::secret::{Secret, SecretError};
@@ -35,6 +36,7 @@ use crate::pipeline::shadow::{Shadow, ShadowQueue, ShadowSettings};
 use crate::pipeline::snapshot::{Snapshots, Source};
 use crate::pipeline::snapshot_directory::StateDirectory;
 use crate::pipeline::snapshot_header::Identity;
+use crate::privacy::key_store::KeyStoreError;
 
 /// The directory of the log inside the data directory.
 pub const LOG_DIRECTORY: &str = "log";
@@ -59,6 +61,12 @@ pub enum StartError {
     /// No secret.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// No keys.
+    #[error(transparent)]
+    Keys(#[from] KeyStoreError),
+    /// No thread for keys.
+    #[error("the thread that syncs the keys of subjects cannot be started: {0}")]
+    Keeper(std::io::Error),
     /// The log cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -107,6 +115,8 @@ pub struct Parts {
     pub settings: ServiceSettings,
     /// The log.
     pub log: LogSettings,
+    /// How personal data is recorded.
+    pub privacy: PrivacySettings,
     /// What is looked at after a decision.
     pub shadow: ShadowSettings,
     /// How often a snapshot of the state is taken; none: never. One that is there is read in any case.
@@ -134,6 +144,7 @@ impl Service {
             warn!(?repair, "the audit log was repaired");
         }
         let log_id = opened.log_id();
+        let mut privacy = Privacy::open(&parts.data, &secret, log_id, parts.log.ack, parts.privacy)?;
         let identity = Identity::new(log_id, &secret, decisions_max, &catalogue);
         let snapshots = StateDirectory::new(&parts.data);
         let restore = Restore {
@@ -149,18 +160,25 @@ impl Service {
             restore.begin(&*clock).map_err(RecoverError::from)?;
         let state = Arc::new(state);
         let waiting_max = consequences_max(parts.log.queue_max);
-        let recovered =
-            Fold::new(&catalogue, &secret, &state, &index, waiting_max).run(reader, |sequence| {
+        let recovered = Fold::new(&catalogue, &secret, &state, &index, &privacy.keys, waiting_max).run(
+            reader,
+            |sequence| {
                 if sequence.is_multiple_of(1_000_000) {
                     info!(sequence, "rebuilding the state from the log");
                 }
-            })?;
+            },
+        )?;
+        // An erasure that was cut short is finished before anything is answered.
+        privacy.keys.destroy_doomed()?;
+        privacy.start_keeper().map_err(StartError::Keeper)?;
         info!(
             decisions = recovered.decisions,
             labels = recovered.labels,
             list_changes = recovered.list_changes,
             list_entries = state.lists.load().len(),
             records = recovered.records,
+            erasures = recovered.erasures,
+            unreadable = recovered.unreadable,
             snapshot = restored.as_ref().map(|restored| restored.header.applied.sequence),
             seconds = clock.instant().saturating_duration_since(started).as_secs_f64(),
             "the state is rebuilt"
@@ -196,6 +214,7 @@ impl Service {
             index: Arc::clone(&index),
             lane: Arc::clone(&lane),
             log: log.clone(),
+            keys: Arc::clone(&privacy.keys),
             identity,
             directory: snapshots,
             metrics: Arc::clone(&metrics),
@@ -220,6 +239,7 @@ impl Service {
             list_changes: Arc::new(Semaphore::new(LIST_CHANGES_IN_FLIGHT_MAX)),
             lookup: LogLookup::new(&directory),
             log_directory: directory,
+            privacy,
             candidates,
             backtests: Arc::new(Semaphore::new(1)),
             settings: parts.settings,
