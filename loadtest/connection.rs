@@ -16,6 +16,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// Whether the decision says that it is degraded.
     pub(crate) degraded: bool,
+    /// Whether it is an earlier answer given again.
+    pub(crate) replayed: bool,
 }
 
 /// Why nothing came back.
@@ -94,7 +96,11 @@ impl Connection {
                 }
                 if filled >= end {
                     let body = &self.buffer[head.bytes..end];
-                    let answer = Answer { status: head.status, degraded: says_degraded(body) };
+                    let answer = Answer {
+                        status: head.status,
+                        degraded: says(body, b"\"degraded\":true"),
+                        replayed: says(body, b"\"replayed\":true"),
+                    };
                     if head.keep_alive {
                         self.stream = Some(stream);
                     }
@@ -123,9 +129,8 @@ fn failure(error: &std::io::Error) -> Failure {
     }
 }
 
-fn says_degraded(body: &[u8]) -> bool {
-    const MARK: &[u8] = b"\"degraded\":true";
-    body.windows(MARK.len()).any(|window| window == MARK)
+fn says(body: &[u8], mark: &[u8]) -> bool {
+    memchr::memmem::find(body, mark).is_some()
 }
 
 /// What matters of an answer's head.
@@ -182,7 +187,7 @@ mod tests {
         ] {
             assert_eq!(Head::parse(text.as_bytes()), expected, "{text}");
         }
-        assert!(says_degraded(b"{\"degraded\":true}"));
-        assert!(!says_degraded(b"{\"degraded\":false}"));
+        let mark = b"\"degraded\":true";
+        assert!(says(b"{\"degraded\":true}", mark) && !says(b"{\"degraded\":false}", mark));
     }
 }

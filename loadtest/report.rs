@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Instant;
 
-use hdrhistogram::{CreationError, Histogram};
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use crate::load::arrivals::Spread;
+use crate::load::measured::Measured;
 use crate::load::options::LoadOptions;
+use crate::load::saturation::Step;
 
-/// Latencies are held to three digits, up to this.
-const LATENCY_US_MAX: u64 = 600_000_000;
 /// A generator that is later than this at the 99th percentile, in microseconds, is worth a word.
 const LAG_US_MAX: u64 = 1_000;
 /// So is one whose lag makes up more than this share of the measured 99th percentile.
@@ -19,77 +20,6 @@ const LAG_SHARE_MAX: f64 = 0.25;
 const RATE_SHARE_MIN: f64 = 0.99;
 /// More requests than this share waited for a free connection.
 const WAITED_SHARE_MAX: f64 = 0.01;
-
-/// Everything that was measured, by one thread or by all.
-#[derive(Clone, Debug)]
-pub(crate) struct Measured {
-    /// From when a request was due to its answer or failure.
-    pub(crate) latency_us: Histogram<u64>,
-    /// From when it was sent.
-    pub(crate) exchange_us: Histogram<u64>,
-    /// From when it was due to when it was sent, where a connection was free in time.
-    pub(crate) lag_us: Histogram<u64>,
-    /// Requests sent.
-    pub(crate) sent: u64,
-    /// Answered 200.
-    pub(crate) ok: u64,
-    /// Of these, degraded ones.
-    pub(crate) degraded: u64,
-    /// Of the answers that were 200, those within the deadline.
-    pub(crate) in_time: u64,
-    /// Requests that were due while all connections were busy.
-    pub(crate) waited: u64,
-    /// All others, by status or failure.
-    pub(crate) errors: BTreeMap<String, u64>,
-    /// When the last one was sent.
-    pub(crate) last_sent: Option<Instant>,
-}
-
-impl Measured {
-    /// Nothing measured yet.
-    pub(crate) fn new() -> Result<Self, CreationError> {
-        let histogram = || Histogram::new_with_bounds(1, LATENCY_US_MAX, 3);
-        Ok(Self {
-            latency_us: histogram()?,
-            exchange_us: histogram()?,
-            lag_us: histogram()?,
-            sent: 0,
-            ok: 0,
-            degraded: 0,
-            in_time: 0,
-            waited: 0,
-            errors: BTreeMap::new(),
-            last_sent: None,
-        })
-    }
-
-    /// Adds what another thread measured.
-    pub(crate) fn add(&mut self, other: &Self) {
-        for (all, one) in [
-            (&mut self.latency_us, &other.latency_us),
-            (&mut self.exchange_us, &other.exchange_us),
-            (&mut self.lag_us, &other.lag_us),
-        ] {
-            // All have the same bounds.
-            let _ = all.add(one);
-        }
-        self.sent += other.sent;
-        self.ok += other.ok;
-        self.degraded += other.degraded;
-        self.in_time += other.in_time;
-        self.waited += other.waited;
-        for (name, count) in &other.errors {
-            *self.errors.entry(name.clone()).or_default() += count;
-        }
-        self.last_sent = self.last_sent.max(other.last_sent);
-    }
-
-    /// A request that was never sent, and that has waited `age_us` in vain.
-    pub(crate) fn not_sent(&mut self, age_us: u64) {
-        self.latency_us.saturating_record(age_us);
-        *self.errors.entry("not_sent".to_owned()).or_default() += 1;
-    }
-}
 
 /// What held the run back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -106,8 +36,8 @@ pub(crate) enum Bottleneck {
 /// What a run came to. Latencies count from when a request was due; failed and unsent requests are among them.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub(crate) struct LoadReport {
-    /// Requests per second that were asked for.
-    pub(crate) rate_target: f64,
+    /// Requests per second that were asked for; none where a file said when.
+    pub(crate) rate_target: Option<f64>,
     /// Requests per second that were sent.
     pub(crate) rate_achieved: f64,
     /// Requests sent, without the warm-up.
@@ -120,6 +50,12 @@ pub(crate) struct LoadReport {
     pub(crate) errors_by_kind: BTreeMap<String, u64>,
     /// Of those answered 200, degraded ones.
     pub(crate) degraded: u64,
+    /// Of those sent, repetitions of earlier ones.
+    pub(crate) duplicates: u64,
+    /// Of those answered 200, first answers given again.
+    pub(crate) replayed: u64,
+    /// Of those sent, payments of bursts of fraud.
+    pub(crate) bursts: u64,
     /// Answered 200 within the deadline, per second; without a deadline all that were answered 200.
     pub(crate) goodput: f64,
     /// The deadline.
@@ -152,8 +88,16 @@ pub(crate) struct LoadReport {
     pub(crate) transactions: usize,
     /// What held the run back.
     pub(crate) bottleneck: Bottleneck,
+    /// Whether fewer requests were sent than should have been.
+    #[serde(skip)]
+    pub(crate) is_behind: bool,
+    /// How requests were spread over time; none where a file said when.
+    pub(crate) arrivals: Option<Spread>,
     /// Whether Ctrl-C ended it early.
     pub(crate) interrupted: bool,
+    /// The rates that were tried to find the highest that is sustained, which the rest of the report is about.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) steps: Vec<Step>,
 }
 
 impl LoadReport {
@@ -161,6 +105,7 @@ impl LoadReport {
     #[expect(clippy::cast_precision_loss, reason = "there are at most 10^9 requests")]
     pub(crate) fn new(
         options: &LoadOptions,
+        rate: Option<f64>,
         measured: &Measured,
         measured_from: Instant,
         transactions: usize,
@@ -170,7 +115,7 @@ impl LoadReport {
         let latency = &measured.latency_us;
         // The last of n requests is sent n - 1 intervals after the first: one interval more makes it a rate.
         let took_s = measured.last_sent.map_or(0.0, |last| {
-            last.saturating_duration_since(measured_from).as_secs_f64() + 1.0 / options.rate
+            last.saturating_duration_since(measured_from).as_secs_f64() + rate.map_or(0.0, f64::recip)
         });
         let per_second = |count: u64| if took_s > 0.0 { count as f64 / took_s } else { 0.0 };
         let rate_achieved = per_second(measured.sent);
@@ -178,21 +123,27 @@ impl LoadReport {
         let lag_p99_us = quantile(&measured.lag_us, 0.99);
         let waited_share = measured.waited as f64 / measured.sent.max(1) as f64;
         let is_late = lag_p99_us > LAG_US_MAX || lag_p99_us as f64 > p99_us as f64 * LAG_SHARE_MAX;
+        let chance = if options.arrivals == Spread::Poisson { 3.0 } else { 0.0 };
+        let is_behind =
+            rate.is_some_and(|rate| rate_achieved < rate * RATE_SHARE_MIN - chance * deviation(rate, took_s));
         let bottleneck = if waited_share > WAITED_SHARE_MAX {
             Bottleneck::Service
-        } else if is_late || rate_achieved < options.rate * RATE_SHARE_MIN {
+        } else if is_late || is_behind {
             Bottleneck::Generator
         } else {
             Bottleneck::None
         };
         Self {
-            rate_target: options.rate,
+            rate_target: rate,
             rate_achieved,
             sent: measured.sent,
             ok: measured.ok,
             errors: measured.errors.values().sum(),
             errors_by_kind: measured.errors.clone(),
             degraded: measured.degraded,
+            duplicates: measured.duplicates,
+            replayed: measured.replayed,
+            bursts: measured.bursts,
             goodput: per_second(measured.in_time),
             deadline_ms: options.deadline_ms,
             p50_us: quantile(latency, 0.5),
@@ -209,7 +160,10 @@ impl LoadReport {
             connections: options.connections,
             transactions,
             bottleneck,
+            is_behind,
+            arrivals: rate.map(|_| options.arrivals),
             interrupted,
+            steps: Vec::new(),
         }
     }
 
@@ -219,13 +173,28 @@ impl LoadReport {
     }
 }
 
+/// The standard deviation of a rate when requests come at random.
+fn deviation(rate: f64, took_s: f64) -> f64 {
+    if took_s > 0.0 { (rate / took_s).sqrt() } else { 0.0 }
+}
+
 impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "rate        {:.0}/s asked for, {:.0}/s sent", self.rate_target, self.rate_achieved)?;
+        if !self.steps.is_empty() {
+            writeln!(f, "{}", Step::HEAD)?;
+            for step in &self.steps {
+                writeln!(f, "{step}")?;
+            }
+            writeln!(f)?;
+        }
+        match self.rate_target {
+            Some(rate) => writeln!(f, "rate        {rate:.0}/s asked for, {:.0}/s sent", self.rate_achieved)?,
+            None => writeln!(f, "rate        as the file says, {:.0}/s sent", self.rate_achieved)?,
+        }
         writeln!(
             f,
-            "answers     {} sent, {} ok ({} degraded), {} errors",
-            self.sent, self.ok, self.degraded, self.errors
+            "answers     {} sent ({} duplicates, {} of bursts), {} ok ({} degraded, {} replayed), {} errors",
+            self.sent, self.duplicates, self.bursts, self.ok, self.degraded, self.replayed, self.errors
         )?;
         for (kind, count) in &self.errors_by_kind {
             writeln!(f, "              {kind} {count}")?;

@@ -5,162 +5,222 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use hdrhistogram::CreationError;
 use indicatif::ProgressBar;
+use parking_lot::Mutex;
 
 use tollgate::cli::progress;
 use tollgate::domain::time::{Clock, SystemClock};
+use tollgate::offline::mapping::Mapping;
 
+use crate::load::arrivals::{Arrivals, requests};
 use crate::load::connection::{Answer, Connection, Failure};
-use crate::load::options::{LoadOptions, REQUESTS_MAX};
-use crate::load::report::{LoadReport, Measured};
+use crate::load::interval_log::IntervalLog;
+use crate::load::measured::Measured;
+use crate::load::mix::{Mix, What};
+use crate::load::options::{DURATION_DEFAULT, LoadOptions, REQUESTS_MAX, Rate};
+use crate::load::replay::Replay;
+use crate::load::report::LoadReport;
 use crate::load::schedule::{Due, Schedule};
-use crate::load::source::{Bodies, Source};
+use crate::load::source::{Bodies, Source, TEMPLATES_MAX};
 
 /// Between the start of the threads and the first request.
 const LEAD: Duration = Duration::from_millis(50);
 /// A thread needs little.
 const STACK_BYTES: usize = 256 * 1024;
+/// How often what the threads measured is gathered: one line of progress, one interval of the histogram log.
+const INTERVAL: Duration = Duration::from_secs(1);
 
-/// `tollgate load`: runs, and prints the report.
-pub(crate) fn main(options: LoadOptions) -> anyhow::Result<()> {
-    let json = options.json;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
-    let report = runtime.block_on(run(options))?;
-    if json {
-        println!("{}", report.to_json()?);
-    } else {
-        print!("{report}");
-    }
-    Ok(())
+/// Everything that a run needs and that the next one, at another rate, needs again.
+#[derive(Debug)]
+pub(crate) struct Load {
+    options: LoadOptions,
+    address: SocketAddr,
+    mapping: Option<Mapping>,
+    bodies: Bodies,
+    head: String,
 }
 
-/// Runs until all requests are answered or given up, or until Ctrl-C.
-pub(crate) async fn run(options: LoadOptions) -> anyhow::Result<LoadReport> {
-    let measured = requests(options.rate, options.duration);
-    let warm_up = requests(options.rate, options.warm_up);
-    if measured == 0 || measured + warm_up > REQUESTS_MAX {
-        bail!("rate times duration must come to 1 to {REQUESTS_MAX} requests");
-    }
-    let stop = Arc::new(AtomicBool::new(false));
-    let stop_run = Arc::clone(&stop);
-    let mut run = tokio::task::spawn_blocking(move || run_blocking(&options, warm_up, measured, &stop_run));
-    tokio::select! {
-        result = &mut run => return result.context("the run ended early")?,
-        interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot listen for Ctrl-C")?,
-    }
-    stop.store(true, Ordering::Relaxed);
-    run.await.context("the run ended early")?
+/// What one run came to.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    /// For people and programs.
+    pub(crate) report: LoadReport,
+    /// What was measured.
+    pub(crate) measured: Measured,
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "both are positive and bounded")]
-fn requests(rate: f64, duration: Duration) -> u64 {
-    (rate * duration.as_secs_f64()).round() as u64
-}
-
-fn run_blocking(
-    options: &LoadOptions,
-    warm_up: u64,
-    measured: u64,
-    stop: &AtomicBool,
-) -> anyhow::Result<LoadReport> {
-    let address = options.target.resolve()?;
-    let now = SystemClock.now();
-    let source = match &options.input {
-        Some(path) => Source::File(path),
-        None => Source::Simulated(options.seed),
-    };
-    let bodies = Bodies::load(source, warm_up + measured, now)?;
-    let head = head(options);
-    let counters = Counters::default();
-    let schedule = Schedule::new(
-        SystemClock.instant() + LEAD,
-        SystemClock.now().plus(LEAD),
-        options.rate,
-        warm_up,
-        measured,
-    );
-
-    let bar = progress::things("sending", Some(schedule.total()));
-    let mut all = Measured::new()?;
-    let mut failed_thread = None;
-    std::thread::scope(|scope| {
-        let sender = Sender {
-            address,
-            timeout: options.timeout,
-            head: &head,
-            bodies: &bodies,
-            schedule: &schedule,
-            counters: &counters,
-            deadline: options.deadline_ms.map(Duration::from_millis),
+impl Load {
+    /// Looks the target up and makes or reads the transactions.
+    pub(crate) fn prepare(options: LoadOptions) -> anyhow::Result<Self> {
+        let address = options.target.resolve()?;
+        let mapping = options.map.as_deref().map(Mapping::load).transpose()?;
+        let source = match &options.input {
+            Some(path) => {
+                Source::File { path, mapping: mapping.as_ref(), skip_bad_rows: options.skip_bad_rows }
+            }
+            None => Source::Simulated(options.seed),
         };
-        let mut threads = Vec::new();
-        for number in 0..options.connections {
-            let sender = sender.clone();
-            let thread = std::thread::Builder::new()
-                .name(format!("load-{number}"))
-                .stack_size(STACK_BYTES)
-                .spawn_scoped(scope, move || sender.run());
-            match thread {
-                Ok(thread) => threads.push(thread),
-                Err(error) => {
-                    failed_thread = Some(error);
-                    schedule.stop();
-                    break;
+        let duration = options.warm_up + options.duration.unwrap_or(DURATION_DEFAULT);
+        let wanted = match (options.rate, options.speed) {
+            (_, Some(_)) => 0,
+            (Rate::PerSecond(rate), None) => requests(rate, duration),
+            (Rate::Max, None) => TEMPLATES_MAX as u64,
+        };
+        let bodies = Bodies::load(source, wanted, SystemClock.now())?;
+        let head = head(&options);
+        Ok(Self { options, address, mapping, bodies, head })
+    }
+
+    /// What was asked for.
+    pub(crate) const fn options(&self) -> &LoadOptions {
+        &self.options
+    }
+
+    /// Runs at that rate, or as the file says, until all requests are answered or given up, or until `stop`.
+    pub(crate) fn run(
+        &self,
+        rate: f64,
+        duration: Option<Duration>,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<Ran> {
+        let options = &self.options;
+        let arrivals = match (options.speed, &options.input) {
+            (Some(speed), Some(path)) => Arrivals::Replay {
+                replay: Replay::start(path, self.mapping.as_ref(), options.skip_bad_rows, speed)?,
+                warm_up: options.warm_up,
+                end: duration.map(|duration| options.warm_up + duration),
+            },
+            _ => {
+                let duration = duration.unwrap_or(DURATION_DEFAULT);
+                let measured = requests(rate, duration);
+                if measured == 0 || measured + requests(rate, options.warm_up) > REQUESTS_MAX {
+                    bail!("rate times duration must come to 1 to {REQUESTS_MAX} requests");
+                }
+                Arrivals::at_rate(options.arrivals, rate, options.warm_up, duration, options.seed)
+            }
+        };
+        let mut log = options.histogram_log.as_deref().map(IntervalLog::create).transpose()?;
+        let bar = progress::things("sending", arrivals.expected());
+        let (started, started_at) = (SystemClock.instant() + LEAD, SystemClock.now().plus(LEAD));
+        let mix = Mix::new(options.shares(), options.seed);
+        let schedule = Schedule::new(started, started_at, options.warm_up, arrivals, mix);
+        let mut all = self.send(&schedule, stop, &bar, &mut log)?;
+        bar.finish_and_clear();
+        if let Some(error) = schedule.failed() {
+            return Err(error.context("the run ended early"));
+        }
+        if let Some(log) = log {
+            log.finish()?;
+        }
+
+        // What was due and could not even be sent has waited at least this long.
+        let ended = SystemClock.instant();
+        let interrupted = stop.load(Ordering::Relaxed);
+        if !interrupted {
+            for due in schedule.untaken(ended) {
+                all.not_sent(micros(ended.saturating_duration_since(due)));
+            }
+        }
+        let rate = options.speed.is_none().then_some(rate);
+        let report =
+            LoadReport::new(options, rate, &all, schedule.measured_from(), self.bodies.len(), interrupted);
+        Ok(Ran { report, measured: all })
+    }
+
+    fn send(
+        &self,
+        schedule: &Schedule,
+        stop: &AtomicBool,
+        bar: &ProgressBar,
+        log: &mut Option<IntervalLog>,
+    ) -> anyhow::Result<Measured> {
+        let mut all = Measured::new()?;
+        let mut interval = Measured::new()?;
+        let mut failed_thread = None;
+        std::thread::scope(|scope| {
+            let mut senders = Vec::new();
+            for number in 0..self.options.connections {
+                let measured = Arc::new(Mutex::new(Measured::new()?));
+                let sender = Sender {
+                    load: self,
+                    schedule,
+                    deadline: self.options.deadline_ms.map(Duration::from_millis),
+                    measured: Arc::clone(&measured),
+                };
+                let thread = std::thread::Builder::new()
+                    .name(format!("load-{number}"))
+                    .stack_size(STACK_BYTES)
+                    .spawn_scoped(scope, move || sender.run());
+                match thread {
+                    Ok(thread) => senders.push((thread, measured)),
+                    Err(error) => {
+                        failed_thread = Some(error);
+                        schedule.stop();
+                        break;
+                    }
                 }
             }
-        }
-        watch(options, &schedule, &counters, stop, &bar, || {
-            threads.iter().all(|thread| thread.is_finished())
-        });
-        for thread in threads {
-            match thread.join() {
-                Ok(Ok(measured)) => all.add(&measured),
-                Ok(Err(error)) => failed_thread = Some(std::io::Error::other(error)),
-                Err(_) => failed_thread = Some(std::io::Error::other("a thread panicked")),
+            let mut gathered_at = SystemClock.instant();
+            loop {
+                let is_over = senders.iter().all(|(thread, _)| thread.is_finished());
+                let now = SystemClock.instant();
+                if is_over || now.saturating_duration_since(gathered_at) >= INTERVAL {
+                    interval.clear();
+                    for (_, measured) in &senders {
+                        let mut measured = measured.lock();
+                        interval.add(&measured);
+                        measured.clear();
+                    }
+                    all.add(&interval);
+                    show(bar, &all, &interval);
+                    if let Some(log) = log {
+                        log.write(&interval, now.saturating_duration_since(gathered_at))?;
+                    }
+                    gathered_at = now;
+                }
+                if is_over {
+                    break;
+                }
+                self.check_end(schedule, stop);
+                std::thread::sleep(Duration::from_millis(20));
             }
+            for (thread, _) in senders {
+                if thread.join().is_err() {
+                    failed_thread = Some(std::io::Error::other("a thread panicked"));
+                }
+            }
+            anyhow::Ok(())
+        })
+        .inspect_err(|_| schedule.stop())?;
+        match failed_thread {
+            Some(error) => {
+                Err(error).context("not every connection has its thread; take fewer --connections")
+            }
+            None => Ok(all),
         }
-    });
-    bar.finish_and_clear();
-    if let Some(error) = failed_thread {
-        return Err(error).context("not every connection has its thread; take fewer --connections");
     }
 
-    // What was due and could not even be sent has waited at least this long.
-    let ended = SystemClock.instant();
-    let interrupted = stop.load(Ordering::Relaxed);
-    for due in schedule.untaken(ended) {
-        if !interrupted {
-            all.not_sent(micros(ended.saturating_duration_since(due.at)));
-        }
-    }
-    Ok(LoadReport::new(options, &all, schedule.measured_from(), bodies.len(), interrupted))
-}
-
-/// Shows how it goes until it is over; stops it at Ctrl-C, or when the service cannot catch up within a timeout.
-fn watch(
-    options: &LoadOptions,
-    schedule: &Schedule,
-    counters: &Counters,
-    stop: &AtomicBool,
-    bar: &ProgressBar,
-    is_over: impl Fn() -> bool,
-) {
-    let last_due = schedule.measured_from() + options.duration;
-    while !is_over() {
-        std::thread::sleep(Duration::from_millis(20));
-        let answered = counters.answered.load(Ordering::Relaxed);
-        bar.set_position(answered);
-        bar.set_message(format!("sending, {} failed", counters.failed.load(Ordering::Relaxed)));
-        let is_late = SystemClock.instant() > last_due + options.timeout;
-        if is_late || stop.load(Ordering::Relaxed) {
+    /// Ends the run at Ctrl-C, or when the service cannot catch up within a timeout.
+    fn check_end(&self, schedule: &Schedule, stop: &AtomicBool) {
+        let give_up_at = schedule.end_or_last_due() + self.options.timeout;
+        if SystemClock.instant() > give_up_at || stop.load(Ordering::Relaxed) {
             schedule.stop();
         }
     }
+}
+
+fn show(bar: &ProgressBar, all: &Measured, interval: &Measured) {
+    bar.set_position(all.answered);
+    let p99_ms = interval.latency_us.value_at_quantile(0.99) / 1_000;
+    let failed: u64 = interval.errors.values().sum();
+    bar.set_message(format!(
+        "sending: this second {} sent, {failed} failed, p99 {p99_ms} ms;",
+        interval.sent
+    ));
 }
 
 /// The head of every request, up to the number of Content-Length.
@@ -181,43 +241,32 @@ fn head(options: &LoadOptions) -> String {
     head
 }
 
-/// What the progress bar shows.
-#[derive(Debug, Default)]
-struct Counters {
-    answered: AtomicU64,
-    failed: AtomicU64,
-}
-
 /// Whole microseconds, at least 1.
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).max(1)
 }
 
 /// What one thread needs.
-#[derive(Clone)]
 struct Sender<'a> {
-    address: SocketAddr,
-    timeout: Duration,
-    head: &'a str,
-    bodies: &'a Bodies,
+    load: &'a Load,
     schedule: &'a Schedule,
-    counters: &'a Counters,
     deadline: Option<Duration>,
+    /// Since it was gathered last. Locked by others for a moment each second.
+    measured: Arc<Mutex<Measured>>,
 }
 
 impl Sender<'_> {
-    fn run(&self) -> Result<Measured, CreationError> {
+    fn run(&self) {
         wake_exactly();
-        let mut measured = Measured::new()?;
-        let mut connection = Connection::new(self.address, self.timeout);
+        let mut connection = Connection::new(self.load.address, self.load.options.timeout);
         let mut body = Vec::new();
         let mut request = Vec::new();
         while let Some(due) = self.schedule.take() {
             // Before the wait, so that making the request does not make it late.
             body.clear();
-            self.bodies.write(due.index, due.occurred_at, &mut body);
+            self.load.bodies.write(&due, &mut body);
             request.clear();
-            request.extend_from_slice(self.head.as_bytes());
+            request.extend_from_slice(self.load.head.as_bytes());
             request.extend_from_slice(body.len().to_string().as_bytes());
             request.extend_from_slice(b"\r\n\r\n");
             request.extend_from_slice(&body);
@@ -225,26 +274,23 @@ impl Sender<'_> {
             let sent = SystemClock.instant();
             let result = connection.exchange(&request);
             let answered = SystemClock.instant();
-            self.counters.answered.fetch_add(1, Ordering::Relaxed);
-            if !matches!(result, Ok(Answer { status: 200, .. })) {
-                self.counters.failed.fetch_add(1, Ordering::Relaxed);
-            }
-            if !due.is_warm_up {
-                self.record(&mut measured, &due, was_free, sent, answered, result);
-            }
+            self.record(&due, was_free, sent, answered, result);
         }
-        Ok(measured)
     }
 
     fn record(
         &self,
-        measured: &mut Measured,
         due: &Due,
         was_free: bool,
         sent: Instant,
         answered: Instant,
         result: Result<Answer, Failure>,
     ) {
+        let mut measured = self.measured.lock();
+        measured.answered += 1;
+        if due.is_warm_up {
+            return;
+        }
         let latency = answered.saturating_duration_since(due.at);
         let lag = sent.saturating_duration_since(due.at);
         measured.latency_us.saturating_record(micros(latency));
@@ -257,10 +303,13 @@ impl Sender<'_> {
         }
         measured.last_sent = measured.last_sent.max(Some(sent));
         measured.sent += 1;
+        measured.duplicates += u64::from(matches!(due.what, What::Again { .. }));
+        measured.bursts += u64::from(matches!(due.what, What::Burst { .. }));
         match result {
-            Ok(Answer { status: 200, degraded }) => {
+            Ok(Answer { status: 200, degraded, replayed }) => {
                 measured.ok += 1;
                 measured.degraded += u64::from(degraded);
+                measured.replayed += u64::from(replayed);
                 measured.in_time += u64::from(self.deadline.is_none_or(|deadline| latency <= deadline));
             }
             Ok(Answer { status, .. }) => *measured.errors.entry(format!("status_{status}")).or_default() += 1,

@@ -1,15 +1,20 @@
-//! When each request is due: at constant intervals, whatever the service does.
+//! When each request is due and what it carries, whatever the service does.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 use tollgate::domain::time::{Clock, EventTime, SystemClock};
+
+use crate::load::arrivals::Arrivals;
+use crate::load::mix::{Mix, What};
 
 /// A sleeping thread looks this often whether the run was stopped.
 const STOP_CHECK: Duration = Duration::from_millis(100);
 
 /// One request that is due.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Due {
     /// Its number, from 0.
     pub(crate) index: u64,
@@ -19,6 +24,8 @@ pub(crate) struct Due {
     pub(crate) occurred_at: EventTime,
     /// Whether it belongs to the warm-up.
     pub(crate) is_warm_up: bool,
+    /// What it carries.
+    pub(crate) what: What,
 }
 
 /// The schedule that all connections take their requests from, one after another.
@@ -26,33 +33,56 @@ pub(crate) struct Due {
 pub(crate) struct Schedule {
     started: Instant,
     started_at: EventTime,
-    rate: f64,
-    /// Requests of the warm-up.
-    warm_up: u64,
-    /// Requests in all.
-    total: u64,
-    next: AtomicU64,
+    warm_up: Duration,
+    plan: Mutex<Plan>,
     stopped: AtomicBool,
 }
 
+#[derive(Debug)]
+struct Plan {
+    arrivals: Arrivals,
+    mix: Mix,
+    next: u64,
+    /// When the last one that was taken is due.
+    last: Option<Instant>,
+    is_over: bool,
+    failed: Option<anyhow::Error>,
+}
+
+impl Plan {
+    fn next(&mut self, started: Instant, started_at: EventTime) -> Option<Due> {
+        if self.is_over {
+            return None;
+        }
+        let arrival = match self.arrivals.next() {
+            Ok(Some(arrival)) => arrival,
+            ended => {
+                self.failed = ended.err();
+                self.is_over = true;
+                return None;
+            }
+        };
+        let index = self.next;
+        self.next += 1;
+        let occurred_at = started_at.plus(arrival.after);
+        let what = arrival.body.map_or_else(|| self.mix.next(index, occurred_at), What::Given);
+        let at = started + arrival.after;
+        self.last = Some(at);
+        Some(Due { index, at, occurred_at, is_warm_up: arrival.is_warm_up, what })
+    }
+}
+
 impl Schedule {
-    /// `warm_up` and then `measured` requests, `rate` per second, the first one at `started`.
+    /// The first request is due at `started`, those of the first `warm_up` are not measured.
     pub(crate) fn new(
         started: Instant,
         started_at: EventTime,
-        rate: f64,
-        warm_up: u64,
-        measured: u64,
+        warm_up: Duration,
+        arrivals: Arrivals,
+        mix: Mix,
     ) -> Self {
-        Self {
-            started,
-            started_at,
-            rate,
-            warm_up,
-            total: warm_up + measured,
-            next: AtomicU64::new(0),
-            stopped: AtomicBool::new(false),
-        }
+        let plan = Plan { arrivals, mix, next: 0, last: None, is_over: false, failed: None };
+        Self { started, started_at, warm_up, plan: Mutex::new(plan), stopped: AtomicBool::new(false) }
     }
 
     /// The next request that nobody has taken; `None` when there is none left or the run was stopped.
@@ -60,35 +90,34 @@ impl Schedule {
         if self.stopped.load(Ordering::Relaxed) {
             return None;
         }
-        let index = self.next.fetch_add(1, Ordering::Relaxed);
-        (index < self.total).then(|| self.due(index))
+        self.plan.lock().next(self.started, self.started_at)
     }
 
-    fn due(&self, index: u64) -> Due {
-        #[expect(clippy::cast_precision_loss, reason = "there are at most 10^9 requests")]
-        let after = Duration::from_secs_f64(index as f64 / self.rate);
-        Due {
-            index,
-            at: self.started + after,
-            occurred_at: self.started_at.plus(after),
-            is_warm_up: index < self.warm_up,
-        }
-    }
-
-    /// When the first measured request is due.
+    /// When the first measured request may be due.
     pub(crate) fn measured_from(&self) -> Instant {
-        self.due(self.warm_up).at
+        self.started + self.warm_up
     }
 
-    /// Measured requests that are due by `now` and that nobody has taken.
-    pub(crate) fn untaken(&self, now: Instant) -> impl Iterator<Item = Due> + '_ {
-        let next = self.next.load(Ordering::Relaxed).max(self.warm_up);
-        (next..self.total).map(|index| self.due(index)).take_while(move |due| due.at <= now)
+    /// When the last request is due; where nobody knows that yet, when the last that was taken is.
+    pub(crate) fn end_or_last_due(&self) -> Instant {
+        let plan = self.plan.lock();
+        let last = || plan.last.unwrap_or(self.started);
+        plan.arrivals.end().map_or_else(last, |end| self.started + end)
     }
 
-    /// Requests in all.
-    pub(crate) fn total(&self) -> u64 {
-        self.total
+    /// Takes the measured requests that are due by `now` and that nobody has taken.
+    pub(crate) fn untaken(&self, now: Instant) -> Vec<Instant> {
+        let mut plan = self.plan.lock();
+        std::iter::from_fn(|| plan.next(self.started, self.started_at))
+            .take_while(|due| due.at <= now)
+            .filter(|due| !due.is_warm_up)
+            .map(|due| due.at)
+            .collect()
+    }
+
+    /// Why requests ended early, if they did.
+    pub(crate) fn failed(&self) -> Option<anyhow::Error> {
+        self.plan.lock().failed.take()
     }
 
     /// Gives out no more requests.
@@ -117,23 +146,32 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::arrivals::Spread;
+    use crate::load::mix::Shares;
 
     #[test]
-    fn requests_are_due_at_constant_intervals() {
+    fn requests_are_due_whatever_becomes_of_them() {
         let started = SystemClock.instant();
         let started_at = EventTime::parse_rfc3339("2026-10-20T12:00:00Z").unwrap();
-        let schedule = Schedule::new(started, started_at, 200.0, 2, 3);
-        let due: Vec<_> = std::iter::from_fn(|| schedule.take()).collect();
-        let offsets: Vec<_> = due.iter().map(|due| (due.at - started).as_millis()).collect();
-        assert_eq!(offsets, [0, 5, 10, 15, 20]);
-        assert_eq!(due.iter().filter(|due| due.is_warm_up).count(), 2);
+        let (warm_up, duration) = (Duration::from_millis(10), Duration::from_millis(15));
+        let schedule = || {
+            let arrivals = Arrivals::at_rate(Spread::Constant, 200.0, warm_up, duration, 1);
+            Schedule::new(started, started_at, warm_up, arrivals, Mix::new(Shares::NONE, 1))
+        };
+        let taken = schedule();
+        let due: Vec<_> = std::iter::from_fn(|| taken.take()).collect();
+        assert_eq!(
+            due.iter().map(|due| (due.at - started).as_millis()).collect::<Vec<_>>(),
+            [0, 5, 10, 15, 20]
+        );
         assert_eq!(due[4].occurred_at.to_string(), "2026-10-20T12:00:00.020Z");
-        assert_eq!(schedule.measured_from() - started, Duration::from_millis(10));
+        assert_eq!(taken.measured_from() - started, Duration::from_millis(10));
+        assert_eq!(taken.end_or_last_due() - started, Duration::from_millis(25));
 
-        let schedule = Schedule::new(started, started_at, 200.0, 2, 3);
-        schedule.take();
-        schedule.stop();
-        assert!(schedule.take().is_none());
-        assert_eq!(schedule.untaken(started + Duration::from_millis(16)).count(), 2);
+        let stopped = schedule();
+        stopped.take();
+        stopped.stop();
+        assert!(stopped.take().is_none());
+        assert_eq!(stopped.untaken(started + Duration::from_millis(16)).len(), 2);
     }
 }

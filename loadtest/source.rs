@@ -8,9 +8,16 @@ use serde_json::{Map, Value};
 
 use tollgate::domain::limits::BODY_BYTES_MAX;
 use tollgate::domain::time::EventTime;
+use tollgate::domain::transaction::Transaction;
+use tollgate::offline::input::Format;
+use tollgate::offline::mapping::Mapping;
 use tollgate::simulate::parameters::Parameters;
 use tollgate::simulate::simulation::Simulation;
 use tollgate::wire::transaction::TransactionJson;
+
+use crate::load::mix::{BURST_PAYMENTS, What};
+use crate::load::replay;
+use crate::load::schedule::Due;
 
 /// Most different transactions; longer runs send them over and over, with new ids.
 pub(crate) const TEMPLATES_MAX: usize = 50_000;
@@ -22,8 +29,15 @@ const PAYMENTS_PER_CUSTOMER: u64 = 4;
 /// Where transactions come from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Source<'a> {
-    /// One JSON object a line.
-    File(&'a Path),
+    /// Any file of transactions that `tollgate backtest` reads. Lines of NDJSON without a mapping are sent as they are, right or wrong.
+    File {
+        /// Where.
+        path: &'a Path,
+        /// Where the fields come from.
+        mapping: Option<&'a Mapping>,
+        /// Leave out rows that are no transactions.
+        skip_bad_rows: bool,
+    },
     /// The simulator, from this seed.
     Simulated(u64),
 }
@@ -44,10 +58,15 @@ pub(crate) struct Bodies {
 }
 
 impl Bodies {
-    /// Reads or makes as many transactions as `requests` asks for, at most 50,000. `now` names the run.
+    /// Reads or makes as many transactions as `requests` asks for, at most `TEMPLATES_MAX`. `now` names the run.
     pub(crate) fn load(source: Source<'_>, requests: u64, now: EventTime) -> anyhow::Result<Self> {
         let templates = match source {
-            Source::File(path) => read(path)?,
+            Source::File { path, mapping: None, .. }
+                if matches!(Format::of_path(path), Ok((Format::Ndjson, false))) =>
+            {
+                read(path)?
+            }
+            Source::File { path, mapping, skip_bad_rows } => read_rows(path, mapping, skip_bad_rows)?,
             Source::Simulated(seed) => simulate(seed, requests)?,
         };
         let mut number = now.unix_millis().unsigned_abs();
@@ -64,8 +83,17 @@ impl Bodies {
         self.templates.len()
     }
 
-    /// Writes the body of request `index`, which is due at `at`.
-    pub(crate) fn write(&self, index: u64, at: EventTime, body: &mut Vec<u8>) {
+    /// Writes the body of a request.
+    pub(crate) fn write(&self, due: &Due, body: &mut Vec<u8>) {
+        match &due.what {
+            What::New => self.write_new(due.index, due.occurred_at, body),
+            What::Again { index, occurred_at } => self.write_new(*index, *occurred_at, body),
+            What::Burst { number, payment } => self.write_burst(due, *number, *payment, body),
+            What::Given(given) => body.extend_from_slice(given),
+        }
+    }
+
+    fn write_new(&self, index: u64, at: EventTime, body: &mut Vec<u8>) {
         use std::io::Write;
         let place = usize::try_from(index % self.templates.len() as u64).unwrap_or_default();
         // Writing to a Vec cannot fail.
@@ -73,6 +101,23 @@ impl Bodies {
             body,
             "{{\"transaction_id\":\"load-{}-{index}\",\"occurred_at\":\"{at}\"{}",
             self.run, self.templates[place].rest
+        );
+    }
+
+    /// A card that was stolen: small amounts at one merchant after the other to see whether it is good, then large ones.
+    fn write_burst(&self, due: &Due, number: u64, payment: u64, body: &mut Vec<u8>) {
+        use std::io::Write;
+        let (run, index, at) = (&self.run, due.index, due.occurred_at);
+        let amount = if payment < BURST_PAYMENTS * 3 / 4 { 90 + payment } else { 25_000 + 1_100 * payment };
+        let merchant = (number * 31 + payment) % 200;
+        // Writing to a Vec cannot fail.
+        let _ = write!(
+            body,
+            "{{\"transaction_id\":\"load-{run}-{index}\",\"occurred_at\":\"{at}\",\"amount\":{{\"value\":{amount},\"currency\":\"EUR\"}},\
+             \"channel\":\"ecommerce\",\"customer\":{{\"id\":\"load_burst_{run}_{number}\"}},\"card\":{{\"fingerprint\":\"load_burst_{run}_{number}\",\
+             \"funding\":\"credit\",\"issuer_country\":\"US\"}},\"merchant\":{{\"id\":\"m_{merchant}\",\"country\":\"DE\"}},\
+             \"device\":{{\"id\":\"load_burst_{run}_{number}\",\"ip\":\"203.0.113.{}\"}}}}",
+            number % 254 + 1
         );
     }
 }
@@ -120,6 +165,26 @@ fn read(path: &Path) -> anyhow::Result<Vec<Template>> {
     Ok(templates)
 }
 
+fn read_rows(path: &Path, mapping: Option<&Mapping>, skip_bad_rows: bool) -> anyhow::Result<Vec<Template>> {
+    let mut reader = replay::open(path, mapping, skip_bad_rows)?;
+    let mut templates = Vec::new();
+    while templates.len() < TEMPLATES_MAX {
+        let Some(row) = reader.next_row()? else { break };
+        templates.push(of_transaction(&row.request.transaction)?);
+    }
+    if templates.is_empty() {
+        bail!("{}: has no transactions", path.display());
+    }
+    Ok(templates)
+}
+
+fn of_transaction(transaction: &Transaction) -> anyhow::Result<Template> {
+    match serde_json::to_value(TransactionJson(transaction))? {
+        Value::Object(fields) => template(fields),
+        _ => bail!("a transaction is no JSON object"),
+    }
+}
+
 fn simulate(seed: u64, requests: u64) -> anyhow::Result<Vec<Template>> {
     let defaults = Parameters::default();
     let customers = u32::try_from(requests / PAYMENTS_PER_CUSTOMER).unwrap_or(u32::MAX);
@@ -128,10 +193,7 @@ fn simulate(seed: u64, requests: u64) -> anyhow::Result<Vec<Template>> {
     let count = usize::try_from(requests).unwrap_or(usize::MAX).min(TEMPLATES_MAX);
     let mut templates = Vec::with_capacity(count);
     for simulated in simulation.take(count) {
-        match serde_json::to_value(TransactionJson(&simulated.transaction))? {
-            Value::Object(fields) => templates.push(template(fields)?),
-            _ => bail!("a simulated transaction is no JSON object"),
-        }
+        templates.push(of_transaction(&simulated.transaction)?);
     }
     if templates.is_empty() {
         bail!("the simulator made no transactions");
@@ -144,22 +206,28 @@ mod tests {
     use std::collections::HashSet;
     use std::io::Write;
 
+    use tollgate::domain::time::{Clock, SystemClock};
     use tollgate::wire::transaction::parse_slice;
 
     use super::*;
+    use crate::load::mix::{Mix, Shares};
 
     #[test]
     fn every_body_is_a_new_transaction() {
         let now = EventTime::parse_rfc3339("2026-10-20T12:00:00Z").unwrap();
-        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let mut file = tempfile::Builder::new().suffix(".ndjson").tempfile().unwrap();
         let lines = "{\"amount\":{\"value\":1,\"currency\":\"EUR\"},\"transaction_id\":\"old\",\"mode\":\"dry_run\"}\n\n";
         file.write_all(lines.as_bytes()).unwrap();
-        for source in [Source::File(file.path()), Source::Simulated(1)] {
+        let mut rows = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
+        let csv = "transaction_id,occurred_at,amount.value,amount.currency\nx,2026-10-20T12:00:00Z,5,EUR\n";
+        rows.write_all(csv.as_bytes()).unwrap();
+        let sources = [file.path(), rows.path()].map(of_file);
+        for source in sources.into_iter().chain([Source::Simulated(1)]) {
             let bodies = Bodies::load(source, 300, now).unwrap();
+            let mut mix = Mix::new(Shares { duplicates: 0.0, bursts: 0.1 }, 1);
             let mut ids = HashSet::new();
             for index in 0..1_000 {
-                let mut body = Vec::new();
-                bodies.write(index, now, &mut body);
+                let body = body(&bodies, index, now, mix.next(index, now));
                 let request = parse_slice(&body)
                     .unwrap_or_else(|error| panic!("{error} in {}", String::from_utf8_lossy(&body)));
                 assert_eq!(request.transaction.occurred_at, now);
@@ -169,6 +237,27 @@ mod tests {
         }
     }
 
+    fn of_file(path: &Path) -> Source<'_> {
+        Source::File { path, mapping: None, skip_bad_rows: false }
+    }
+
+    fn body(bodies: &Bodies, index: u64, occurred_at: EventTime, what: What) -> Vec<u8> {
+        let mut body = Vec::new();
+        let at = SystemClock.instant();
+        bodies.write(&Due { index, at, occurred_at, is_warm_up: false, what }, &mut body);
+        body
+    }
+
+    #[test]
+    fn a_duplicate_is_the_same_to_the_byte() {
+        let first = EventTime::parse_rfc3339("2026-10-20T12:00:00Z").unwrap();
+        let later = EventTime::parse_rfc3339("2026-10-20T12:00:05Z").unwrap();
+        let bodies = Bodies::load(Source::Simulated(1), 300, first).unwrap();
+        let again = What::Again { index: 3, occurred_at: first };
+        assert_eq!(body(&bodies, 9, later, again), body(&bodies, 3, first, What::New));
+        assert_ne!(body(&bodies, 9, later, What::New), body(&bodies, 3, first, What::New));
+    }
+
     #[test]
     fn files_that_cannot_be_sent_are_refused_by_line() {
         let now = EventTime::parse_rfc3339("2026-10-20T12:00:00Z").unwrap();
@@ -176,9 +265,9 @@ mod tests {
         for (text, expected) in
             [("", "has no transactions"), ("{}\n[1]\n", "line 2"), ("{}\nx\n", "line 2"), (&long, "line 1")]
         {
-            let mut file = tempfile::NamedTempFile::new().unwrap();
+            let mut file = tempfile::Builder::new().suffix(".ndjson").tempfile().unwrap();
             file.write_all(text.as_bytes()).unwrap();
-            let error = Bodies::load(Source::File(file.path()), 1, now).unwrap_err();
+            let error = Bodies::load(of_file(file.path()), 1, now).unwrap_err();
             assert!(format!("{error:#}").contains(expected), "{error:#}");
         }
     }

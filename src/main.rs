@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     if let Some(("load", matches)) = matches.subcommand() {
         logging::start("warn");
         let options = LoadOptions::from_arg_matches(matches).map_err(anyhow::Error::from);
-        return exit(options.and_then(load::run::main));
+        return exit(options.and_then(load::main::main));
     }
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     logging::start(if matches!(cli.command, Command::Serve(_)) { "info" } else { "warn" });

@@ -9,7 +9,7 @@
 //! - Bodies are opaque bytes to the log files.
 //!
 //! Walk: `writer` takes tickets in order and encodes with `frame` into a `segment`; `open` finds the head at start and repairs;
-//! `reader` and `lookup` read; `verify` checks everything. `scan` and `chain` are the shared parts of the reading side; `queue`,
+//! `reader` and `lookup` read; `follow` does something with each record as it comes; `verify` checks everything. `scan` and `chain` are the shared parts of the reading side; `queue`,
 //! `append`, `disk` and `sync` those of the writing side.
 
 mod append;
@@ -19,6 +19,7 @@ pub mod damage;
 pub mod decision_body;
 pub mod disk;
 pub mod failure;
+pub mod follow;
 pub mod frame;
 pub mod lookup;
 pub mod open;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cli::args_backtest::{BacktestArgs, InputArgs, ReplayArgs};
+use crate::cli::audit_erase::AuditEraseArgs;
 use crate::engine::policy::ChallengerFiles;
 use crate::evaluation::truth::Unlabelled;
 use crate::offline::recorded_traffic::DECISIONS_DEFAULT;
@@ -216,6 +217,8 @@ pub enum AuditCommand {
     Export(AuditExportArgs),
     /// Print one record, readably.
     Show(AuditShowArgs),
+    /// Make somebody's personal data unreadable, in the log and in every copy of it.
+    Erase(AuditEraseArgs),
 }
 
 /// Which log.

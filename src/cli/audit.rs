@@ -10,6 +10,7 @@ use crate::audit::bodies::Bodies;
 use crate::audit::reader::{LogReader, Record};
 use crate::audit::verify::{VerifyOptions, verify};
 use crate::cli::args::{AuditArgs, AuditCommand, AuditExportArgs, AuditShowArgs};
+use crate::cli::audit_erase;
 use crate::cli::output::say;
 use crate::cli::progress;
 use crate::pipeline::start::LOG_DIRECTORY;
@@ -20,6 +21,7 @@ pub fn run(command: &AuditCommand) -> anyhow::Result<()> {
         AuditCommand::Verify(args) => verify_log(args),
         AuditCommand::Export(args) => export(args),
         AuditCommand::Show(args) => show(args),
+        AuditCommand::Erase(args) => audit_erase::run(args),
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod args;
 pub mod args_backtest;
 pub mod audit;
+pub mod audit_erase;
 pub mod backtest;
 pub mod check;
 pub mod decide;

@@ -7,6 +7,7 @@ use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
+use crate::audit::follow::FollowThread;
 use crate::cli::args::ServeArgs;
 use crate::cli::policy::{files, settings};
 use crate::cli::store;
@@ -16,7 +17,7 @@ use crate::enrich::profiles::Profiles;
 use crate::http::auth::ApiKeys;
 use crate::http::options::ServerOptions;
 use crate::http::server::Server;
-use crate::pipeline::profile_updates::ProfileUpdates;
+use crate::pipeline::profile_updates;
 use crate::pipeline::reload;
 use crate::pipeline::service::Service;
 use crate::pipeline::settings::ServiceSettings;
@@ -94,13 +95,7 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
     };
     let profiles = profiles(&config)?;
     let service = tokio::task::spawn_blocking(move || Service::start(parts, profiles, clock)).await??;
-    let updates = match config.profiles.updates() {
-        Some(settings) => {
-            let runtime = tokio::runtime::Handle::current();
-            Some(ProfileUpdates::start(&service, &config.paths.data, settings, runtime)?)
-        }
-        None => None,
-    };
+    let followers = followers(&config, &service)?;
     let _watch = reload::watch(Arc::clone(&service)).context("the policy's files cannot be watched")?;
 
     warm_up(&service).await;
@@ -114,8 +109,8 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
     );
     server.run(signals.shutdown(Arc::clone(&service))).await;
     let closed = tokio::task::spawn_blocking(move || {
-        if let Some(updates) = updates {
-            updates.close();
+        for follower in followers {
+            follower.close();
         }
         service.close(CLOSE_PATIENCE)
     });
@@ -123,6 +118,16 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
     closed.context("the audit log could not be closed cleanly")?;
     info!("drained and closed");
     Ok(())
+}
+
+/// Starts everything that follows the log.
+fn followers(config: &Config, service: &Arc<Service>) -> anyhow::Result<Vec<FollowThread>> {
+    let mut followers = Vec::new();
+    if let Some(settings) = config.profiles.updates() {
+        let runtime = tokio::runtime::Handle::current();
+        followers.push(profile_updates::start(service, &config.paths.data, settings, runtime)?);
+    }
+    Ok(followers)
 }
 
 /// Every worker thread decides once before the first client comes: its part of the allocator starts cold, too.

@@ -27,6 +27,8 @@ use crate::enrich::update::{Applied, ProfileUpdate};
 
 /// Name of the file in the data directory.
 pub const FILE_NAME: &str = "profiles.redb";
+/// Name of the file that replaces it when it is written anew.
+const NEW_FILE_NAME: &str = "profiles.redb.new";
 /// Most memory that the page cache takes, in bytes.
 pub const CACHE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Version of the tables below. Never reuse a number.
@@ -91,6 +93,22 @@ impl EmbeddedProfiles {
         let path = data_dir.join(FILE_NAME);
         let database = Database::builder().set_cache_size(CACHE_BYTES_MAX).create(&path);
         Self::with_database(database, path)
+    }
+
+    /// Writes the file anew, so that no page of it holds what was removed or replaced. Nobody may have it open.
+    pub fn rewrite(data_dir: &Path) -> Result<(), EmbeddedError> {
+        let (path, new) = (data_dir.join(FILE_NAME), data_dir.join(NEW_FILE_NAME));
+        let unreadable = |source| EmbeddedError::Unreadable { path: path.clone(), source };
+        let failed = |error: io::Error| unreadable(boxed(redb::Error::Io(error)));
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let old = Self::open(data_dir)?;
+        copy(&old.0.database, &new).map_err(unreadable)?;
+        drop(old);
+        std::fs::rename(&new, &path).map_err(failed)?;
+        std::fs::File::open(data_dir).and_then(|directory| directory.sync_all()).map_err(failed)
     }
 
     /// An empty store in memory, gone when the last clone is: for tests and offline work.
@@ -173,6 +191,14 @@ impl ProfileSource for EmbeddedProfiles {
         }
     }
 
+    async fn remove(&self, profiles: Vec<(Box<str>, Box<str>)>) -> Result<u64, ProfileError> {
+        let inner = Arc::clone(&self.0);
+        match tokio::task::spawn_blocking(move || remove(&inner, &profiles)).await {
+            Ok(removed) => removed,
+            Err(error) => Err(ProfileError::Interrupted(io::Error::other(error))),
+        }
+    }
+
     async fn apply(&self, updates: Vec<ProfileUpdate>) -> Result<Applied, ProfileError> {
         let inner = Arc::clone(&self.0);
         match tokio::task::spawn_blocking(move || update(&inner, &updates)).await {
@@ -203,6 +229,22 @@ fn prepare(database: &Database) -> Result<u64, Box<redb::Error>> {
     Ok(found)
 }
 
+/// Copies all rows into a new file.
+fn copy(database: &Database, new: &Path) -> Result<(), Box<redb::Error>> {
+    let from = snapshot(database)?;
+    let database = Database::builder().set_cache_size(CACHE_BYTES_MAX).create(new).map_err(boxed)?;
+    prepare(&database)?;
+    let transaction = database.begin_write().map_err(boxed)?;
+    {
+        let mut table = transaction.open_table(PROFILES).map_err(boxed)?;
+        for row in from.iter().map_err(boxed)? {
+            let (key, row) = row.map_err(boxed)?;
+            table.insert(key.value(), row.value()).map_err(boxed)?;
+        }
+    }
+    transaction.commit().map_err(boxed)
+}
+
 fn snapshot(database: &Database) -> Result<ReadOnlyTable<&'static str, &'static [u8]>, Box<redb::Error>> {
     database.begin_read().map_err(boxed)?.open_table(PROFILES).map_err(boxed)
 }
@@ -226,6 +268,18 @@ fn write(inner: &Inner, records: &[ProfileRecord]) -> Result<(), ProfileError> {
             }
         }
         Ok(())
+    })
+}
+
+/// One transaction for all that are removed. The pages that held them are overwritten as the store goes on writing.
+fn remove(inner: &Inner, profiles: &[(Box<str>, Box<str>)]) -> Result<u64, ProfileError> {
+    transact(inner, |table| {
+        let (mut key, mut removed) = (String::new(), 0);
+        for (entity, id) in profiles {
+            write_key(&mut key, entity, id);
+            removed += u64::from(table.remove(&*key).map_err(stored)?.is_some());
+        }
+        Ok(removed)
     })
 }
 

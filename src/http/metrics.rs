@@ -44,11 +44,13 @@ pub enum Route {
     List,
     /// `/v1/lists/{list}/{value}`.
     ListEntry,
+    /// `POST /v1/audit/erasures`.
+    Erasures,
     /// Anything else.
     Unknown,
 }
 
-const ROUTES: [(Route, &str); 18] = [
+const ROUTES: [(Route, &str); 19] = [
     (Route::Decide, "/v1/decisions"),
     (Route::Batch, "/v1/decisions/batch"),
     (Route::Label, "/v1/labels"),
@@ -66,12 +68,13 @@ const ROUTES: [(Route, &str); 18] = [
     (Route::Lists, "/v1/lists"),
     (Route::List, "/v1/lists/{list}"),
     (Route::ListEntry, "/v1/lists/{list}/{value}"),
+    (Route::Erasures, "/v1/audit/erasures"),
     (Route::Unknown, "unknown"),
 ];
 
 /// Every status that is answered; the last place counts any other.
-const STATUSES: [u16; 17] =
-    [200, 201, 400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 500, 503, 507, 0];
+const STATUSES: [u16; 18] =
+    [200, 201, 400, 401, 403, 404, 405, 408, 409, 410, 413, 415, 422, 429, 500, 503, 507, 0];
 
 /// The counters.
 #[derive(Debug, Default)]

@@ -13,6 +13,7 @@ pub mod backtest;
 pub mod binding;
 pub mod calibration;
 pub mod cell;
+pub mod drawing;
 pub mod error;
 pub mod input;
 pub mod input_csv;

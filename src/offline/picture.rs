@@ -1,73 +1,38 @@
 //! The pictures of a model report, as SVG texts. Plotters draws; nothing here reads or writes files.
 
 use plotters::prelude::{
-    ChartBuilder, Circle, DrawingArea, IntoDrawingArea, IntoLogRange, LineSeries, PathElement, RGBColor,
-    Rectangle, SVGBackend, SeriesLabelPosition, ShapeStyle, WHITE,
+    ChartBuilder, Circle, IntoLogRange, LineSeries, PathElement, RGBColor, Rectangle, SeriesLabelPosition,
+    ShapeStyle, WHITE,
 };
 use plotters::style::Color;
-use thiserror::Error;
 
 use crate::evaluation::metrics::CurvePoint;
 use crate::offline::calibration::{Calibration, HistogramBin};
+use crate::offline::drawing::{
+    Area, Drawn, FONT, GUIDE, MARGIN_RIGHT_PIXELS, Picture, PictureError, TEXT_PIXELS, TITLE_PIXELS, draw,
+};
 use crate::offline::model_report::ModelReport;
 use crate::offline::operating_point::OperatingPoint;
 
 const SIZE_PIXELS: (u32, u32) = (720, 520);
-const FONT: &str = "sans-serif";
-const TITLE_PIXELS: u32 = 20;
-const TEXT_PIXELS: u32 = 14;
-/// Room for the half of the last label that stands beyond the axis.
-const MARGIN_RIGHT_PIXELS: u32 = 40;
 const LEGITIMATE: RGBColor = RGBColor(70, 110, 170);
 const FRAUD: RGBColor = RGBColor(200, 70, 50);
-const GUIDE: RGBColor = RGBColor(150, 150, 150);
-
-/// A picture that could not be drawn.
-#[derive(Debug, Error)]
-#[error("{picture}: {reason}")]
-pub struct PictureError {
-    /// Which.
-    pub picture: &'static str,
-    /// What the library says.
-    pub reason: String,
-}
-
-/// A file name and its SVG.
-pub type Picture = (&'static str, String);
 
 /// Every picture that the report has the numbers for.
 pub fn pictures(report: &ModelReport) -> Result<Vec<Picture>, PictureError> {
     let mut pictures = Vec::new();
     if let Some(calibration) = &report.calibration {
-        pictures.push(draw("reliability.svg", |area| reliability(area, calibration))?);
+        pictures.push(draw("reliability.svg", SIZE_PIXELS, |area| reliability(area, calibration))?);
     }
     if !report.precision_recall.is_empty() {
-        pictures.push(draw("precision_recall.svg", |area| {
+        pictures.push(draw("precision_recall.svg", SIZE_PIXELS, |area| {
             precision_recall(area, &report.precision_recall, &report.chosen)
         })?);
     }
     if report.rows > 0 {
-        pictures.push(draw("scores.svg", |area| scores(area, &report.histogram))?);
+        pictures.push(draw("scores.svg", SIZE_PIXELS, |area| scores(area, &report.histogram))?);
     }
     Ok(pictures)
-}
-
-type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
-type Drawn = Result<(), Box<dyn std::error::Error>>;
-
-fn draw(picture: &'static str, fill: impl Fn(&Area<'_>) -> Drawn) -> Result<Picture, PictureError> {
-    let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, SIZE_PIXELS).into_drawing_area();
-        let drawn = || -> Drawn {
-            area.fill(&WHITE)?;
-            fill(&area)?;
-            area.present()?;
-            Ok(())
-        };
-        drawn().map_err(|error| PictureError { picture, reason: error.to_string() })?;
-    }
-    Ok((picture, svg))
 }
 
 /// What the scores announce against what happened, both logarithmic, with the intervals. On the line they agree.

@@ -4,10 +4,9 @@
 //! Both axes are logarithmic: most rules are for few frauds, and where fraud is rare, a good rule is one in ten. A rule that caught no
 //! fraud has no place there: such rules are counted below.
 
-use plotters::coord::Shift;
 use plotters::prelude::{
-    ChartBuilder, Circle, DrawingArea, IntoDrawingArea, IntoLogRange, LineSeries, PathElement, RGBColor,
-    Rectangle, SVGBackend, ShapeStyle, Text, TextStyle, TriangleMarker, WHITE,
+    ChartBuilder, Circle, IntoLogRange, LineSeries, PathElement, RGBColor, Rectangle, ShapeStyle, Text,
+    TextStyle, TriangleMarker,
 };
 use plotters::style::{Color, IntoFont};
 
@@ -15,13 +14,12 @@ use crate::domain::decision::Outcome;
 use crate::evaluation::metrics::CurvePoint;
 use crate::evaluation::report::{BacktestReport, Point, RuleRow, RuleState};
 use crate::evaluation::text_table::thousands;
+use crate::offline::drawing::{
+    Area as Canvas, Drawn, FONT, GUIDE, PictureError, TEXT_PIXELS, TITLE_PIXELS, draw,
+};
 use crate::offline::label_places::{Area, Named, places};
-use crate::offline::picture::PictureError;
 
 const SIZE_PIXELS: (u32, u32) = (1_100, 760);
-const FONT: &str = "sans-serif";
-const TITLE_PIXELS: u32 = 20;
-const TEXT_PIXELS: u32 = 14;
 const NAME_PIXELS: u32 = 12;
 /// A letter of a name, in pixels: wide enough for what a viewer's font may be.
 const LETTER_PIXELS: f64 = 6.4;
@@ -38,12 +36,9 @@ const RADIUS_PIXELS: (f64, f64) = (3.0, 11.0);
 /// The side of an operating point's square, halved.
 const POINT_PIXELS: i32 = 7;
 const TEXT: RGBColor = RGBColor(40, 40, 40);
-const GUIDE: RGBColor = RGBColor(150, 150, 150);
 const SCORE: RGBColor = RGBColor(120, 120, 120);
 const BEFORE: RGBColor = RGBColor(20, 20, 20);
 const AFTER: RGBColor = RGBColor(120, 30, 140);
-
-type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 const fn color(outcome: Outcome) -> RGBColor {
     match outcome {
@@ -63,13 +58,11 @@ struct Dot<'a> {
 
 /// The picture as SVG.
 pub fn picture(report: &BacktestReport) -> Result<String, PictureError> {
-    let mut svg = String::new();
-    draw(report, &mut svg)
-        .map_err(|error| PictureError { picture: "the trade-off", reason: error.to_string() })?;
+    let (_, svg) = draw("the trade-off", SIZE_PIXELS, |area| tradeoff(area, report))?;
     Ok(svg)
 }
 
-fn draw(report: &BacktestReport, svg: &mut String) -> Drawn {
+fn tradeoff(area: &Canvas<'_>, report: &BacktestReport) -> Drawn {
     let dots = dots(report);
     let points = operating_points(report);
     let recalls = dots.iter().map(|dot| dot.at.0).chain(points.iter().map(|point| point.at.0));
@@ -78,8 +71,6 @@ fn draw(report: &BacktestReport, svg: &mut String) -> Drawn {
     let floor = (recalls.fold(0.1_f64, f64::min) / 1.6).max(SHARE_MIN);
     let bottom = (precisions.fold(0.1_f64, f64::min) / 1.6).max(SHARE_MIN);
     let percent = |share: &f64| format!("{} %", (share * 1e7).round() / 1e5);
-    let area = SVGBackend::with_string(svg, SIZE_PIXELS).into_drawing_area();
-    area.fill(&WHITE)?;
     let (_, body) = area.split_vertically(HEAD_PIXELS);
     let mut chart = ChartBuilder::on(&body)
         .margin(16)
@@ -162,7 +153,7 @@ fn draw(report: &BacktestReport, svg: &mut String) -> Drawn {
         let style = TextStyle::from((FONT, NAME_PIXELS).into_font()).color(color);
         area.draw(&Text::new(name.as_str(), whole((place.left, place.top)), style))?;
     }
-    head(&area, &dots, has_curve)?;
+    head(area, &dots, has_curve)?;
     let below = (f64::from(plot_x.start), f64::from(SIZE_PIXELS.1) - 34.0);
     let style = TextStyle::from((FONT, TEXT_PIXELS).into_font()).color(&TEXT);
     area.draw(&Text::new(note(report, &dots, unnamed), whole(below), style))?;
@@ -171,18 +162,17 @@ fn draw(report: &BacktestReport, svg: &mut String) -> Drawn {
 }
 
 /// Title and legend, above the plot: inside, it would lie where the best rules are.
-fn head(area: &DrawingArea<SVGBackend<'_>, Shift>, dots: &[Dot<'_>], has_curve: bool) -> Drawn {
+fn head(area: &Canvas<'_>, dots: &[Dot<'_>], has_curve: bool) -> Drawn {
     let style = |pixels: u32| TextStyle::from((FONT, pixels).into_font()).color(&TEXT);
     area.draw(&Text::new("What rules catch and what they cost", (LEFT_PIXELS, 14), style(TITLE_PIXELS)))?;
     let (y, mut x) = (HEAD_PIXELS - 18, LEFT_PIXELS);
-    let mut said =
-        |area: &DrawingArea<SVGBackend<'_>, Shift>, text: &str| -> Result<i32, Box<dyn std::error::Error>> {
-            let at = x;
-            area.draw(&Text::new(text.to_owned(), (at + 26, y - 8), style(TEXT_PIXELS)))?;
-            let letters = i32::try_from(text.chars().count()).unwrap_or(0);
-            x += 26 + letters * LEGEND_LETTER_PIXELS + 20;
-            Ok(at)
-        };
+    let mut said = |area: &Canvas<'_>, text: &str| -> Result<i32, Box<dyn std::error::Error>> {
+        let at = x;
+        area.draw(&Text::new(text.to_owned(), (at + 26, y - 8), style(TEXT_PIXELS)))?;
+        let letters = i32::try_from(text.chars().count()).unwrap_or(0);
+        x += 26 + letters * LEGEND_LETTER_PIXELS + 20;
+        Ok(at)
+    };
     if has_curve {
         let at = said(area, "the score alone, at every threshold")?;
         area.draw(&PathElement::new([(at, y), (at + 20, y)], ShapeStyle::from(SCORE).stroke_width(2)))?;

@@ -24,7 +24,7 @@ use crate::domain::limits::ID_BYTES_MAX;
 use crate::enrich::source::ProfileSource as _;
 use crate::pipeline::erasure_traces::{self, Touched};
 use crate::pipeline::fold::{Consequence, ErasureConsequence};
-use crate::pipeline::service::{DecideError, Service};
+use crate::pipeline::service::Service;
 use crate::privacy::subject::{Subject, Tag, Tagger};
 use crate::rules::run_time::NOTE_BYTES_MAX;
 use crate::wire::pan::contains_pan;
@@ -70,10 +70,15 @@ impl ErasureRequest {
         };
         let (customer, card, device) = (text("customer"), text("card"), text("device"));
         let note = text("note").unwrap_or_default();
-        for name in fields.keys().filter(|name| !["customer", "card", "device", "note"].contains(&name.as_str())) {
+        for name in
+            fields.keys().filter(|name| !["customer", "card", "device", "note"].contains(&name.as_str()))
+        {
             // A wrong name must not erase less than was meant.
             let shown = if contains_pan(name) { "…" } else { name };
-            errors.push("", format!("`{shown}` is no field of an erasure: customer, card, device and note are"));
+            errors.push(
+                "",
+                format!("`{shown}` is no field of an erasure: customer, card, device and note are"),
+            );
         }
         if !errors.is_empty() {
             return Err(errors.into_rejection());
@@ -92,7 +97,10 @@ impl ErasureRequest {
             } else if contains_pan(value) {
                 errors.push(format!("/{name}"), "holds a card number; nothing is recorded under one");
             } else if self.note.contains(value) {
-                errors.push("/note", format!("holds the {name} that is to be erased; the note stays in the log"));
+                errors.push(
+                    "/note",
+                    format!("holds the {name} that is to be erased; the note stays in the log"),
+                );
             }
         }
         if self.named().next().is_none() {
@@ -207,7 +215,9 @@ impl Service {
     /// Erases, and answers when the keys are destroyed. `body` is the JSON of the request, `by` whose API key it came with.
     pub async fn erase(self: &Arc<Self>, body: &[u8], by: &str) -> Result<ErasureDone, ErasureError> {
         let request = ErasureRequest::read(body)?;
-        let Ok(_alone) = Arc::clone(&self.erasures).try_acquire_owned() else { return Err(ErasureError::Busy) };
+        let Ok(_alone) = Arc::clone(&self.erasures).try_acquire_owned() else {
+            return Err(ErasureError::Busy);
+        };
         let not_recorded = |error: &dyn std::fmt::Display| ErasureError::NotRecorded(error.to_string());
         let keys = Arc::clone(&self.privacy.keys);
         let tagger = keys.tagger().clone();
@@ -317,7 +327,12 @@ impl Service {
     }
 
     /// Snapshots hold what stood on lists in clear.
-    async fn remove_snapshots(self: &Arc<Self>, request: &ErasureRequest, sequence: u64, done: &mut ErasureDone) {
+    async fn remove_snapshots(
+        self: &Arc<Self>,
+        request: &ErasureRequest,
+        sequence: u64,
+        done: &mut ErasureDone,
+    ) {
         let (service, values) = (Arc::clone(self), request.values());
         let removed = blocking(move || {
             let held = erasure_traces::snapshots_with(&service.data, &values)?;
@@ -329,7 +344,9 @@ impl Service {
         });
         match removed.await {
             Ok(removed) => done.snapshots_removed = removed,
-            Err(error) => done.notes.push(format!("state snapshots are not removed: {error}; remove them by hand")),
+            Err(error) => {
+                done.notes.push(format!("state snapshots are not removed: {error}; remove them by hand"))
+            }
         }
     }
 }
@@ -343,16 +360,4 @@ async fn blocking<T: Send + 'static>(
 /// Syncs a file that another descriptor writes.
 pub(crate) fn sync(file: &Path) -> io::Result<()> {
     std::fs::File::open(file)?.sync_data()
-}
-
-impl From<ErasureError> for DecideError {
-    fn from(error: ErasureError) -> Self {
-        match error {
-            ErasureError::Busy => Self::Overloaded { retry_after_s: 1 },
-            ErasureError::Rejected(rejection) => Self::Rejected(rejection),
-            ErasureError::NotRecorded(_) | ErasureError::NotDestroyed(_) => {
-                Self::AuditUnavailable(error.to_string())
-            }
-        }
-    }
 }

@@ -55,7 +55,9 @@ pub enum StoppedError {
     #[error("the log's writer cannot be started: {0}")]
     Writer(std::io::Error),
     /// State snapshots cannot be searched.
-    #[error("the keys are destroyed, and state snapshots cannot be searched for values of lists: {0}; remove them by hand")]
+    #[error(
+        "the keys are destroyed, and state snapshots cannot be searched for values of lists: {0}; remove them by hand"
+    )]
     Snapshots(String),
     /// Somebody asked to stop, before anything was erased.
     #[error("interrupted; nothing is erased")]
@@ -75,12 +77,18 @@ pub fn erase_stopped(
         return Err(StoppedError::NoLog(directory.display().to_string()));
     }
     let (secret, now) = (Secret::load_or_create(data)?, clock.now());
-    let opened = OpenedLog::open(&directory, crate::audit::receipt::LogId(secret.log_id(now)), now, LogOptions::default())?;
+    let opened = OpenedLog::open(
+        &directory,
+        crate::audit::receipt::LogId(secret.log_id(now)),
+        now,
+        LogOptions::default(),
+    )?;
     let (log, head) = (opened.log_id(), opened.head().sequence);
     let keys = KeyStore::open(data, log.0, tagger(&secret), SUBJECTS_MAX)?;
     let tagger = keys.tagger().clone();
     let numbers = keys.numbers_of(&tags(&request.subjects(&tagger)))?;
-    let records = erasure_traces::count(&directory, head, &numbers, &request.values(), |done| go_on(done, head))?;
+    let records =
+        erasure_traces::count(&directory, head, &numbers, &request.values(), |done| go_on(done, head))?;
     if !records.is_complete {
         return Err(StoppedError::Interrupted);
     }
@@ -94,12 +102,14 @@ pub fn erase_stopped(
         snapshots_removed: 0,
         notes: records.note().into_iter().collect(),
     };
-    let snapshots = erasure_traces::snapshots_with(data, &request.values()).map_err(StoppedError::Snapshots)?;
+    let snapshots =
+        erasure_traces::snapshots_with(data, &request.values()).map_err(StoppedError::Snapshots)?;
     done.snapshots_removed = snapshots.len() as u64;
     if !is_wanted {
         return Ok(done);
     }
-    let options = WriterOptions { ack: Ack::Disk, commit_interval: Duration::ZERO, clock, ..WriterOptions::default() };
+    let options =
+        WriterOptions { ack: Ack::Disk, commit_interval: Duration::ZERO, clock, ..WriterOptions::default() };
     let writer = LogWriter::start::<()>(opened, options, Box::new(|_| {}), Box::new(|_| {}));
     let writer = writer.map_err(StoppedError::Writer)?;
     for record in request.records(&tagger, &numbers, "cli") {

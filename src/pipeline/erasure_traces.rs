@@ -60,7 +60,9 @@ pub fn count(
     // As they stand in JSON, with their quotes: another id may begin with this one.
     let quoted: Vec<memmem::Finder<'static>> = values
         .iter()
-        .map(|value| memmem::Finder::new(serde_json::Value::from(&**value).to_string().as_bytes()).into_owned())
+        .map(|value| {
+            memmem::Finder::new(serde_json::Value::from(&**value).to_string().as_bytes()).into_owned()
+        })
         .collect();
     let mut reader = LogReader::from_sequence_or_oldest(log_directory, 1)?;
     reader.limit(last);

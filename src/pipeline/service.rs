@@ -116,6 +116,8 @@ pub struct Service {
     pub(crate) log: LogHandle<Consequence>,
     /// The log's name.
     pub(crate) log_id: LogId,
+    /// The data directory.
+    pub(crate) data: PathBuf,
     /// Where the log lies.
     pub(crate) log_directory: PathBuf,
     /// What seals and opens records.
@@ -130,6 +132,8 @@ pub struct Service {
     pub(crate) shadow: Shadow,
     /// One place for a backtest.
     pub(crate) backtests: Arc<Semaphore>,
+    /// One place for an erasure.
+    pub(crate) erasures: Arc<Semaphore>,
     /// Admission.
     pub(crate) in_flight: Semaphore,
     /// Admission of changes of lists.

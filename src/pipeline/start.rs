@@ -197,9 +197,9 @@ impl Service {
         let candidates = Arc::new(CandidateKeeper::new(parts.shadow.candidate_rules.clone()));
         let (shadow_queue, seen) = ShadowQueue::new(parts.shadow.queue_max, &metrics, &candidates);
         let on_committed = {
-            let (state, lane) = (Arc::clone(&state), Arc::clone(&lane));
+            let (state, lane, keys) = (Arc::clone(&state), Arc::clone(&lane), Arc::clone(&privacy.keys));
             Box::new(move |committed: std::vec::Drain<'_, _>| {
-                fold::apply(&state, &lane, &shadow_queue, committed);
+                fold::apply(&state, &lane, &shadow_queue, &keys, committed);
             })
         };
         let on_failed = Box::new(|failed: std::vec::Drain<'_, crate::audit::writer::Failed<Consequence>>| {
@@ -242,6 +242,8 @@ impl Service {
             privacy,
             candidates,
             backtests: Arc::new(Semaphore::new(1)),
+            erasures: Arc::new(Semaphore::new(1)),
+            data: parts.data,
             settings: parts.settings,
             draining: AtomicBool::new(false),
             clock,

@@ -2,6 +2,7 @@
 
 mod crash;
 mod failures;
+mod follow;
 mod golden;
 mod order;
 mod repair;
