@@ -123,9 +123,8 @@ fn remove_profiles(args: &AuditEraseArgs, request: &ErasureRequest) -> anyhow::R
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let removed = runtime.block_on(profiles.remove(request.profiles()))?;
     drop(profiles);
-    if removed > 0 {
-        EmbeddedProfiles::rewrite(&args.data)?;
-    }
+    // Opened again, the file is written without what was removed.
+    drop(EmbeddedProfiles::open(&args.data)?);
     Ok(removed)
 }
 

@@ -27,6 +27,8 @@ use crate::enrich::update::{Applied, ProfileUpdate};
 
 /// Name of the file in the data directory.
 pub const FILE_NAME: &str = "profiles.redb";
+/// An empty file that says that profiles were removed, so that freed pages may still hold them.
+const REMOVED_MARK: &str = "profiles.redb.removed";
 /// Name of the file that replaces it when it is written anew.
 const NEW_FILE_NAME: &str = "profiles.redb.new";
 /// Most memory that the page cache takes, in bytes.
@@ -79,6 +81,8 @@ struct Inner {
     /// Held from the begin of a write until its snapshot is published: snapshots never go back in time.
     writer: Mutex<()>,
     counters: ProfileCounters,
+    /// The data directory; none in memory.
+    directory: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for EmbeddedProfiles {
@@ -88,15 +92,22 @@ impl std::fmt::Debug for EmbeddedProfiles {
 }
 
 impl EmbeddedProfiles {
-    /// Opens the store in `data_dir`, which must exist, or makes a new one there.
+    /// Opens the store in `data_dir`, which must exist, or makes a new one there. After profiles were removed, writes the file anew.
     pub fn open(data_dir: &Path) -> Result<Self, EmbeddedError> {
+        if data_dir.join(REMOVED_MARK).exists() {
+            Self::rewrite(data_dir)?;
+        }
+        Self::open_as_it_is(data_dir)
+    }
+
+    fn open_as_it_is(data_dir: &Path) -> Result<Self, EmbeddedError> {
         let path = data_dir.join(FILE_NAME);
         let database = Database::builder().set_cache_size(CACHE_BYTES_MAX).create(&path);
         Self::with_database(database, path)
     }
 
     /// Writes the file anew, so that no page of it holds what was removed or replaced. Nobody may have it open.
-    pub fn rewrite(data_dir: &Path) -> Result<(), EmbeddedError> {
+    fn rewrite(data_dir: &Path) -> Result<(), EmbeddedError> {
         let (path, new) = (data_dir.join(FILE_NAME), data_dir.join(NEW_FILE_NAME));
         let unreadable = |source| EmbeddedError::Unreadable { path: path.clone(), source };
         let failed = |error: io::Error| unreadable(boxed(redb::Error::Io(error)));
@@ -104,10 +115,11 @@ impl EmbeddedProfiles {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
-        let old = Self::open(data_dir)?;
+        let old = Self::open_as_it_is(data_dir)?;
         copy(&old.0.database, &new).map_err(unreadable)?;
         drop(old);
         std::fs::rename(&new, &path).map_err(failed)?;
+        std::fs::remove_file(data_dir.join(REMOVED_MARK)).map_err(failed)?;
         std::fs::File::open(data_dir).and_then(|directory| directory.sync_all()).map_err(failed)
     }
 
@@ -131,12 +143,14 @@ impl EmbeddedProfiles {
             Ok(found) => return Err(EmbeddedError::NewerFormat { path, found }),
             Err(source) => return Err(EmbeddedError::Unreadable { path, source }),
         }
+        let directory = path.parent().filter(|_| path.ends_with(FILE_NAME)).map(Path::to_owned);
         let snapshot = snapshot(&database).map_err(|source| EmbeddedError::Unreadable { path, source })?;
         Ok(Self(Arc::new(Inner {
             database,
             snapshot: ArcSwap::from_pointee(snapshot),
             writer: Mutex::new(()),
             counters: ProfileCounters::default(),
+            directory,
         })))
     }
 
@@ -271,8 +285,12 @@ fn write(inner: &Inner, records: &[ProfileRecord]) -> Result<(), ProfileError> {
     })
 }
 
-/// One transaction for all that are removed. The pages that held them are overwritten as the store goes on writing.
+/// One transaction for all that are removed. Pages of the file that held them are free and overwritten some day; the mark has the file
+/// written anew when it is opened next.
 fn remove(inner: &Inner, profiles: &[(Box<str>, Box<str>)]) -> Result<u64, ProfileError> {
+    if let Some(directory) = &inner.directory {
+        std::fs::write(directory.join(REMOVED_MARK), b"").map_err(ProfileError::Interrupted)?;
+    }
     transact(inner, |table| {
         let (mut key, mut removed) = (String::new(), 0);
         for (entity, id) in profiles {

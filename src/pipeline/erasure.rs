@@ -21,6 +21,7 @@ use crate::audit::receipt::{LogId, Receipt};
 use crate::audit::record::{ERASED_KEYS_MAX, ErasedSubject, ErasureRecord};
 use crate::audit::segment::segment_path;
 use crate::domain::limits::ID_BYTES_MAX;
+use crate::enrich::profiles::Profiles;
 use crate::enrich::source::ProfileSource as _;
 use crate::pipeline::erasure_traces::{self, Touched};
 use crate::pipeline::fold::{Consequence, ErasureConsequence};
@@ -321,7 +322,14 @@ impl Service {
             tokio::time::sleep(UPDATES_PAUSE).await;
         }
         match self.profiles.remove(request.profiles()).await {
-            Ok(removed) => done.profiles_removed = removed,
+            Ok(removed) => {
+                done.profiles_removed = removed;
+                if removed > 0 && matches!(self.profiles, Profiles::Embedded(_)) {
+                    let note = "the embedded profile store writes its file anew at the next start; until then free pages of it may \
+                                hold what was removed";
+                    done.notes.push(note.to_owned());
+                }
+            }
             Err(error) => done.notes.push(format!("profiles are not removed: {error}; erase again later")),
         }
     }

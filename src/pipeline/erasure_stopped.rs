@@ -33,6 +33,9 @@ pub enum StoppedError {
     /// No log is there.
     #[error("{0}: no audit log; name the data directory of the service with --data")]
     NoLog(String),
+    /// The secret is gone, without which nobody is found.
+    #[error("{0}: the installation's secret is not there; restore it from a backup")]
+    NoSecret(String),
     /// No secret.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -75,6 +78,10 @@ pub fn erase_stopped(
     let directory = data.join(LOG_DIRECTORY);
     if LogReader::from_sequence_or_oldest(&directory, 1).is_err() {
         return Err(StoppedError::NoLog(directory.display().to_string()));
+    }
+    let secret = data.join("secret");
+    if !secret.exists() {
+        return Err(StoppedError::NoSecret(secret.display().to_string()));
     }
     let (secret, now) = (Secret::load_or_create(data)?, clock.now());
     let opened = OpenedLog::open(

@@ -1,5 +1,6 @@
 //! The keys of subjects as the service uses them: asked for before a ticket is taken, since a new key may have to be synced first.
 
+use std::fmt::Write;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,8 +11,9 @@ use crate::audit::writer::Ack;
 use crate::domain::time::EventTime;
 use crate::domain::transaction::Transaction;
 use crate::pipeline::secret::Secret;
+use crate::pipeline::service::Service;
 use crate::privacy::keeper::KeyKeeper;
-use crate::privacy::key_store::{KeyStore, KeyStoreError};
+use crate::privacy::key_store::{KeyCounts, KeyStore, KeyStoreError};
 use crate::privacy::subject::{Subject, Tagger};
 
 /// Most subjects whose keys are found in memory, unless config says otherwise.
@@ -94,5 +96,27 @@ impl Privacy {
             })?;
         }
         Ok(Some(Sealing { key, log: self.log }))
+    }
+}
+
+impl Service {
+    /// Puts what Prometheus reads of keys into a text.
+    pub(super) fn write_keys(&self, text: &mut String) -> std::fmt::Result {
+        let KeyCounts { entries, known, made, made_beyond_bound, destroyed, doomed } =
+            self.privacy.keys.counts();
+        let help = "Keys of subjects, by what is there of them";
+        writeln!(text, "# HELP tollgate_subject_keys {help}.\n# TYPE tollgate_subject_keys gauge")?;
+        for (state, value) in [("in_file", entries), ("in_memory", known), ("to_be_destroyed", doomed)] {
+            writeln!(text, "tollgate_subject_keys{{state=\"{state}\"}} {value}")?;
+        }
+        let help = "Keys made and destroyed since the start; made_beyond_bound where privacy.subjects_max was reached";
+        writeln!(
+            text,
+            "# HELP tollgate_subject_key_events {help}.\n# TYPE tollgate_subject_key_events counter"
+        )?;
+        let events = [("made", made), ("made_beyond_bound", made_beyond_bound), ("destroyed", destroyed)];
+        events.iter().try_for_each(|(event, value)| {
+            writeln!(text, "tollgate_subject_key_events_total{{event=\"{event}\"}} {value}")
+        })
     }
 }

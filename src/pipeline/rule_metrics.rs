@@ -18,8 +18,11 @@ impl Service {
             text.truncate(text.len() - EOF.len());
         }
         // Writing to a String cannot fail.
-        let _ =
-            self.write_rules(text).and_then(|()| self.write_lists(text)).and_then(|()| self.write_ip(text));
+        let _ = self
+            .write_rules(text)
+            .and_then(|()| self.write_lists(text))
+            .and_then(|()| self.write_ip(text))
+            .and_then(|()| self.write_keys(text));
         if has_end {
             text.push_str(EOF);
         }

@@ -265,6 +265,8 @@ fn the_data_of_a_stopped_service_is_erased_by_command_and_its_profiles_too() {
     let done: Value = serde_json::from_str(&said).unwrap();
     assert_eq!((&done["keys_destroyed"], &done["profiles_removed"]), (&json!(1), &json!(1)), "{done}");
     end(service);
+    drop(installation.serve());
+    assert!(holding(&installation.data(), BOB).is_empty(), "{:?}", holding(&installation.data(), BOB));
     let unreadable: Vec<Value> =
         installation.decisions().iter().map(|body| body["unreadable"].clone()).collect();
     assert_eq!(unreadable, ["erased", "erased"]);
