@@ -259,11 +259,11 @@ fn the_data_of_a_stopped_service_is_erased_by_command_and_its_profiles_too() {
     let service = installation.serve();
     assert_eq!(service.connect().post("/v1/decisions", "", &payment(ALICE, 1).to_string()).status, 410);
     let admin = service.admin.to_string();
-    let bob = format!("cus_{BOB}");
-    let said =
-        run("audit", ["erase", "--admin", &admin, "--customer", &bob, "--note", "ticket 15", "--json"]);
+    let (bob, card) = (format!("cus_{BOB}"), format!("fp_{BOB}"));
+    let erase = ["erase", "--admin", &admin, "--customer", &bob, "--card", &card, "--note", "ticket 15"];
+    let said = run("audit", erase.into_iter().chain(["--json"]));
     let done: Value = serde_json::from_str(&said).unwrap();
-    assert_eq!((&done["keys_destroyed"], &done["profiles_removed"]), (&json!(1), &json!(1)), "{done}");
+    assert_eq!((&done["keys_destroyed"], &done["profiles_removed"]), (&json!(1), &json!(2)), "{done}");
     end(service);
     drop(installation.serve());
     assert!(holding(&installation.data(), BOB).is_empty(), "{:?}", holding(&installation.data(), BOB));
