@@ -202,7 +202,7 @@ fn labels_and_changes_of_lists_are_sealed_and_opened_too() {
     let bodies = keys(directory.path());
     let decided = full();
     let transaction = transaction_of(&decided);
-    let labelled = LabelRecord::new(&label(), Some(decided.transaction.clone())).unwrap();
+    let labelled = LabelRecord::new(&label(), Some(decided.transaction)).unwrap();
     for key in [1, 2] {
         let body = label_body(&labelled, Some(&transaction), Some(&sealing(key))).unwrap();
         assert!(PERSONAL.iter().all(|personal| !text(&body).contains(personal)), "{}", text(&body));

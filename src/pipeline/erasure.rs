@@ -353,7 +353,7 @@ impl Service {
         match removed.await {
             Ok(removed) => done.snapshots_removed = removed,
             Err(error) => {
-                done.notes.push(format!("state snapshots are not removed: {error}; remove them by hand"))
+                done.notes.push(format!("state snapshots are not removed: {error}; remove them by hand"));
             }
         }
     }

@@ -132,7 +132,7 @@ mod tests {
         fn what_is_sealed_opens_at_its_place_alone(plain in proptest::collection::vec(any::<u8>(), 0..3_000)) {
             let here = place(1, "decision", "dec_1");
             let sealed = key(1).seal(here, &plain).unwrap();
-            prop_assert_eq!(sealed.open(&key(1).key, here).unwrap(), plain.clone());
+            prop_assert_eq!(&sealed.open(&key(1).key, here).unwrap(), &plain);
             prop_assert_ne!(&key(1).seal(here, &plain).unwrap().text, &sealed.text);
             for elsewhere in [place(2, "decision", "dec_1"), place(1, "label", "dec_1"), place(1, "decision", "dec_2"),
                 place(1, "decisiond", "ec_1")] {
