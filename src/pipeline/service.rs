@@ -311,10 +311,14 @@ impl Service {
         let policy = self.policies.live();
         // A new key may have to be synced: beside the profiles, and before a ticket is taken.
         let sealing = self.privacy.of_transaction(transaction, walk.received_at);
+        let sealing = tokio::time::timeout(walk.remaining(), sealing);
         let (sealing, enrichment) = tokio::join!(sealing, self.enrich(&policy, transaction, &mut walk));
-        let sealing = match sealing {
-            Ok(sealing) => sealing,
-            Err(error) => {
+        let late = "its key was not synced within the deadline";
+        let sealing = match sealing.map(|sealing| sealing.map_err(|error| error.to_string())) {
+            Ok(Ok(sealing)) => sealing,
+            failed => {
+                let error =
+                    failed.map_or_else(|_| late.to_owned(), |sealing| sealing.err().unwrap_or_default());
                 let versions = policy.policy.versions.clone();
                 return self.without_record(transaction, key, Err(versions), &error, walk);
             }
