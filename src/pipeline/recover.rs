@@ -53,6 +53,8 @@ pub struct Recovered {
     pub erasures: u64,
     /// Decisions of which only the clear part could be folded: their merchants are counted, and nobody else.
     pub unreadable: u64,
+    /// Those of them whose key is not there, although nobody erased it.
+    pub keys_lost: u64,
     /// The last record; none when there was none to fold.
     pub last: Option<Mark>,
 }
@@ -110,7 +112,10 @@ impl<'a> Fold<'a> {
                 Kind::Decision => {
                     recovered.decisions += 1;
                     let folded = self.decision(&stored);
-                    folded.map(|is_whole| recovered.unreadable += u64::from(!is_whole))
+                    folded.map(|unreadable| {
+                        recovered.unreadable += u64::from(unreadable.is_some());
+                        recovered.keys_lost += u64::from(unreadable == Some(Unreadable::KeyLost));
+                    })
                 }
                 Kind::Label => {
                     recovered.labels += 1;
@@ -135,8 +140,8 @@ impl<'a> Fold<'a> {
         Ok(recovered)
     }
 
-    /// Whether all of it could be read. Of an erased one, what is kept of its transaction is counted.
-    fn decision(&mut self, stored: &Record<'_>) -> Result<bool, RecordError> {
+    /// Why not all of it could be read, if not. Of an erased one, what is kept of its transaction is counted.
+    fn decision(&mut self, stored: &Record<'_>) -> Result<Option<Unreadable>, RecordError> {
         let (decided, unreadable) = self.bodies.decision(stored)?.or_left();
         self.note_lost(stored, unreadable);
         let counted = self.state.counted(self.catalogue, &decided.transaction()?);
@@ -166,7 +171,7 @@ impl<'a> Fold<'a> {
             self.index.insert(by_id, fingerprint, stored.position);
         }
         self.index.insert(key, fingerprint, stored.position);
-        Ok(unreadable.is_none())
+        Ok(unreadable)
     }
 
     /// The number of a key that is not there is not given again: a record names it.

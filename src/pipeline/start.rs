@@ -168,6 +168,10 @@ impl Service {
                 }
             },
         )?;
+        if recovered.keys_lost > 0 {
+            let (decisions, keys) = (recovered.keys_lost, privacy.keys.keys().path().display());
+            warn!(decisions, %keys, "the keys of recorded decisions are not there: restore them from a backup, if nobody erased them");
+        }
         // An erasure that was cut short is finished before anything is answered.
         privacy.keys.destroy_doomed()?;
         privacy.start_keeper().map_err(StartError::Keeper)?;
