@@ -28,7 +28,11 @@ fn policy(model: Option<&str>) -> Policy {
         challengers: Vec::new(),
         features: root.join("models/features.yaml"),
     };
-    let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Review };
+    let missing = MissingPolicy {
+        enrich: OnMissing::Continue,
+        model: OnMissing::Review,
+        overload: OnMissing::Continue,
+    };
     Policy::load(&files, missing).expect("the shipped policy is sound")
 }
 

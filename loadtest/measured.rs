@@ -13,6 +13,8 @@ const LATENCY_US_MAX: u64 = 600_000_000;
 pub(crate) struct Measured {
     /// From when a request was due to its answer or failure.
     pub(crate) latency_us: Histogram<u64>,
+    /// The same, of those answered 200 alone: when load is shed, what became of the rest must not flatter them.
+    pub(crate) ok_us: Histogram<u64>,
     /// From when it was sent.
     pub(crate) exchange_us: Histogram<u64>,
     /// From when it was due to when it was sent, where a connection was free in time.
@@ -47,6 +49,7 @@ impl Measured {
         let histogram = || Histogram::new_with_bounds(1, LATENCY_US_MAX, 3);
         Ok(Self {
             latency_us: histogram()?,
+            ok_us: histogram()?,
             exchange_us: histogram()?,
             lag_us: histogram()?,
             answered: 0,
@@ -67,6 +70,7 @@ impl Measured {
     pub(crate) fn add(&mut self, other: &Self) {
         for (all, one) in [
             (&mut self.latency_us, &other.latency_us),
+            (&mut self.ok_us, &other.ok_us),
             (&mut self.exchange_us, &other.exchange_us),
             (&mut self.lag_us, &other.lag_us),
         ] {
@@ -90,14 +94,15 @@ impl Measured {
 
     /// Nothing measured again.
     pub(crate) fn clear(&mut self) {
-        let mut histograms = [&mut self.latency_us, &mut self.exchange_us, &mut self.lag_us]
+        let mut histograms = [&mut self.latency_us, &mut self.ok_us, &mut self.exchange_us, &mut self.lag_us]
             .map(|histogram| std::mem::replace(histogram, Histogram::new_from(histogram)));
         for histogram in &mut histograms {
             histogram.reset();
         }
-        let [latency_us, exchange_us, lag_us] = histograms;
+        let [latency_us, ok_us, exchange_us, lag_us] = histograms;
         *self = Self {
             latency_us,
+            ok_us,
             exchange_us,
             lag_us,
             answered: 0,

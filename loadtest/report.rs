@@ -72,6 +72,10 @@ pub(crate) struct LoadReport {
     pub(crate) max_us: u64,
     /// The mean.
     pub(crate) mean_us: f64,
+    /// Of those answered 200, half were faster.
+    pub(crate) ok_p50_us: u64,
+    /// Of those answered 200, 99 % were faster.
+    pub(crate) ok_p99_us: u64,
     /// From sending to the answer, without any waiting before: what a closed loop would have seen.
     pub(crate) exchange_p50_us: u64,
     /// The same at the 99th percentile.
@@ -152,6 +156,8 @@ impl LoadReport {
             p999_us: quantile(latency, 0.999),
             max_us: latency.max(),
             mean_us: latency.mean(),
+            ok_p50_us: quantile(&measured.ok_us, 0.5),
+            ok_p99_us: quantile(&measured.ok_us, 0.99),
             exchange_p50_us: quantile(&measured.exchange_us, 0.5),
             exchange_p99_us: quantile(&measured.exchange_us, 0.99),
             generator_lag_p50_us: quantile(&measured.lag_us, 0.5),

@@ -308,6 +308,7 @@ impl Sender<'_> {
         match result {
             Ok(Answer { status: 200, degraded, replayed }) => {
                 measured.ok += 1;
+                measured.ok_us.saturating_record(micros(latency));
                 measured.degraded += u64::from(degraded);
                 measured.replayed += u64::from(replayed);
                 measured.in_time += u64::from(self.deadline.is_none_or(|deadline| latency <= deadline));

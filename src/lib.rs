@@ -8,6 +8,7 @@ pub mod domain;
 pub mod expr;
 pub mod model;
 pub mod privacy;
+pub mod proof;
 pub mod simulate;
 pub mod window;
 pub mod wire;
@@ -22,11 +23,14 @@ pub mod enrich;
 pub mod ip;
 
 pub mod evaluation;
+pub mod policy_archive;
+pub mod search;
 
 pub mod offline;
 pub mod pipeline;
 
 pub mod http;
+pub mod redecide;
 
 pub mod cli;
 pub mod config;

@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 /// The rooms of every floor, from the lowest up.
 const FLOORS: [&[&str]; 9] = [
     &["domain"],
-    &["expr", "model", "privacy", "simulate", "window", "wire"],
+    &["expr", "model", "privacy", "proof", "simulate", "window", "wire"],
     &["feature"],
     &["rules"],
     &["audit", "engine", "enrich", "ip"],
-    &["evaluation"],
+    &["evaluation", "policy_archive", "search"],
     &["offline", "pipeline"],
-    &["http"],
+    &["http", "redecide"],
     &["cli", "config"],
 ];
 /// The one neighbour on its own floor that a room may import: only the command line reads the settings.

@@ -19,6 +19,8 @@ mod deployments;
 mod facts;
 #[path = "enrich/faults.rs"]
 mod faults;
+#[path = "enrich/hedge.rs"]
+mod hedge;
 #[path = "enrich/import.rs"]
 mod import;
 #[path = "enrich/layout.rs"]

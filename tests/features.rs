@@ -78,7 +78,11 @@ fn policy(directory: &Path) -> Policy {
         "rules:\n  - id: too_much\n    when: amount_minor >= 40000\n    then: BLOCK\n    reason: too_much\n";
     fs::write(rules.join("pack.yaml"), pack).unwrap();
     fs::write(rules.join("default.yaml"), "default: {then: APPROVE, reason: no_rule_matched}\n").unwrap();
-    let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Continue };
+    let missing = MissingPolicy {
+        enrich: OnMissing::Continue,
+        model: OnMissing::Continue,
+        overload: OnMissing::Continue,
+    };
     let files =
         PolicyFiles { rules, model: None, challengers: Vec::new(), backend: Backend::default(), features };
     Policy::load(&files, missing).unwrap()
@@ -411,7 +415,11 @@ derived:
     let pack = "rules:\n  - {id: often, when: twice >= 4, then: BLOCK, reason: often, message: \"{twice} is twice\"}\n";
     fs::write(rules.join("pack.yaml"), pack).unwrap();
     fs::write(rules.join("default.yaml"), "default: {then: APPROVE, reason: no_rule_matched}\n").unwrap();
-    let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Continue };
+    let missing = MissingPolicy {
+        enrich: OnMissing::Continue,
+        model: OnMissing::Continue,
+        overload: OnMissing::Continue,
+    };
     let policy = Policy::load(
         &PolicyFiles { rules, model: None, challengers: Vec::new(), backend: Backend::default(), features },
         missing,

@@ -69,7 +69,11 @@ fn moment(text: &str) -> EventTime {
 }
 
 fn policy() -> Policy {
-    let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Continue };
+    let missing = MissingPolicy {
+        enrich: OnMissing::Continue,
+        model: OnMissing::Continue,
+        overload: OnMissing::Continue,
+    };
     Policy::features_only(&root().join("models/handbook/features.yaml"), missing).unwrap()
 }
 

@@ -29,12 +29,16 @@ mod drift;
 mod explain;
 #[path = "service/faults.rs"]
 mod faults;
+#[path = "service/full_disk.rs"]
+mod full_disk;
 #[path = "service/hostile.rs"]
 mod hostile;
 #[path = "service/idempotency.rs"]
 mod idempotency;
 #[path = "service/ip.rs"]
 mod ip;
+#[path = "service/kills.rs"]
+mod kills;
 #[path = "service/labels.rs"]
 mod labels;
 #[path = "service/lists.rs"]
@@ -45,14 +49,24 @@ mod parity;
 mod privacy;
 #[path = "service/profiles.rs"]
 mod profiles;
+#[path = "service/proof.rs"]
+mod proof;
+#[path = "service/recorded.rs"]
+mod recorded;
+#[path = "service/redecide.rs"]
+mod redecide;
 #[path = "service/reload.rs"]
 mod reload;
 #[path = "service/reload_load.rs"]
 mod reload_load;
 #[path = "service/restart.rs"]
 mod restart;
+#[path = "service/reviews.rs"]
+mod reviews;
 #[path = "service/rules.rs"]
 mod rules;
+#[path = "service/search.rs"]
+mod search;
 #[path = "service/shutdown.rs"]
 mod shutdown;
 #[path = "service/traffic.rs"]

@@ -2,7 +2,8 @@
 //!
 //! `head` and `bytes` move only when a write has succeeded (and, if `durable`, its sync). After any failure the file is cut back to `bytes`; where that
 //! is not possible, or where a sync has failed so that nobody knows what the disk holds, the next record begins a new segment, whose header says
-//! where the old one ends.
+//! where the old one ends. What was acknowledged before a sync that failed is written once more before that (`rewrite`): no failed sync
+//! is asked again.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -11,13 +12,15 @@ use std::sync::Arc;
 use crate::audit::disk::Disk;
 use crate::audit::failure::{Failure, FailureKind};
 use crate::audit::frame::{self, BODY_BYTES_MAX, BodyTooLong, HEADER_BYTES, Header, Kind};
+use crate::audit::mark::{Mark, Marker};
 use crate::audit::open::{OpenedLog, PROBE_FILE};
 use crate::audit::receipt::{Head, LogId, Position, Receipt};
+use crate::audit::rewrite::rewrite;
 use crate::audit::segment::{FIRST_RECORD_OFFSET, LogLock, SegmentHeader, create_segment, segment_path};
 use crate::domain::time::EventTime;
 
 /// How much room must be there before a log that failed is written again, in bytes: enough not to fail again at once.
-const PROBE_BYTES: usize = 1024 * 1024;
+const PROBE_BYTES: usize = if cfg!(test) { 16 * 1024 } else { 1024 * 1024 };
 
 pub(crate) struct Appender {
     disk: Arc<dyn Disk>,
@@ -37,6 +40,11 @@ pub(crate) struct Appender {
     next_head: Head,
     /// No record may follow in this segment.
     spoiled: bool,
+    /// A sync has failed: what lies after the mark may not be on stable storage, whatever later syncs say.
+    unstable: bool,
+    /// Bytes were cut off, and the disk may not know yet. Others in their place must not mix with them.
+    taken_back: bool,
+    marker: Marker,
     _lock: LogLock,
 }
 
@@ -57,6 +65,9 @@ impl Appender {
             buffer: Vec::new(),
             next_head: log.head,
             spoiled: false,
+            unstable: false,
+            taken_back: false,
+            marker: log.marker,
             _lock: log.lock,
         }
     }
@@ -76,6 +87,15 @@ impl Appender {
 
     pub(crate) const fn file(&self) -> &Arc<File> {
         &self.file
+    }
+
+    pub(crate) const fn marker(&self) -> &Marker {
+        &self.marker
+    }
+
+    /// The end of what is written.
+    pub(crate) const fn end(&self) -> Mark {
+        Mark { position: Position { segment: self.segment, offset: self.bytes }, head: self.head }
     }
 
     /// What is encoded and not yet written.
@@ -119,32 +139,65 @@ impl Appender {
             .disk
             .write_all_at(&self.file, &self.buffer, self.bytes)
             .map_err(|error| self.failure(FailureKind::Write, "writing", &error))
-            .and_then(|()| if self.durable { self.sync() } else { Ok(()) });
+            .and_then(|()| if self.durable { self.sync_file() } else { Ok(()) });
         if let Err(failure) = written {
             let cut = self.disk.set_len(&self.file, self.bytes);
             self.spoiled |= cut.is_err();
+            self.taken_back = true;
             self.clear();
             return Err(failure);
         }
         self.bytes += self.buffer.len() as u64;
         self.head = self.next_head;
         self.buffer.clear();
+        if self.durable {
+            self.marker.advance(self.end());
+        }
         Ok(())
     }
 
-    /// Brings the segment to stable storage.
-    pub(crate) fn sync(&mut self) -> Result<(), Failure> {
+    fn sync_file(&mut self) -> Result<(), Failure> {
         let synced = self.disk.sync(&self.file);
-        synced.map_err(|error| {
-            // Whatever the disk calls it, what it holds now is not known.
-            self.spoiled = true;
-            self.failure(FailureKind::Sync, "syncing", &error)
-        })
+        synced.map_err(|error| self.sync_failed(&error))
     }
 
-    /// The next record begins a new segment.
-    pub(crate) const fn spoil(&mut self) {
-        self.spoiled = true;
+    /// Brings everything that is written to stable storage. The segments before this one are there already, or a sync of them has failed.
+    pub(crate) fn sync(&mut self) -> Result<(), Failure> {
+        if self.unstable {
+            self.write_once_more()?;
+        } else {
+            self.sync_file()?;
+            if !self.durable {
+                // Its name may be new.
+                let named = self.disk.sync_directory(&self.directory);
+                named.map_err(|error| self.sync_failed(&error))?;
+            }
+            self.marker.advance(self.end());
+        }
+        self.marker.sync();
+        Ok(())
+    }
+
+    /// A sync has failed: the next record begins a new segment, and before that what was acknowledged is written once more.
+    pub(crate) fn sync_failed(&mut self, error: &std::io::Error) -> Failure {
+        (self.spoiled, self.unstable) = (true, true);
+        self.failure(FailureKind::Sync, "syncing", error)
+    }
+
+    /// Whether a sync has failed, and what it was to bring to stable storage has not been written once more.
+    pub(crate) const fn is_unstable(&self) -> bool {
+        self.unstable
+    }
+
+    fn write_once_more(&mut self) -> Result<(), Failure> {
+        let (from, to) = (self.marker.mark(), self.end());
+        if from != to {
+            rewrite(&*self.disk, &self.directory, &from, &to)
+                .map_err(|error| self.failure(FailureKind::Sync, "writing once more", &error))?;
+            self.marker.advance(to);
+        }
+        self.unstable = false;
+        Ok(())
     }
 
     /// Begins a new segment behind the last record that was written.
@@ -162,7 +215,9 @@ impl Appender {
             previous_bytes,
             created_at: now,
         };
-        let file = create_segment(&*self.disk, &self.directory, &header, self.durable).map_err(|error| {
+        // The mark may stand behind the header that is replaced.
+        let durable = self.durable || empty;
+        let file = create_segment(&*self.disk, &self.directory, &header, durable).map_err(|error| {
             let path = segment_path(&self.directory, header.first_sequence);
             Failure::new(FailureKind::Write, "beginning", &path, &error)
         })?;
@@ -174,6 +229,10 @@ impl Appender {
         self.bytes = FIRST_RECORD_OFFSET;
         self.previous_bytes = previous_bytes;
         self.spoiled = false;
+        if self.durable {
+            self.marker.advance(self.end());
+            self.marker.sync();
+        }
         Ok(())
     }
 
@@ -184,8 +243,15 @@ impl Appender {
             self.disk.write_all_at(&file, &vec![0; PROBE_BYTES], 0)?;
             self.disk.sync(&file)
         });
-        let removed = std::fs::remove_file(&path);
+        let removed = self.disk.remove(&path);
         probe.and(removed).map_err(|error| Failure::new(FailureKind::Write, "probing", &path, &error))?;
+        if self.unstable {
+            self.write_once_more()?;
+        }
+        if self.taken_back && !self.spoiled {
+            self.sync_file()?;
+        }
+        self.taken_back = false;
         if self.spoiled { self.rotate(now) } else { Ok(()) }
     }
 

@@ -3,6 +3,7 @@
 //! Schema 1 has everything in clear. Schema 2 of decisions, labels and changes of lists has a sealed part. Whoever reads gets the whole
 //! record, or what stands in clear and why that is all ([`Opened`]): an erased record is intact, and is counted by what is left.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::Path;
 
@@ -19,6 +20,8 @@ use crate::audit::record::{
     self, BODY_SCHEMA, DecisionRecord, ErasureRecord, LabelRecord, ListChangeKind, ListChangeRecord,
     RecordError, Unreadable,
 };
+use crate::audit::record_view;
+use crate::audit::review_record::ReviewRecord;
 use crate::domain::transaction::Transaction;
 use crate::privacy::key_file::{Held, KeyFile};
 use crate::privacy::seal::{Place, Sealed, SealingKey};
@@ -121,6 +124,29 @@ pub fn list_change_body(record: ListChangeRecord, sealing: Option<&Sealing>) -> 
     sealed_body(&SealedListChange { change, list, until, by, sealed })
 }
 
+/// A review with a sealed part.
+#[derive(Serialize, Deserialize)]
+struct SealedReview {
+    #[serde(flatten)]
+    review: ReviewRecord,
+    sealed: Sealed,
+}
+
+/// What of a review says something of a person.
+#[derive(Serialize, Deserialize)]
+struct PrivateReview {
+    note: Box<str>,
+}
+
+/// Writes a review. Without a note there is nothing to seal.
+pub fn review_body(record: &ReviewRecord, sealing: Option<&Sealing>) -> Result<Body, RecordError> {
+    let Some(sealing) = sealing.filter(|_| !record.note.is_empty()) else { return open_body(record) };
+    let mut review = record.clone();
+    let part = serde_json::to_vec(&PrivateReview { note: std::mem::take(&mut review.note) })?;
+    let sealed = sealing.seal(Kind::Review, &record.decision_id, &part)?;
+    sealed_body(&SealedReview { review, sealed })
+}
+
 /// What was read of a record.
 #[derive(Clone, Debug)]
 pub enum Opened<T> {
@@ -131,6 +157,14 @@ pub enum Opened<T> {
 }
 
 impl<T> Opened<T> {
+    /// The record, and why it is not all, if it is not.
+    pub fn of(record: T, why: Option<Unreadable>) -> Self {
+        match why {
+            None => Self::Whole(record),
+            Some(why) => Self::Left(record, why),
+        }
+    }
+
     /// The whole record; else why it cannot be read.
     pub fn whole(self) -> Result<T, RecordError> {
         match self {
@@ -200,7 +234,7 @@ impl Bodies {
     /// The body of a decision.
     pub fn decision(&self, stored: &Record<'_>) -> Result<Opened<DecisionRecord>, RecordError> {
         if is_open(stored)? {
-            return record::decode(stored.body).map(Opened::Whole);
+            return record_view::decode(stored.body).map(Opened::Whole);
         }
         let read: ReadDecision = record::decode(stored.body)?;
         Ok(match self.open(Kind::Decision, read.id(), &read.sealed)? {
@@ -238,33 +272,53 @@ impl Bodies {
             Err(why) => (PrivateListChange { value: Box::default(), note: Box::default() }, Some(why)),
         };
         let record = ListChangeRecord { change, list, value, until, note, by };
-        Ok(match why {
-            None => Opened::Whole(record),
-            Some(why) => Opened::Left(record, why),
+        Ok(Opened::of(record, why))
+    }
+
+    /// The body of a review. What is left of one has no note.
+    pub fn review(&self, stored: &Record<'_>) -> Result<Opened<ReviewRecord>, RecordError> {
+        if is_open(stored)? {
+            return record::decode(stored.body).map(Opened::Whole);
+        }
+        let SealedReview { review, sealed } = record::decode(stored.body)?;
+        Ok(match self.open(Kind::Review, &review.decision_id, &sealed)? {
+            Ok(part) => {
+                let PrivateReview { note } = serde_json::from_slice(&part)?;
+                Opened::Whole(ReviewRecord { note, ..review })
+            }
+            Err(why) => Opened::Left(review, why),
         })
+    }
+
+    /// The body of any record in the form of schema 1, as it would have been written in clear; where it cannot be read, what stands in
+    /// clear and, under `unreadable`, why that is all.
+    pub fn plain<'a>(&self, stored: &Record<'a>) -> Result<Opened<Cow<'a, [u8]>>, RecordError> {
+        if is_open(stored)? {
+            return Ok(Opened::Whole(Cow::Borrowed(stored.body)));
+        }
+        match stored.header.kind {
+            Kind::Decision => plain(stored, self.decision(stored)?),
+            Kind::Label => plain(stored, self.label(stored)?),
+            Kind::ListChange => plain(stored, self.list_change(stored)?),
+            Kind::Review => plain(stored, self.review(stored)?),
+            _ => Err(RecordError::Schema(stored.header.schema)),
+        }
     }
 
     /// The body of any record as JSON for people: of one with a sealed part, in the form of schema 1; where that cannot be read, what
     /// stands in clear and, under `unreadable`, why that is all.
     pub fn json(&self, stored: &Record<'_>) -> Result<Value, RecordError> {
-        if stored.header.schema == OPEN_SCHEMA {
-            return record::decode(stored.body);
-        }
-        match stored.header.kind {
-            Kind::Decision => shown(stored, self.decision(stored)?),
-            Kind::Label => shown(stored, self.label(stored)?),
-            Kind::ListChange => shown(stored, self.list_change(stored)?),
-            _ => record::decode(stored.body),
-        }
+        // By way of its text, as of any other body: a number of 32 bits would get other digits else.
+        record::decode(self.plain(stored)?.get())
     }
 }
 
-fn shown<T: Serialize>(stored: &Record<'_>, opened: Opened<T>) -> Result<Value, RecordError> {
+fn plain<'a, T: Serialize>(
+    stored: &Record<'_>,
+    opened: Opened<T>,
+) -> Result<Opened<Cow<'a, [u8]>>, RecordError> {
     let (record, why) = opened.or_left();
-    let Some(why) = why else {
-        // By way of its text, as of any other body: a number of 32 bits would get other digits else.
-        return record::decode(&record::encode(&record)?);
-    };
+    let Some(why) = why else { return Ok(Opened::Whole(Cow::Owned(record::encode(&record)?))) };
     let mut body: Value = record::decode(stored.body)?;
     if let Value::Object(fields) = &mut body {
         fields.remove("sealed");
@@ -274,7 +328,7 @@ fn shown<T: Serialize>(stored: &Record<'_>, opened: Opened<T>) -> Result<Value, 
         };
         fields.insert("unreadable".to_owned(), why.into());
     }
-    Ok(body)
+    Ok(Opened::Left(Cow::Owned(record::encode(&body)?), why))
 }
 
 /// The number of the key that a record is sealed with, if it is.

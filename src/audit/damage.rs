@@ -54,6 +54,22 @@ pub enum Damage {
         /// Bytes that were there.
         need: u64,
     },
+    /// The log ends before its mark.
+    #[error(
+        "the log ends with record {have}, but up to record {need} it was on stable storage: records are missing"
+    )]
+    Missing {
+        /// The last record that is there.
+        have: u64,
+        /// The last record that was there.
+        need: u64,
+    },
+    /// Another record than the one that the mark names.
+    #[error("record {sequence} is another one than the one that was on stable storage")]
+    OtherRecord {
+        /// The record.
+        sequence: u64,
+    },
     /// Bytes after the end that the next segment gives.
     #[error(
         "{bytes} bytes stand after the end of the segment: a failed write left them; opening the log sets them aside"

@@ -1,4 +1,5 @@
-//! The few things that the writer does with files, so that tests can make each of them fail.
+//! The few things that opening, repairing and writing do to files, so that tests can make each of them fail, and can decide what of
+//! it a power loss leaves. Reading goes past it: what is read is what the kernel says.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -9,14 +10,19 @@ use std::path::Path;
 pub trait Disk: Send + Sync + 'static {
     /// Makes an empty file for reading and writing; empties one that is there.
     fn create(&self, path: &Path) -> io::Result<File>;
+    /// Opens a file that is there for reading and writing.
+    fn open(&self, path: &Path) -> io::Result<File>;
     /// Writes all of `bytes` from `offset` on. After an error, any part of them may be written.
     fn write_all_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Returns when the content is on stable storage.
+    /// Returns when the content is on stable storage. After an error nobody knows what of it is there, and asking again does not
+    /// tell: the kernel may have forgotten that there is something left to write. Only writing it again helps.
     fn sync(&self, file: &File) -> io::Result<()>;
     /// Cuts or extends the file.
     fn set_len(&self, file: &File, bytes: u64) -> io::Result<()>;
     /// Moves a file over another in the same directory.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
     /// Returns when the names in the directory are on stable storage.
     fn sync_directory(&self, directory: &Path) -> io::Result<()>;
 }
@@ -28,6 +34,10 @@ pub struct SystemDisk;
 impl Disk for SystemDisk {
     fn create(&self, path: &Path) -> io::Result<File> {
         OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).open(path)
     }
 
     fn write_all_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
@@ -44,6 +54,10 @@ impl Disk for SystemDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
     }
 
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {

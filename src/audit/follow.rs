@@ -82,7 +82,8 @@ pub enum FollowError {
 /// Where a follower stands in the log.
 pub struct Follower {
     directory: PathBuf,
-    place_file: PathBuf,
+    /// None where what is made of the records says itself how far it has come.
+    place_file: Option<PathBuf>,
     log: Box<str>,
     clock: Arc<dyn Clock>,
     reader: Option<LogReader>,
@@ -112,23 +113,27 @@ impl Follower {
         otherwise: u64,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, FollowError> {
-        let log = log.to_string().into_boxed_str();
         let noted = Place::read(&place_file)
             .map_err(|error| FollowError::Place { path: place_file.clone(), error })?;
         // The place in another log says nothing about this one.
-        let noted = noted.filter(|place| *place.log == *log);
+        let noted = noted.filter(|place| place.log == log.to_string());
         let done = noted.map_or(otherwise, |place| place.sequence).min(settled);
+        Ok(Self { place_file: Some(place_file), ..Self::after(directory, log, done, clock) })
+    }
+
+    /// Begins after the record `done`, and notes nothing: for work that can tell from what it made how far it had come.
+    pub fn after(directory: &Path, log: LogId, done: u64, clock: Arc<dyn Clock>) -> Self {
         let noted_at = clock.instant();
-        Ok(Self {
+        Self {
             directory: directory.to_owned(),
-            place_file,
-            log,
+            place_file: None,
+            log: log.to_string().into_boxed_str(),
             clock,
             reader: None,
             done,
             noted: None,
             noted_at,
-        })
+        }
     }
 
     /// The last record that is done with.
@@ -186,6 +191,7 @@ impl Follower {
 
     /// Notes how far it has come, when it is time or `is_last`.
     fn note(&mut self, is_last: bool) {
+        let Some(place_file) = &self.place_file else { return };
         let now = self.clock.instant();
         let is_time =
             is_last || now.saturating_duration_since(self.noted_at) >= NOTE_INTERVAL || self.noted.is_none();
@@ -194,10 +200,10 @@ impl Follower {
         }
         self.noted_at = now;
         let place = Place { log: self.log.to_string(), sequence: self.done };
-        match place.write(&self.place_file) {
+        match place.write(place_file) {
             Ok(()) => self.noted = Some(self.done),
             Err(error) => {
-                warn!(%error, file = %self.place_file.display(), "how far a follower of the log has come cannot be noted");
+                warn!(%error, file = %place_file.display(), "how far a follower of the log has come cannot be noted");
             }
         }
     }

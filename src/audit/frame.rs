@@ -130,23 +130,28 @@ pub struct Frame<'a> {
     pub header: Header,
     /// The body.
     pub body: &'a [u8],
-    hashed: &'a [u8],
+    record: &'a [u8],
 }
 
 impl<'a> Frame<'a> {
     /// A record whose bytes `decode` has checked before, with the header that it gave.
     pub(crate) fn from_checked(header: Header, record: &'a [u8]) -> Self {
-        Self { header, body: &record[HEADER_BYTES..], hashed: &record[HASHED_FROM..] }
+        Self { header, body: &record[HEADER_BYTES..], record }
+    }
+
+    /// All of its bytes.
+    pub const fn as_bytes(&self) -> &'a [u8] {
+        self.record
     }
 
     /// The record's hash. Computed at each call.
     pub fn hash(&self) -> RecordHash {
-        RecordHash(*blake3::hash(self.hashed).as_bytes())
+        RecordHash(*blake3::hash(&self.record[HASHED_FROM..]).as_bytes())
     }
 
     /// The whole record's length in bytes.
     pub const fn bytes(&self) -> usize {
-        HASHED_FROM + self.hashed.len()
+        self.record.len()
     }
 }
 

@@ -123,8 +123,7 @@ fn is_zero(number: &u32) -> bool {
 impl DecisionRecord {
     /// The transaction as a value.
     pub fn transaction(&self) -> Result<Transaction, RecordError> {
-        let request = wire::transaction::parse_slice(self.transaction.get().as_bytes())?;
-        Ok(request.transaction)
+        Ok(wire::recorded::parse(self.transaction.get().as_bytes())?)
     }
 }
 
@@ -153,7 +152,7 @@ impl LabelRecord {
     /// The labelled transaction as a value.
     pub fn transaction(&self) -> Result<Option<Transaction>, RecordError> {
         let Some(transaction) = &self.transaction else { return Ok(None) };
-        Ok(Some(wire::transaction::parse_slice(transaction.get().as_bytes())?.transaction))
+        Ok(Some(wire::recorded::parse(transaction.get().as_bytes())?))
     }
 }
 

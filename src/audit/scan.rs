@@ -6,8 +6,9 @@ use std::os::unix::fs::FileExt;
 
 use crate::audit::frame::{self, FRAME_BYTES_MAX, Frame, FrameError, HEADER_BYTES, Header, MAGIC};
 
-/// Bytes that are read at once.
+/// Bytes that are read at once; the first time fewer, then twice as many each time.
 const READ_BYTES: usize = 1024 * 1024;
+const FIRST_READ_BYTES: usize = 16 * 1024;
 /// The buffer never grows beyond this.
 const BUFFER_BYTES_MAX: usize = FRAME_BYTES_MAX + READ_BYTES;
 
@@ -30,11 +31,20 @@ pub(crate) struct Scanner {
     /// Where in the buffer the next record begins.
     at: usize,
     last: Option<(usize, Header)>,
+    read_bytes: usize,
 }
 
 impl Scanner {
     pub(crate) fn new(file: File, offset: u64, end: Option<u64>) -> Self {
-        Self { file, end, buffer: Vec::new(), buffer_offset: offset, at: 0, last: None }
+        Self {
+            file,
+            end,
+            buffer: Vec::new(),
+            buffer_offset: offset,
+            at: 0,
+            last: None,
+            read_bytes: FIRST_READ_BYTES,
+        }
     }
 
     /// Where the next record begins.
@@ -65,7 +75,8 @@ impl Scanner {
             if let Some(end) = self.end {
                 room = room.min(usize::try_from(end.saturating_sub(from)).unwrap_or(usize::MAX));
             }
-            self.buffer.resize(there + room.min(READ_BYTES), 0);
+            self.buffer.resize(there + room.min(self.read_bytes), 0);
+            self.read_bytes = (self.read_bytes * 2).min(READ_BYTES);
             let read = self.file.read_at(&mut self.buffer[there..], from);
             self.buffer.truncate(there + *read.as_ref().unwrap_or(&0));
             match read {
@@ -159,4 +170,24 @@ const SECTOR_BYTES: u64 = 512;
 pub(crate) fn ends_in_lost_sectors(file: &File, from: u64, end: u64) -> io::Result<bool> {
     let zeros = zeros_from(file, from, end)?;
     Ok(zeros == from || zeros.next_multiple_of(SECTOR_BYTES) < end)
+}
+
+/// Whether a sector that `from..end` touches ends in zeros there, as one does that was written in part before, or never, and not again
+/// before the power failed. Text holds no zeros.
+pub(crate) fn has_lost_sector(file: &File, from: u64, end: u64) -> io::Result<bool> {
+    let mut sector_end = (from + 1).next_multiple_of(SECTOR_BYTES);
+    loop {
+        let mut byte = [1];
+        let last = sector_end.min(end).saturating_sub(1);
+        if last < from {
+            return Ok(false);
+        }
+        if file.read_at(&mut byte, last)? == 1 && byte[0] == 0 {
+            return Ok(true);
+        }
+        if sector_end >= end {
+            return Ok(false);
+        }
+        sector_end += SECTOR_BYTES;
+    }
 }

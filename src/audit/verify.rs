@@ -1,22 +1,25 @@
-//! Checking a whole log: every checksum, the chain, the sequences, the joints between segments. Several segments at a time.
+//! Checking a whole log: every checksum, the chain, the sequences, the joints between segments, and with `verify_tree` the Merkle tree
+//! and its checkpoints. Several segments at a time.
 //!
 //! A problem does not end the walk: it goes on at the next readable record, so that one report shows all of the damage.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::audit::chain::Chain;
 use crate::audit::damage::{Damage, ReadError, check_follows};
-use crate::audit::frame::Kind;
+use crate::audit::frame::{Frame, Kind};
 use crate::audit::receipt::{Head, LogId, RecordHash};
 use crate::audit::scan::{ScanError, Scanner};
 use crate::audit::segment::{FIRST_RECORD_OFFSET, SegmentHeader, list_segments, segment_path};
+use crate::audit::verify_tree::{Leaves, Tree, TreeCheck, TreeReport};
 
 /// Most problems that a report names; the rest are counted.
 pub const PROBLEMS_MAX: usize = 1000;
@@ -35,8 +38,9 @@ pub struct VerifyOptions {
 }
 
 impl Default for VerifyOptions {
+    /// All processors, and all of the log.
     fn default() -> Self {
-        Self { threads: 1, until: None }
+        Self { threads: std::thread::available_parallelism().map_or(1, usize::from), until: None }
     }
 }
 
@@ -101,6 +105,18 @@ impl VerifyReport {
     }
 }
 
+/// What was found in a log and in its tree.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Verified {
+    /// The log, with all problems, also those of the tree.
+    #[serde(flatten)]
+    pub log: VerifyReport,
+    /// The tree.
+    pub tree: TreeReport,
+    /// Whether `on_progress` ended the walk before it was done; what was found is then not the whole truth.
+    pub interrupted: bool,
+}
+
 /// Checks the log in `directory`. `on_progress` is called from several threads. Fails only if a file cannot be read; what is wrong in the
 /// log stands in the report.
 pub fn verify(
@@ -108,6 +124,48 @@ pub fn verify(
     options: VerifyOptions,
     on_progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<VerifyReport, ReadError> {
+    let on_progress = |progress| {
+        on_progress(progress);
+        ControlFlow::Continue(())
+    };
+    let (walks, _) = walk(directory, options, None, &on_progress)?;
+    Ok(report(directory, walks, options))
+}
+
+/// The same, and holds the log's Merkle tree to its checkpoints and to what `check` names. Ends early when `on_progress` says so.
+pub fn verify_with_tree(
+    directory: &Path,
+    options: VerifyOptions,
+    check: &TreeCheck,
+    on_progress: &(dyn Fn(Progress) -> ControlFlow<()> + Sync),
+) -> Result<Verified, ReadError> {
+    let segments =
+        list_segments(directory).map_err(|source| ReadError::Io { path: directory.to_owned(), source })?;
+    let tree = Tree::new(check, segments.first().copied().unwrap_or(1));
+    let (walks, interrupted) = walk(directory, options, Some(&tree), on_progress)?;
+    let mut log = report(directory, walks, options);
+    let (mut tree, wrong) = tree.finish();
+    tree.checkpoints = log.by_kind.get(Kind::Checkpoint.name()).copied().unwrap_or(0);
+    if !interrupted {
+        log.problems_total += wrong.len() as u64;
+        log.problems.extend(wrong.into_iter().map(|(path, problem)| Problem {
+            path,
+            offset: 0,
+            after_sequence: tree.covered,
+            problem,
+        }));
+        log.problems.truncate(PROBLEMS_MAX);
+    }
+    Ok(Verified { log, tree, interrupted })
+}
+
+/// Walks all segments, and says whether it was interrupted.
+fn walk(
+    directory: &Path,
+    options: VerifyOptions,
+    tree: Option<&Tree<'_>>,
+    on_progress: &(dyn Fn(Progress) -> ControlFlow<()> + Sync),
+) -> Result<(Vec<Walk>, bool), ReadError> {
     let mut segments =
         list_segments(directory).map_err(|source| ReadError::Io { path: directory.to_owned(), source })?;
     if let Some(until) = options.until {
@@ -121,15 +179,23 @@ pub fn verify(
         let next = walks[index].header;
         walks[index - 1].end_at(next);
     }
-    let meter =
-        Meter { done: AtomicU64::new(0), total: walks.iter().map(|walk| walk.bytes).sum(), on_progress };
+    let total = walks.iter().map(|walk| walk.bytes).sum();
+    let meter = Meter { done: AtomicU64::new(0), total, on_progress, is_over: AtomicBool::new(false) };
     let walks: Vec<Mutex<Walk>> = walks.into_iter().map(Mutex::new).collect();
     let next = AtomicUsize::new(0);
     let work = || -> Result<(), ReadError> {
-        while let Some(walk) = walks.get(next.fetch_add(1, Ordering::Relaxed)) {
-            walk.lock().run(&meter)?;
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(walk) = walks.get(index) else { return Ok(()) };
+            let walked = walk.lock().run(&meter, index, tree);
+            if walked.is_err() || meter.is_over() {
+                meter.give_up();
+                if let Some(tree) = tree {
+                    tree.give_up();
+                }
+                return walked;
+            }
         }
-        Ok(())
     };
     std::thread::scope(|scope| {
         let others: Vec<_> = (1..options.threads.clamp(1, THREADS_MAX).min(walks.len().max(1)))
@@ -141,21 +207,41 @@ pub fn verify(
         }
         result
     })?;
+    let interrupted = meter.is_over();
     meter.add(0);
-    Ok(report(directory, walks.into_iter().map(Mutex::into_inner).collect(), options))
+    Ok((walks.into_iter().map(Mutex::into_inner).collect(), interrupted))
 }
 
 struct Meter<'a> {
     done: AtomicU64,
     total: u64,
-    on_progress: &'a (dyn Fn(Progress) + Sync),
+    on_progress: &'a (dyn Fn(Progress) -> ControlFlow<()> + Sync),
+    is_over: AtomicBool,
 }
 
 impl Meter<'_> {
     fn add(&self, bytes: u64) {
         let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        (self.on_progress)(Progress { bytes_done: done.min(self.total), bytes_total: self.total });
+        let progress = Progress { bytes_done: done.min(self.total), bytes_total: self.total };
+        if (self.on_progress)(progress).is_break() {
+            self.give_up();
+        }
     }
+
+    fn give_up(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+}
+
+/// Where a segment's records are put to the tree.
+struct ToTree<'t, 'c> {
+    tree: &'t Tree<'c>,
+    index: usize,
+    leaves: Leaves,
 }
 
 /// Everything about one segment.
@@ -220,18 +306,37 @@ impl Walk {
     }
 
     fn problem(&mut self, offset: u64, problem: &dyn fmt::Display) {
+        self.problem_after(self.head.sequence, offset, problem);
+    }
+
+    fn problem_after(&mut self, after_sequence: u64, offset: u64, problem: &dyn fmt::Display) {
         self.problems_total += 1;
         if self.problems.len() < PROBLEMS_MAX {
             self.problems.push(Problem {
                 path: self.path.clone(),
                 offset,
-                after_sequence: self.head.sequence,
+                after_sequence,
                 problem: problem.to_string(),
             });
         }
     }
 
-    fn run(&mut self, meter: &Meter<'_>) -> Result<(), ReadError> {
+    /// Walks it, and puts it to the tree.
+    fn run(&mut self, meter: &Meter<'_>, index: usize, tree: Option<&Tree<'_>>) -> Result<(), ReadError> {
+        let mut to_tree = tree.map(|tree| ToTree { tree, index, leaves: tree.leaves(self.segment) });
+        self.run_records(meter, to_tree.as_mut())?;
+        if let Some(ToTree { tree, index, leaves }) = to_tree {
+            tree.add(index, leaves, |offset, after, wrong| self.problem_after(after, offset, wrong));
+            self.problems.sort_by_key(|problem| problem.offset);
+        }
+        Ok(())
+    }
+
+    fn run_records(
+        &mut self,
+        meter: &Meter<'_>,
+        mut to_tree: Option<&mut ToTree<'_, '_>>,
+    ) -> Result<(), ReadError> {
         let path = self.path.clone();
         let io_error = |source| ReadError::Io { path: path.clone(), source };
         let file = File::open(&path).map_err(io_error)?;
@@ -258,11 +363,17 @@ impl Walk {
                     self.head = expected.head();
                     self.first.get_or_insert(self.head);
                     chain = Some(expected);
+                    if let Some(to_tree) = &mut to_tree {
+                        self.put_to_tree(to_tree, offset, &frame);
+                    }
                 }
                 Err(ScanError::Io(source)) => return Err(io_error(source)),
                 Err(ScanError::Frame(error)) => {
                     self.problem(scanner.offset(), &error);
                     let before = self.head.sequence;
+                    if let Some(to_tree) = &mut to_tree {
+                        to_tree.leaves.break_off();
+                    }
                     if scanner.resync().map_err(io_error)?.is_none() {
                         self.end_offset = scanner.offset();
                         meter.add(self.bytes.saturating_sub(reported));
@@ -275,11 +386,31 @@ impl Walk {
             if scanner.offset() - reported >= PROGRESS_BYTES {
                 meter.add(scanner.offset() - reported);
                 reported = scanner.offset();
+                if meter.is_over() {
+                    break;
+                }
             }
         }
         self.end_offset = scanner.offset();
         meter.add(self.bytes.saturating_sub(reported));
         Ok(())
+    }
+
+    /// The record that `head` is.
+    fn put_to_tree(&mut self, to_tree: &mut ToTree<'_, '_>, offset: u64, frame: &Frame<'_>) {
+        let ToTree { tree, index, leaves } = to_tree;
+        let Head { sequence, hash } = self.head;
+        leaves.push(sequence, hash);
+        if frame.header.kind != Kind::Checkpoint {
+            return;
+        }
+        match leaves.checkpoint(offset, sequence, frame.body, tree.keys()) {
+            Ok(false) => {}
+            Ok(true) => tree.settle(*index, leaves, |offset, after, wrong| {
+                self.problem_after(after, offset, wrong);
+            }),
+            Err(wrong) => self.problem(offset, &wrong),
+        }
     }
 }
 

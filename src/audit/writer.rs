@@ -24,7 +24,7 @@ use crate::audit::frame::Kind;
 use crate::audit::open::OpenedLog;
 use crate::audit::queue::{Entry, QUEUE_MAX, Queue, Ticket, Wakeup};
 use crate::audit::receipt::{Head, Receipt};
-use crate::audit::sync::Syncer;
+use crate::audit::sync::{Syncer, Syncs};
 use crate::domain::time::{Clock, SystemClock};
 
 /// Most records that are written at once.
@@ -235,38 +235,13 @@ impl LogWriter {
         on_committed: OnCommitted<C>,
         on_failed: OnFailed<C>,
     ) -> io::Result<LogHandle<C>> {
-        let syncer = match (options.ack, options.sync_interval) {
-            (Ack::Process, Some(interval)) => Some(Syncer::start(Arc::clone(&options.disk), interval)?),
+        let sync_interval = options.sync_interval;
+        let mut writer = Writer::new(log, options, on_committed, on_failed);
+        writer.syncer = match (&writer.syncs, sync_interval) {
+            (Some(syncs), Some(interval)) => Some(Syncer::start(syncs, interval)?),
             _ => None,
         };
-        let appender = Appender::new(log, Arc::clone(&options.disk), options.ack == Ack::Disk);
-        let queue = Arc::new(Queue::new(options.queue_max));
-        let status = Arc::new(Mutex::new(LogStatus {
-            healthy: true,
-            last_error: None,
-            head: appender.head(),
-            segment: appender.segment(),
-            bytes: appender.log_bytes(),
-            queue_depth: 0,
-            groups: 0,
-            committed: 0,
-            failed: 0,
-            failures: 0,
-        }));
-        let writer = Writer {
-            queue: Arc::clone(&queue),
-            status: Arc::clone(&status),
-            appender,
-            syncer,
-            next_sync: options.clock.instant(),
-            options,
-            on_committed,
-            on_failed,
-            entries: VecDeque::new(),
-            committed: Vec::new(),
-            answers: Vec::new(),
-            failing: None,
-        };
+        let (queue, status) = (Arc::clone(&writer.queue), Arc::clone(&writer.status));
         let thread =
             std::thread::Builder::new().name("audit-writer".to_owned()).spawn(move || writer.run())?;
         Ok(LogHandle(Arc::new(Owner { queue, status, thread: Mutex::new(Some(thread)) })))
@@ -282,10 +257,13 @@ struct Failing {
     wait: Duration,
 }
 
-struct Writer<C> {
-    queue: Arc<Queue<C>>,
-    status: Arc<Mutex<LogStatus>>,
+/// What the thread works with. Tests that want each step in their own hands take the steps themselves.
+pub(crate) struct Writer<C> {
+    pub(crate) queue: Arc<Queue<C>>,
+    pub(crate) status: Arc<Mutex<LogStatus>>,
     appender: Appender,
+    /// With `Ack::Process`, if there is a `sync_interval`: what is to be synced, and the thread that does.
+    pub(crate) syncs: Option<Arc<Syncs>>,
     syncer: Option<Syncer>,
     next_sync: Instant,
     options: WriterOptions,
@@ -300,15 +278,51 @@ struct Writer<C> {
 }
 
 impl<C> Writer<C> {
+    pub(crate) fn new(
+        log: OpenedLog,
+        options: WriterOptions,
+        on_committed: OnCommitted<C>,
+        on_failed: OnFailed<C>,
+    ) -> Self {
+        let directory = log.directory().to_owned();
+        let appender = Appender::new(log, Arc::clone(&options.disk), options.ack == Ack::Disk);
+        let syncs = (options.ack == Ack::Process && options.sync_interval.is_some())
+            .then(|| Arc::new(Syncs::new(Arc::clone(&options.disk), directory, appender.marker().clone())));
+        let status = LogStatus {
+            healthy: true,
+            last_error: None,
+            head: appender.head(),
+            segment: appender.segment(),
+            bytes: appender.log_bytes(),
+            queue_depth: 0,
+            groups: 0,
+            committed: 0,
+            failed: 0,
+            failures: 0,
+        };
+        Self {
+            queue: Arc::new(Queue::new(options.queue_max)),
+            status: Arc::new(Mutex::new(status)),
+            appender,
+            syncs,
+            syncer: None,
+            next_sync: options.clock.instant(),
+            options,
+            on_committed,
+            on_failed,
+            entries: VecDeque::new(),
+            committed: Vec::new(),
+            answers: Vec::new(),
+            failing: None,
+        }
+    }
+
     fn run(mut self) {
         let panicked = catch_unwind(AssertUnwindSafe(|| self.serve())).is_err();
         if let Some(syncer) = &mut self.syncer {
             syncer.close();
         }
-        let background = self.syncer.as_ref().and_then(Syncer::take_failure);
-        let synced = background
-            .map_or(Ok(()), |error| Err(self.appender.failure(FailureKind::Sync, "syncing", &error)))
-            .and_then(|()| self.appender.sync());
+        let synced = self.finish();
         let failure = if panicked {
             let message =
                 "a hook of the writer panicked; restart the service to fold the log again".to_owned();
@@ -329,45 +343,65 @@ impl<C> Writer<C> {
         queue.finish(failure.map(Arc::new));
     }
 
-    fn serve(&mut self) {
-        loop {
-            let now = self.options.clock.instant();
-            if self.failing.as_ref().is_some_and(|failing| failing.probe_at <= now) {
-                self.probe();
-                continue;
-            }
-            self.linger();
-            let timeout =
-                self.failing.as_ref().map(|failing| failing.probe_at.saturating_duration_since(now));
-            match self.queue.wait(timeout) {
-                Wakeup::Stop => return,
-                Wakeup::TimedOut => continue,
-                Wakeup::Ready => {}
-            }
-            if self.options.ack == Ack::Disk && self.failing.is_none() {
-                let early = self.next_sync.saturating_duration_since(self.options.clock.instant());
-                if !early.is_zero() {
-                    self.queue.nap(early);
-                }
-            }
-            self.take_group();
-            if let Some(error) = self.syncer.as_ref().and_then(Syncer::take_failure) {
-                // What was acknowledged stays where it is, but nothing is built upon it.
-                self.appender.spoil();
-                let failure = self.appender.failure(FailureKind::Sync, "syncing", &error);
-                self.fail(failure);
-            }
-            if let Some(failing) = &self.failing {
-                let failure = Arc::clone(&failing.failure);
-                self.refuse(&failure);
-            }
-            while !self.entries.is_empty() {
-                if let Err(failure) = self.write_group() {
-                    let failure = self.fail(failure);
-                    self.refuse(&failure);
-                }
+    /// Brings everything that is written to stable storage.
+    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
+        if let Some(syncs) = &self.syncs {
+            syncs.sync_all();
+            if let Some(error) = syncs.take_failure() {
+                let _ = self.appender.sync_failed(&error);
             }
         }
+        self.appender.sync()
+    }
+
+    fn serve(&mut self) {
+        while self.turn() {}
+    }
+
+    /// Waits for the next thing to do and does it; false at the end.
+    pub(crate) fn turn(&mut self) -> bool {
+        if let Some(error) = self.syncs.as_ref().and_then(|syncs| syncs.take_failure()) {
+            // What was acknowledged stays where it is, but nothing is built upon it before it is written once more.
+            let failure = self.appender.sync_failed(&error);
+            self.fail(failure);
+        }
+        let now = self.options.clock.instant();
+        if self.failing.as_ref().is_some_and(|failing| failing.probe_at <= now) {
+            self.probe();
+            return true;
+        }
+        self.linger();
+        let timeout = match &self.failing {
+            Some(failing) => Some(failing.probe_at.saturating_duration_since(now)),
+            // A failure of the last sync is heard of also when nothing more comes.
+            None => self
+                .options
+                .sync_interval
+                .filter(|_| self.syncs.as_ref().is_some_and(|syncs| syncs.is_busy())),
+        };
+        match self.queue.wait(timeout) {
+            Wakeup::Stop => return false,
+            Wakeup::TimedOut => return true,
+            Wakeup::Ready => {}
+        }
+        if self.options.ack == Ack::Disk && self.failing.is_none() {
+            let early = self.next_sync.saturating_duration_since(self.options.clock.instant());
+            if !early.is_zero() {
+                self.queue.nap(early);
+            }
+        }
+        self.take_group();
+        if let Some(failing) = &self.failing {
+            let failure = Arc::clone(&failing.failure);
+            self.refuse(&failure);
+        }
+        while !self.entries.is_empty() {
+            if let Err(failure) = self.write_group() {
+                let failure = self.fail(failure);
+                self.refuse(&failure);
+            }
+        }
+        true
     }
 
     fn linger(&self) {
@@ -414,16 +448,24 @@ impl<C> Writer<C> {
         if !self.committed.is_empty() {
             self.appender.write()?;
             self.next_sync = self.options.clock.instant() + self.options.commit_interval;
-            let marked = self.syncer.as_ref().is_none_or(|syncer| syncer.mark(self.appender.file()));
+            self.ask_for_sync();
             self.settle();
-            if !marked && let Err(failure) = self.appender.sync() {
-                return Err(failure);
-            }
         }
         if self.entries.front().is_some_and(|entry| !self.appender.has_room(entry.body.len())) {
             self.appender.rotate(self.options.clock.now())?;
         }
         Ok(())
+    }
+
+    fn ask_for_sync(&self) {
+        if let Some(syncs) = &self.syncs {
+            let (file, end) = (self.appender.file(), self.appender.end());
+            if !syncs.ask(file, end) {
+                // The disk is too slow for what is written: better to wait than to leave ever more to chance.
+                syncs.sync_all();
+                syncs.ask(file, end);
+            }
+        }
     }
 
     /// Folds what was written, then answers.
@@ -490,7 +532,18 @@ impl<C> Writer<C> {
     }
 
     fn probe(&mut self) {
-        match self.appender.recover(self.options.clock.now()) {
+        let syncs = self.syncs.clone();
+        let pause = syncs.as_ref().map(|syncs| syncs.pause());
+        let recovered = self.appender.recover(self.options.clock.now());
+        if let Some(syncs) = &syncs {
+            if self.appender.is_unstable() {
+                syncs.halt();
+            } else if recovered.is_ok() {
+                syncs.resume();
+            }
+        }
+        drop(pause);
+        match recovered {
             Ok(()) => {
                 self.failing = None;
                 {

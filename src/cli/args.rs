@@ -6,7 +6,15 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cli::args_backtest::{BacktestArgs, InputArgs, ReplayArgs};
+use crate::cli::audit_checkpoint::AuditCheckpointArgs;
 use crate::cli::audit_erase::AuditEraseArgs;
+use crate::cli::audit_index::AuditIndexArgs;
+use crate::cli::audit_prove::{AuditCheckProofArgs, AuditProveArgs};
+use crate::cli::audit_redecide::AuditRedecideArgs;
+use crate::cli::audit_search::AuditSearchArgs;
+use crate::cli::audit_show::AuditShowArgs;
+use crate::cli::audit_tail::AuditTailArgs;
+use crate::cli::audit_verify::AuditVerifyArgs;
 use crate::engine::policy::ChallengerFiles;
 use crate::evaluation::truth::Unlabelled;
 use crate::offline::recorded_traffic::DECISIONS_DEFAULT;
@@ -211,25 +219,28 @@ pub struct SimulateArgs {
 /// `tollgate audit`
 #[derive(Subcommand, Debug)]
 pub enum AuditCommand {
-    /// Check every record of a log: checksums, hash chain, order.
-    Verify(AuditArgs),
+    /// Check a whole log: checksums, hash chain, order, Merkle tree and signed checkpoints.
+    Verify(AuditVerifyArgs),
+    /// Print the newest signed checkpoint or the public key, sign one now, or add a key.
+    Checkpoint(AuditCheckpointArgs),
+    /// Prove that a record stands in the log, or that the log goes on from an earlier checkpoint.
+    Prove(AuditProveArgs),
+    /// Check a proof: with the public key, and without the log.
+    CheckProof(AuditCheckProofArgs),
     /// Print records as JSON, one a line.
     Export(AuditExportArgs),
-    /// Print one record, readably.
+    /// Find decisions by time, customer, card, merchant, outcome, rule, reason or score.
+    Search(Box<AuditSearchArgs>),
+    /// Print one record, readably: what came in, what was known, why, and what became known later.
     Show(AuditShowArgs),
+    /// Print decisions as they are recorded.
+    Tail(Box<AuditTailArgs>),
+    /// Make the index that searches use, of a log at rest.
+    Index(AuditIndexArgs),
+    /// Make every recorded decision again and hold it against its record, bit for bit; with --rebuild its windows, too.
+    Redecide(Box<AuditRedecideArgs>),
     /// Make somebody's personal data unreadable, in the log and in every copy of it.
     Erase(AuditEraseArgs),
-}
-
-/// Which log.
-#[derive(Args, Debug)]
-pub struct AuditArgs {
-    /// Data directory of the service.
-    #[arg(long, value_name = "DIR", default_value = "data")]
-    pub data: PathBuf,
-    /// Print the result as JSON.
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// `tollgate audit export`
@@ -244,16 +255,6 @@ pub struct AuditExportArgs {
     /// At most that many records.
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
-}
-
-/// `tollgate audit show`
-#[derive(Args, Debug)]
-pub struct AuditShowArgs {
-    /// Data directory of the service.
-    #[arg(long, value_name = "DIR", default_value = "data")]
-    pub data: PathBuf,
-    /// The sequence of the record.
-    pub sequence: u64,
 }
 
 /// `tollgate model`

@@ -3,58 +3,33 @@
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde_json::json;
 
 use crate::audit::bodies::Bodies;
 use crate::audit::reader::{LogReader, Record};
-use crate::audit::verify::{VerifyOptions, verify};
-use crate::cli::args::{AuditArgs, AuditCommand, AuditExportArgs, AuditShowArgs};
-use crate::cli::audit_erase;
-use crate::cli::output::say;
-use crate::cli::progress;
+use crate::cli::args::{AuditCommand, AuditExportArgs};
+use crate::cli::{
+    audit_checkpoint, audit_erase, audit_index, audit_prove, audit_redecide, audit_search, audit_show,
+    audit_tail, audit_verify,
+};
 use crate::pipeline::start::LOG_DIRECTORY;
 
 /// Runs it.
 pub fn run(command: &AuditCommand) -> anyhow::Result<()> {
     match command {
-        AuditCommand::Verify(args) => verify_log(args),
+        AuditCommand::Verify(args) => audit_verify::run(args),
+        AuditCommand::Checkpoint(args) => audit_checkpoint::run(args),
+        AuditCommand::Prove(args) => audit_prove::prove(args),
+        AuditCommand::CheckProof(args) => audit_prove::check(args),
         AuditCommand::Export(args) => export(args),
-        AuditCommand::Show(args) => show(args),
+        AuditCommand::Search(args) => audit_search::run(args),
+        AuditCommand::Show(args) => audit_show::run(args),
+        AuditCommand::Tail(args) => audit_tail::run(args),
+        AuditCommand::Index(args) => audit_index::run(args),
+        AuditCommand::Redecide(args) => audit_redecide::run(args),
         AuditCommand::Erase(args) => audit_erase::run(args),
     }
-}
-
-fn verify_log(args: &AuditArgs) -> anyhow::Result<()> {
-    let bar = progress::bytes("verify", 0);
-    let report = verify(&args.data.join(LOG_DIRECTORY), VerifyOptions::default(), &|progress| {
-        bar.set_length(progress.bytes_total);
-        bar.set_position(progress.bytes_done);
-    })?;
-    bar.finish_and_clear();
-    if args.json {
-        say!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        for problem in &report.problems {
-            say!("{problem}");
-        }
-        let kinds: Vec<String> =
-            report.by_kind.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-        say!(
-            "{} records ({}) in {} segments, {} bytes",
-            report.records,
-            kinds.join(", "),
-            report.segments,
-            report.bytes
-        );
-        if let Some(head) = report.head_hash {
-            say!("head: record {}, blake3:{head}", report.last_sequence.unwrap_or(0));
-        }
-    }
-    if !report.is_good() {
-        bail!("the log is not intact: {} problems", report.problems_total);
-    }
-    Ok(())
 }
 
 fn each(
@@ -95,17 +70,4 @@ fn export(args: &AuditExportArgs) -> anyhow::Result<()> {
         Ok(true)
     })?;
     Ok(output.flush()?)
-}
-
-fn show(args: &AuditShowArgs) -> anyhow::Result<()> {
-    let mut found = None;
-    each(&args.data, args.sequence, |bodies, record| {
-        found = Some(as_json(bodies, record)?);
-        Ok(false)
-    })?;
-    match found {
-        Some(record) => say!("{record:#}"),
-        None => bail!("the log has no record {}", args.sequence),
-    }
-    Ok(())
 }

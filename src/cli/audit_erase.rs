@@ -175,11 +175,12 @@ fn say_text(done: &Value, is_dry_run: bool) {
     let records = |name: &str| done["records"][name].as_u64().unwrap_or(0);
     let counted = if done["records"]["is_complete"] == true { "" } else { " at least" };
     say!(
-        "{}: {} keys;{counted} {} decisions, {} labels and {} changes of lists cannot be read any more, and are still counted",
+        "{}: {} keys;{counted} {} decisions, {} labels, {} reviews and {} changes of lists cannot be read any more, and are still counted",
         if is_dry_run { "would be erased" } else { "erased" },
         number("keys_destroyed"),
         records("decisions"),
         records("labels"),
+        records("reviews"),
         records("list_changes")
     );
     let others = [

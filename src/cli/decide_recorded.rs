@@ -11,23 +11,24 @@ use crate::cli::args::DecideArgs;
 use crate::cli::decide::{as_json, as_written, print_reasons, score_in_words};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::output::say;
-use crate::cli::{explain, progress};
+use crate::cli::{explain, log_search, progress};
 use crate::domain::transaction::Transaction;
 use crate::engine::judge::Judgement;
 use crate::engine::policy::Policy;
 use crate::evaluation::again;
-use crate::evaluation::find::{Found, ListsThen, find, lists_then};
+use crate::evaluation::standing::{ListsThen, lists_then};
 use crate::pipeline::start::LOG_DIRECTORY;
+use crate::search::find::Found;
 
 /// Finds, decides and shows every one. What cannot be decided again is told on standard error, and the rest is shown all the same.
 pub fn run(args: &DecideArgs, policy: &Policy, data: &Path) -> anyhow::Result<()> {
     let log = data.join(LOG_DIRECTORY);
     let interrupt = Interrupt::listen();
     let go_on = || if interrupt.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-    let bar = progress::bytes("search", 0);
-    let found = find(&log, &args.id, |progress| {
-        bar.set_length(progress.bytes_total);
-        bar.set_position(progress.bytes_done);
+    let search = log_search::open(data)?;
+    let bar = progress::things("search", None);
+    let found = search.searcher.find(&search.stretches, &args.id, |scanned| {
+        bar.set_position(scanned);
         go_on()
     });
     bar.finish_and_clear();
@@ -82,12 +83,12 @@ fn show_one(
     };
     let transaction = record.transaction()?;
     let bar = progress::things("lists", Some(found.sequence));
-    let lists = lists_then(log, policy, found, |sequence| {
+    let lists = lists_then(log, policy, found.sequence, record, |sequence| {
         bar.set_position(sequence);
         go_on()
     });
     bar.finish_and_clear();
-    let lists = lists?;
+    let ControlFlow::Continue(lists) = lists? else { bail!("interrupted") };
     let judgement = again::decide(
         policy,
         &transaction,
@@ -95,6 +96,7 @@ fn show_one(
         &record.enrichment,
         record.ip.clone(),
         &lists.deciding,
+        again::effort(record),
     );
     let shown = Shown { found, transaction: &transaction, judgement: &judgement, lists: &lists };
     if args.json {

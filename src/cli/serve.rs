@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
@@ -14,9 +15,11 @@ use crate::cli::store;
 use crate::config::file::Config;
 use crate::domain::time::{Clock, SystemClock};
 use crate::enrich::profiles::Profiles;
+use crate::http::admission::AdmissionOptions;
 use crate::http::auth::ApiKeys;
 use crate::http::options::ServerOptions;
 use crate::http::server::Server;
+use crate::pipeline::checkpoints;
 use crate::pipeline::profile_updates;
 use crate::pipeline::reload;
 use crate::pipeline::service::Service;
@@ -74,6 +77,7 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
             in_flight_max: config.server.in_flight_max,
             decisions_max: config.decision.idempotency_keys_max,
             on_audit_failure: config.decision.on_audit_failure,
+            on_backlog: config.audit.on_backlog,
         },
         log: LogSettings {
             ack: config.audit.ack,
@@ -98,8 +102,8 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
     let followers = followers(&config, &service)?;
     let _watch = reload::watch(Arc::clone(&service)).context("the policy's files cannot be watched")?;
 
-    warm_up(&service).await;
     let server = Server::bind(server_options(&config)?, Arc::clone(&service)).await?;
+    warm_up(&service, server.workers()).await;
     service.record_policy("start", None, &service.policy_status()).await;
     info!(
         listen = %server.decision_address(),
@@ -127,16 +131,18 @@ fn followers(config: &Config, service: &Arc<Service>) -> anyhow::Result<Vec<Foll
         let runtime = tokio::runtime::Handle::current();
         followers.push(profile_updates::start(service, &config.paths.data, settings, runtime)?);
     }
+    if let Some(settings) = config.audit.checkpoints.settings() {
+        followers.push(checkpoints::start(service, &config.paths.data, &settings)?);
+    }
     Ok(followers)
 }
 
 /// Every worker thread decides once before the first client comes: its part of the allocator starts cold, too.
-async fn warm_up(service: &Arc<Service>) {
-    let workers = tokio::runtime::Handle::current().metrics().num_workers();
+async fn warm_up(service: &Arc<Service>, workers: &[Handle]) {
     let mut warm = tokio::task::JoinSet::new();
-    for _ in 0..4 * workers {
+    for worker in workers {
         let service = Arc::clone(service);
-        warm.spawn(async move { service.warm_up().await });
+        warm.spawn_on(async move { service.warm_up().await }, worker);
     }
     warm.join_all().await;
 }
@@ -156,6 +162,17 @@ fn server_options(config: &Config) -> anyhow::Result<ServerOptions> {
         decision_address: server.listen,
         admin_address: server.admin,
         keys: ApiKeys::new(&config.auth.decision_keys, &config.auth.admin_keys)?,
+        worker_threads: match server.threads {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
+            threads => threads,
+        },
+        admission: AdmissionOptions {
+            on_overload: config.overload.answer,
+            in_flight_max: config.overload.in_flight_per_thread_max,
+            queue_delay_target: Duration::from_millis(config.overload.queue_delay_target_ms),
+            deadline_default: Duration::from_millis(config.decision.deadline_ms),
+        },
+        rate_limits: config.rate_limit.limits(),
         connections_max: server.connections_max,
         head_timeout: Duration::from_millis(server.header_timeout_ms),
         body_timeout: Duration::from_millis(server.body_timeout_ms),
@@ -164,11 +181,16 @@ fn server_options(config: &Config) -> anyhow::Result<ServerOptions> {
     })
 }
 
+/// The signal by which the kernel says that a file has reached its limit (`ulimit -f`).
+const SIGXFSZ: i32 = 25;
+
 /// The signals that the service answers to. Made before anything else, so that a SIGHUP during a long start does not end it.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    /// Only so that it does not end the process: the write fails, too, and `decision.on_audit_failure` says what then.
+    _file_limit: Signal,
 }
 
 impl Signals {
@@ -177,6 +199,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            _file_limit: signal(SignalKind::from_raw(SIGXFSZ))?,
         })
     }
 

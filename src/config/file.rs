@@ -7,12 +7,14 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::audit::writer::Ack;
+use crate::config::checkpoints::CheckpointsConfig;
 use crate::config::ip::IpConfig;
+use crate::config::overload::{OverloadConfig, RateLimitConfig};
 use crate::config::privacy::PrivacyConfig;
 use crate::config::profiles::ProfilesConfig;
 use crate::engine::settings::{MissingPolicy, OnMissing};
 use crate::model::backend::Backend;
-use crate::pipeline::settings::OnAuditFailure;
+use crate::pipeline::settings::{OnAuditFailure, OnBacklog};
 
 /// Why the settings cannot be used.
 #[derive(Debug, Error)]
@@ -63,6 +65,10 @@ pub struct Config {
     pub model: ModelConfig,
     /// The request path.
     pub decision: DecisionConfig,
+    /// Which decisions are begun when there is no time for all.
+    pub overload: OverloadConfig,
+    /// How much each client may send.
+    pub rate_limit: RateLimitConfig,
     /// What missing parts mean.
     pub on_missing: MissingConfig,
     /// The enrichment store.
@@ -86,6 +92,7 @@ pub struct Config {
 pub struct Server {
     pub listen: SocketAddr,
     pub admin: SocketAddr,
+    pub threads: usize,
     pub connections_max: usize,
     pub in_flight_max: usize,
     pub header_timeout_ms: u64,
@@ -98,6 +105,7 @@ impl Default for Server {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             admin: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            threads: 0,
             connections_max: 10_000,
             in_flight_max: 512,
             header_timeout_ms: 5_000,
@@ -183,18 +191,19 @@ impl Default for DecisionConfig {
 pub struct MissingConfig {
     pub enrich: OnMissing,
     pub model: OnMissing,
+    pub overload: OnMissing,
 }
 
 impl Default for MissingConfig {
     fn default() -> Self {
-        Self { enrich: OnMissing::Continue, model: OnMissing::Review }
+        Self { enrich: OnMissing::Continue, model: OnMissing::Review, overload: OnMissing::Continue }
     }
 }
 
 impl MissingConfig {
     /// As the engine takes it.
     pub const fn policy(self) -> MissingPolicy {
-        MissingPolicy { enrich: self.enrich, model: self.model }
+        MissingPolicy { enrich: self.enrich, model: self.model, overload: self.overload }
     }
 }
 
@@ -207,11 +216,20 @@ pub struct AuditConfig {
     pub commit_interval_ms: u64,
     pub segment_mib: u64,
     pub queue_records_max: usize,
+    pub checkpoints: CheckpointsConfig,
+    pub on_backlog: OnBacklog,
 }
 
 impl Default for AuditConfig {
     fn default() -> Self {
-        Self { ack: Ack::Process, commit_interval_ms: 5, segment_mib: 256, queue_records_max: 8_192 }
+        Self {
+            ack: Ack::Process,
+            commit_interval_ms: 5,
+            segment_mib: 256,
+            queue_records_max: 8_192,
+            checkpoints: CheckpointsConfig::default(),
+            on_backlog: OnBacklog::Fail,
+        }
     }
 }
 
@@ -275,6 +293,7 @@ impl Config {
         let (server, decision, audit) = (&self.server, &self.decision, &self.audit);
         let bounds = [
             ("server.connections_max", server.connections_max as u64, 1, 1_000_000),
+            ("server.threads", server.threads as u64, 0, 1_024),
             ("server.in_flight_max", server.in_flight_max as u64, 1, 100_000),
             ("server.header_timeout_ms", server.header_timeout_ms, 1, 600_000),
             ("server.body_timeout_ms", server.body_timeout_ms, 1, 600_000),
@@ -286,12 +305,17 @@ impl Config {
             ("ip.database_age_max_d", self.ip.database_age_max_d, 1, 3_650),
             ("audit.segment_mib", audit.segment_mib, 1, 65_536),
             ("audit.queue_records_max", audit.queue_records_max as u64, 1, 1_000_000),
+            ("audit.checkpoints.interval_s", audit.checkpoints.interval_s, 0, 86_400),
             ("privacy.subjects_max", self.privacy.subjects_max as u64, 1_000, 1_000_000_000),
             ("state.snapshot_interval_s", self.state.snapshot_interval_s, 0, 86_400),
             ("shadow.queue_decisions_max", self.shadow.queue_decisions_max as u64, 1, 1_000_000),
             ("shadow.drift_window_s", self.shadow.drift_window_s, 60, 2_678_400),
         ];
-        let mut all = bounds.into_iter().chain(self.profiles.bounds());
+        let mut all = bounds
+            .into_iter()
+            .chain(self.profiles.bounds())
+            .chain(self.overload.bounds())
+            .chain(self.rate_limit.bounds());
         match all.find(|(_, actual, min, max)| !(min..=max).contains(&actual)) {
             None => Ok(()),
             Some((name, actual, min, max)) => {
@@ -320,6 +344,9 @@ mod tests {
             ("[server]\nlisen = \"127.0.0.1:1\"", "lisen"),
             ("[decision]\ndeadline_ms = 0", "decision.deadline_ms must be from 1 to 10000, is 0"),
             ("[on_missing]\nmodel = \"APPROVE\"", "line 2"),
+            ("[overload]\nanswer = \"approve\"", "expected `refuse` or `rules_only`"),
+            ("[rate_limit]\nrequests_per_s = 1000001", "rate_limit.requests_per_s must be from 0 to 1000000"),
+            ("[rate_limit.keys]\na = {burst = 5}", "missing field `requests_per_s`"),
             ("[model]\nbackend = \"onnx\"", "expected `tollgate` or `xgboost`"),
             ("[[shadow.challengers]]\nname = \"next\"", "missing field `model`"),
             ("[ip]\ndatabase_age_max_d = 0", "ip.database_age_max_d must be from 1 to 3650, is 0"),
@@ -328,6 +355,10 @@ mod tests {
                 "unknown variant `bad`, expected one of `tor`",
             ),
             ("[profiles.breaker]\nopen_ms = 0", "profiles.breaker.open_ms must be from 1 to 60000, is 0"),
+            (
+                "[audit.checkpoints]\ninterval_s = 86401",
+                "audit.checkpoints.interval_s must be from 0 to 86400, is 86401",
+            ),
             ("[profiles.cache]\nttl_s = 5", "ttl_s"),
             ("[shadow]\ndrift_window_s = 59", "shadow.drift_window_s must be from 60 to 2678400, is 59"),
         ] {

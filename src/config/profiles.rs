@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::enrich::breaker::BreakerSettings;
 use crate::enrich::cache::{CACHE_ENTRIES_MAX, CacheSettings};
+use crate::enrich::hedge::HedgeSettings;
 use crate::enrich::redis::{CONNECTIONS_DEFAULT, RedisOptions};
 use crate::pipeline::profile_updates::{CATCH_UP_RECORDS_MAX_DEFAULT, ProfileUpdateSettings};
 
@@ -24,6 +25,7 @@ pub struct ProfilesConfig {
     pub connections: usize,
     pub breaker: BreakerConfig,
     pub cache: CacheConfig,
+    pub hedge: HedgeConfig,
     pub updates: UpdatesConfig,
 }
 
@@ -81,8 +83,25 @@ impl Default for ProfilesConfig {
             connections: CONNECTIONS_DEFAULT,
             breaker: BreakerConfig::default(),
             cache: CacheConfig::default(),
+            hedge: HedgeConfig::default(),
             updates: UpdatesConfig::default(),
         }
+    }
+}
+
+/// `[profiles.hedge]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the default file explains each key")]
+pub struct HedgeConfig {
+    pub delay_ms: u64,
+    pub share_percent: u8,
+}
+
+impl Default for HedgeConfig {
+    fn default() -> Self {
+        let HedgeSettings { delay, share_percent } = HedgeSettings::DEFAULT;
+        Self { delay_ms: ms(delay), share_percent }
     }
 }
 
@@ -116,6 +135,7 @@ impl std::fmt::Debug for ProfilesConfig {
             .field("connections", &self.connections)
             .field("breaker", &self.breaker)
             .field("cache", &self.cache)
+            .field("hedge", &self.hedge)
             .field("updates", &self.updates)
             .finish_non_exhaustive()
     }
@@ -126,8 +146,10 @@ impl ProfilesConfig {
     pub const fn redis_options(&self) -> RedisOptions {
         let BreakerConfig { failure_percent, window_ms, requests_min, open_ms, probes } = self.breaker;
         let CacheConfig { entries_max, ttl_ms, negative_ttl_ms } = self.cache;
+        let HedgeConfig { delay_ms, share_percent } = self.hedge;
         RedisOptions {
             connections: self.connections,
+            hedge: HedgeSettings { delay: Duration::from_millis(delay_ms), share_percent },
             cache: CacheSettings {
                 entries_max,
                 ttl: Duration::from_millis(ttl_ms),
@@ -158,6 +180,8 @@ impl ProfilesConfig {
             ("profiles.updates.catch_up_records_max", self.updates.catch_up_records_max, 1, 1_000_000_000),
             ("profiles.cache.ttl_ms", cache.ttl_ms, 1, 86_400_000),
             ("profiles.cache.negative_ttl_ms", cache.negative_ttl_ms, 0, 86_400_000),
+            ("profiles.hedge.delay_ms", self.hedge.delay_ms, 0, 10_000),
+            ("profiles.hedge.share_percent", self.hedge.share_percent.into(), 0, 100),
             ("profiles.breaker.failure_percent", u64::from(breaker.failure_percent), 0, 100),
             ("profiles.breaker.window_ms", breaker.window_ms, 10, 60_000),
             ("profiles.breaker.requests_min", u64::from(breaker.requests_min), 1, 1_000_000),
@@ -188,7 +212,7 @@ mod tests {
 
     #[test]
     fn what_the_file_says_is_how_redis_is_asked() {
-        let text = "connections = 3\n[breaker]\nfailure_percent = 10\nopen_ms = 70\n[cache]\nentries_max = 5\nttl_ms = 9\nnegative_ttl_ms = 0";
+        let text = "connections = 3\n[breaker]\nfailure_percent = 10\nopen_ms = 70\n[cache]\nentries_max = 5\nttl_ms = 9\nnegative_ttl_ms = 0\n[hedge]\ndelay_ms = 3";
         let config: ProfilesConfig = toml::from_str(text).unwrap();
         let options = config.redis_options();
         assert_eq!((options.connections, options.breaker.failure_percent), (3, 10));
@@ -196,6 +220,7 @@ mod tests {
         assert_eq!(options.breaker.probes, BreakerSettings::DEFAULT.probes);
         assert_eq!((options.cache.entries_max, options.cache.ttl), (5, Duration::from_millis(9)));
         assert_eq!(options.cache.negative_ttl, Duration::ZERO);
+        assert_eq!((options.hedge.delay, options.hedge.share_percent), (Duration::from_millis(3), 5));
         assert_eq!(config.updates(), None);
         assert_eq!(ProfilesConfig::default().redis_options(), RedisOptions::default());
     }

@@ -111,6 +111,14 @@ impl Clock for SystemClock {
     }
 }
 
+impl SystemClock {
+    /// Wall-clock time since 1970, as fine as the machine tells it: what the kernel's stamps are compared with.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clock")]
+    pub fn since_epoch(self) -> Duration {
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or(Duration::ZERO)
+    }
+}
+
 /// A clock whose wall time stands still until it is set: for tests and for replays.
 #[derive(Debug)]
 pub struct ManualClock(AtomicI64);

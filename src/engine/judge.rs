@@ -1,6 +1,7 @@
 //! `judge`: everything that is known of a transaction in, the decision with its reasons out.
 
 use std::cell::RefCell;
+use std::cmp::Ordering;
 
 use smallvec::SmallVec;
 
@@ -12,7 +13,7 @@ use crate::domain::time::EventTime;
 use crate::domain::transaction::Transaction;
 use crate::domain::value::Value;
 use crate::engine::policy::{BoundModel, Policy};
-use crate::engine::settings::Part;
+use crate::engine::settings::{Effort, Part};
 use crate::expr::program::Facts;
 use crate::expr::schema::Slot;
 use crate::feature::extract;
@@ -89,7 +90,7 @@ pub struct Judgement {
     /// What was asked for and stood on a list at run time, in order: what the decision took from outside its policy.
     pub listed: Vec<Listed>,
     /// What was missing.
-    pub missing: SmallVec<[Part; 2]>,
+    pub missing: SmallVec<[Part; 3]>,
 }
 
 struct Scored {
@@ -166,23 +167,37 @@ impl Facts for JudgeFacts<'_> {
     }
 }
 
-/// Decides. `windows` is what `observe` saw, `enrichment` what the store said, `ip` what local files knew of the address, `lists` what stands on lists beside their files: of
-/// a decision that is decided again, what its record names. `lap` is told when a stage is over.
+/// What a decision is made from, beside the transaction and its windows.
+pub struct Known<'a> {
+    /// What the store said.
+    pub enrichment: &'a Enrichment,
+    /// What local files knew of the address.
+    pub ip: Option<IpFacts>,
+    /// What stands on lists beside their files: of a decision that is decided again, what its record names.
+    pub lists: &'a RunTimeLists,
+    /// Whether there is time for a score.
+    pub effort: Effort,
+}
+
+/// Decides. `windows` is what `observe` saw. `lap` is told when a stage is over.
 pub fn judge(
     policy: &Policy,
     transaction: &Transaction,
     windows: FeatureVector,
-    enrichment: &Enrichment,
-    ip: Option<IpFacts>,
-    lists: &RunTimeLists,
+    known: Known<'_>,
     lap: &mut dyn FnMut(Stage),
 ) -> Judgement {
+    let Known { enrichment, ip, lists, effort } = known;
     let features = extract::vector(&policy.catalogue, transaction, windows, enrichment, ip.as_ref());
     let scored = policy
         .model
         .as_ref()
+        .filter(|_| effort == Effort::Full)
         .and_then(|bound| SCRATCH.with_borrow_mut(|scratch| score(bound, &features, scratch, lap)));
     let mut missing = SmallVec::new();
+    if effort == Effort::RulesAlone {
+        missing.push(Part::Overload);
+    }
     if enrichment.is_incomplete() {
         missing.push(Part::EnrichProfile);
     }
@@ -273,6 +288,7 @@ fn missing_floor(policy: &Policy, missing: &[Part]) -> Option<(Outcome, Reason)>
             let on_missing = match part {
                 Part::EnrichProfile => policy.missing.enrich,
                 Part::Model => policy.missing.model,
+                Part::Overload => policy.missing.overload,
             };
             on_missing.floor().map(|floor| (floor, *part))
         })
@@ -339,10 +355,18 @@ fn score(
 
 /// Names the features that raised the score most.
 fn add_model_reasons(policy: &Policy, features: &FeatureVector, scored: &Scored, reasons: &mut Vec<Reason>) {
-    let mut raising: SmallVec<[(u16, f32); 64]> =
-        scored.contributions.iter().filter(|(_, moved)| *moved > 0.0).copied().collect();
-    raising.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-    for (slot, moved) in raising.into_iter().take(MODEL_REASONS_MAX) {
+    let mut raising: SmallVec<[(u16, f32); MODEL_REASONS_MAX + 1]> = SmallVec::new();
+    for (slot, moved) in scored.contributions.iter().filter(|(_, moved)| *moved > 0.0) {
+        // Of two that raised it alike, the one with the smaller slot comes first.
+        let is_behind =
+            |other: &(u16, f32)| moved.total_cmp(&other.1).then(other.0.cmp(slot)) == Ordering::Greater;
+        let place = raising.iter().position(is_behind).unwrap_or(raising.len());
+        if place < MODEL_REASONS_MAX {
+            raising.insert(place, (*slot, *moved));
+            raising.truncate(MODEL_REASONS_MAX);
+        }
+    }
+    for (slot, moved) in raising {
         let value = features.numbers()[usize::from(slot)];
         let feature = &policy.catalogue.features[usize::from(slot)];
         reasons.push(Reason {

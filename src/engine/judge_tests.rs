@@ -9,9 +9,9 @@ use crate::domain::enrichment::Enrichment;
 use crate::domain::recorded_value::RecordedValue;
 use crate::domain::time::EventTime;
 use crate::domain::transaction::Transaction;
-use crate::engine::judge::{Judgement, judge};
+use crate::engine::judge::{Judgement, Known, judge};
 use crate::engine::policy::{Policy, PolicyFiles};
-use crate::engine::settings::{MissingPolicy, OnMissing};
+use crate::engine::settings::{Effort, MissingPolicy, OnMissing};
 use crate::feature::vector::FeatureVector;
 use crate::model::backend::Backend;
 use crate::rules::run_time::{Action, ListChange, Listed, RunTimeLists};
@@ -42,13 +42,22 @@ fn policy(directory: &Path) -> Policy {
         features: Path::new(env!("CARGO_MANIFEST_DIR")).join("models/features.yaml"),
         backend: Backend::default(),
     };
-    Policy::load(&files, MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Continue }).unwrap()
+    Policy::load(
+        &files,
+        MissingPolicy {
+            enrich: OnMissing::Continue,
+            model: OnMissing::Continue,
+            overload: OnMissing::Continue,
+        },
+    )
+    .unwrap()
 }
 
 fn decide(policy: &Policy, transaction: &Transaction, lists: &RunTimeLists) -> Judgement {
     let windows = FeatureVector::missing(policy.catalogue.features.len());
     let profiles = Enrichment::absent(policy.catalogue.profile.len());
-    judge(policy, transaction, windows, &profiles, None, lists, &mut |_| {})
+    let known = Known { enrichment: &profiles, ip: None, lists, effort: Effort::Full };
+    judge(policy, transaction, windows, known, &mut |_| {})
 }
 
 fn transaction(values: [u8; 4], amount: u32, items: u8) -> Transaction {

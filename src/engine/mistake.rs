@@ -20,6 +20,13 @@ pub enum Mistake {
     },
     /// In the rules.
     Rules(Problem),
+    /// It is sound, and cannot be archived.
+    Archive {
+        /// The file or directory that stands in the way.
+        file: PathBuf,
+        /// What is wrong; begins with the file.
+        message: String,
+    },
 }
 
 impl Mistake {
@@ -32,6 +39,11 @@ impl Mistake {
     pub fn problem(&self) -> Problem {
         match self {
             Self::Rules(problem) => problem.clone(),
+            Self::Archive { file, message } => {
+                let file = file.display().to_string();
+                let message = message.strip_prefix(&format!("{file}: ")).unwrap_or(message).to_owned();
+                Problem::error(file, message).of(Kind::Unreadable)
+            }
             Self::Catalogue(error) => {
                 let mut problem = Problem::error(error.file.display().to_string(), &error.message);
                 let from_one = |number: u64| usize::try_from(number).unwrap_or(usize::MAX).max(1);
@@ -59,7 +71,7 @@ impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Catalogue(error) => error.fmt(f),
-            Self::Model { message, .. } => f.write_str(message),
+            Self::Model { message, .. } | Self::Archive { message, .. } => f.write_str(message),
             Self::Rules(problem) => problem.fmt(f),
         }
     }

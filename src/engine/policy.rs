@@ -182,7 +182,8 @@ impl Policy {
         Self::new(Arc::clone(&self.catalogue), self.model.clone(), Box::default(), rules, self.missing)
     }
 
-    fn new(
+    /// Of parts that have been checked against each other, as `load` does it.
+    pub fn new(
         catalogue: Arc<Catalogue>,
         model: Option<Arc<BoundModel>>,
         challengers: Box<[Challenger]>,
@@ -208,6 +209,11 @@ impl Policy {
 
 fn bind(directory: &Path, backend: Backend, catalogue: &Catalogue) -> Result<BoundModel, Vec<String>> {
     let model = Model::load(directory).map_err(|error| vec![error.to_string()])?;
+    bind_model(model, backend, catalogue)
+}
+
+/// Finds the places of a model's features, and makes its backend ready.
+pub fn bind_model(model: Model, backend: Backend, catalogue: &Catalogue) -> Result<BoundModel, Vec<String>> {
     let features: Vec<(&str, ValueType)> =
         catalogue.features.iter().map(|feature| (&*feature.name, feature.value_type)).collect();
     let binding = Binding::new(&model, &features).map_err(|error| vec![error.to_string()])?;
@@ -294,7 +300,11 @@ mod tests {
             backend: Backend::default(),
             features: root.join("models/features.yaml"),
         };
-        let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Review };
+        let missing = MissingPolicy {
+            enrich: OnMissing::Continue,
+            model: OnMissing::Review,
+            overload: OnMissing::Continue,
+        };
         Policy::load(&files, missing)
     }
 
@@ -340,7 +350,11 @@ mod tests {
             backend: Backend::default(),
             features,
         };
-        let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Review };
+        let missing = MissingPolicy {
+            enrich: OnMissing::Continue,
+            model: OnMissing::Review,
+            overload: OnMissing::Continue,
+        };
         let warnings = Policy::load(&files, missing).unwrap().catalogue_warnings();
         assert_eq!(warnings.len(), 1);
         assert!(warnings[0].starts_with("champion: model default was trained with the catalogue sha256:"));

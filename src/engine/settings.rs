@@ -39,6 +39,17 @@ pub struct MissingPolicy {
     pub enrich: OnMissing,
     /// The model could not score. A policy without a model misses nothing.
     pub model: OnMissing,
+    /// Too much was asked at once, and rules alone decided, with neither profiles nor score.
+    pub overload: OnMissing,
+}
+
+/// How much of a decision is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Effort {
+    /// All of it.
+    Full,
+    /// Windows and rules, without a score: what a service does that has no time for more.
+    RulesAlone,
 }
 
 /// Something that should have been there and is not.
@@ -48,6 +59,8 @@ pub enum Part {
     EnrichProfile,
     /// The score.
     Model,
+    /// The time for more than the rules.
+    Overload,
 }
 
 impl Part {
@@ -56,6 +69,7 @@ impl Part {
         match self {
             Self::EnrichProfile => "enrich.profile",
             Self::Model => "model",
+            Self::Overload => "overload",
         }
     }
 }

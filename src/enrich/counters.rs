@@ -10,6 +10,8 @@ pub struct ProfileCounters {
     pub(super) unavailable: AtomicU64,
     pub(super) errors: AtomicU64,
     pub(super) malformed_values: AtomicU64,
+    pub(super) hedges: AtomicU64,
+    pub(super) hedges_won: AtomicU64,
     pub(super) connects: AtomicU64,
     pub(super) disconnects: AtomicU64,
     pub(super) connections_up: AtomicU64,
@@ -28,6 +30,10 @@ pub struct ProfileCounts {
     pub errors: u64,
     /// Stored values that are not of the type that the catalogue declares; answered `Absent`.
     pub malformed_values: u64,
+    /// Fetches that asked a second time, over another connection.
+    pub hedges: u64,
+    /// Those of them where the second question was the one that was answered.
+    pub hedges_won: u64,
     /// Connections made, the first one included.
     pub connects: u64,
     /// Connections lost or given up.
@@ -46,6 +52,8 @@ impl ProfileCounters {
             unavailable: read(&self.unavailable),
             errors: read(&self.errors),
             malformed_values: read(&self.malformed_values),
+            hedges: read(&self.hedges),
+            hedges_won: read(&self.hedges_won),
             connects: read(&self.connects),
             disconnects: read(&self.disconnects),
             connections_up: read(&self.connections_up),

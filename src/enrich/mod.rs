@@ -9,6 +9,7 @@
 //!   a cluster, how it is reached, the URL
 //! - `cache` what Redis said, kept for a while
 //! - `breaker` leaves a dependency alone that mostly fails
+//! - `hedge` asks a second time where an answer is late
 //! - `profiles` either of the two, as configured
 //! - `update`, `redis_update` what decisions add to profiles, exactly once
 //! - `import` NDJSON into a store
@@ -20,12 +21,14 @@
 //!   embedded store does not wait for anything but the operating system's page cache, and reads no clock.
 //! - `Absent` is only said of a store that answered, or of an entity that the transaction does not have.
 //! - An answer belongs to the transaction that asked: a late reply is dropped, never handed to another.
-//! - One transaction costs at most one round trip, however many entities and fields it asks for.
+//! - One transaction costs at most one round trip, however many entities and fields it asks for; a bounded share costs another, at the
+//!   same time, where the first is late.
 
 pub mod breaker;
 pub mod cache;
 pub mod counters;
 pub mod embedded;
+pub mod hedge;
 pub mod import;
 pub mod plan;
 pub mod profiles;

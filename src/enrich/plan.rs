@@ -223,7 +223,7 @@ impl ProfilePlan {
     }
 
     /// The answer when nobody answers: `TimedOut` for all that was asked, `Absent` for entities the transaction lacks.
-    pub(super) fn unanswered(&self, keys: &ProfileKeys<'_>) -> Enrichment {
+    pub(crate) fn unanswered(&self, keys: &ProfileKeys<'_>) -> Enrichment {
         let mut enrichment = Enrichment::absent(self.output_count);
         for (entity, _) in self.asked(keys) {
             entity.answer_timed_out(&mut enrichment);

@@ -13,6 +13,9 @@
 //! A breaker stands before it all. Timeouts, broken connections, no connection and errors that are the server's (loading, moved,
 //! not permitted) count as failures; a single key of the wrong type does not, and neither does a fetch that had too little time.
 //! Of a cluster, a fetch that any node answered is none: while a node is away, what it holds is missing after the timeout.
+//!
+//! A fetch that asks twice (`hedge`) is one fetch to the breaker, which hears of the answer that was used. The connection that was
+//! late is looked at; its reply, when it comes, is thrown away by its place like any other that nobody waits for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,6 +31,7 @@ use crate::domain::time::Clock;
 use crate::enrich::breaker::{Breaker, BreakerSettings, BreakerView};
 use crate::enrich::cache::{CacheSettings, CacheView, Miss, ProfileCache};
 use crate::enrich::counters::{ProfileCounters, count};
+use crate::enrich::hedge::{Answered, Hedge, HedgeSettings, race};
 use crate::enrich::plan::{PlanEntity, ProfilePlan};
 use crate::enrich::record::ProfileRecord;
 use crate::enrich::redis_connection::{AskError, RedisConnection, Reply};
@@ -60,6 +64,8 @@ pub struct RedisOptions {
     pub breaker: BreakerSettings,
     /// What is kept of its answers.
     pub cache: CacheSettings,
+    /// When it is asked a second time, over another connection.
+    pub hedge: HedgeSettings,
 }
 
 impl Default for RedisOptions {
@@ -68,6 +74,7 @@ impl Default for RedisOptions {
             connections: CONNECTIONS_DEFAULT,
             breaker: BreakerSettings::default(),
             cache: CacheSettings::default(),
+            hedge: HedgeSettings::DEFAULT,
         }
     }
 }
@@ -78,6 +85,7 @@ pub struct RedisProfiles {
     links: Box<[RedisLink]>,
     /// Counts fetches, so that they take the connections in turns.
     turn: AtomicUsize,
+    hedge: Hedge,
     shown: Box<str>,
     around: Surroundings,
 }
@@ -115,7 +123,8 @@ impl RedisProfiles {
         let links = (0..options.connections.max(1))
             .map(|_| RedisLink::start(target.clone(), around.clone(), runtime))
             .collect();
-        Self { links, turn: AtomicUsize::new(0), shown: target.to_string().into(), around }
+        let hedge = Hedge::new(options.hedge);
+        Self { links, turn: AtomicUsize::new(0), hedge, shown: target.to_string().into(), around }
     }
 
     /// The breaker, as an operator sees it.
@@ -157,6 +166,14 @@ impl RedisProfiles {
             let link = self.links.get(turn.wrapping_add(step) % self.links.len())?;
             Some((link, link.current()?))
         })
+    }
+
+    /// Another connection that stands.
+    fn other_than(&self, link: &RedisLink) -> Option<(&RedisLink, RedisConnection)> {
+        self.links
+            .iter()
+            .filter(|other| !std::ptr::eq(*other, link))
+            .find_map(|other| Some((other, other.current()?)))
     }
 
     /// Puts a reply where it belongs; says whether the server did its part.
@@ -218,13 +235,35 @@ impl RedisProfiles {
             count(&counters.unavailable);
             return None;
         };
-        let Some((link, mut connection)) = self.connection() else {
+        let Some((link, connection)) = self.connection() else {
             count(&counters.unavailable);
             permit.failed(self.now());
             return None;
         };
         let pipeline = pipeline(questions);
-        match connection.ask(&pipeline, wait).await {
+        let (began, has_nodes) = (self.now(), connection.has_nodes());
+        let ask_over = |link, mut connection: RedisConnection, wait| {
+            let pipeline = &pipeline;
+            async move { (link, connection.ask(pipeline, wait).await) }
+        };
+        let second = || {
+            let (other, connection) = self.other_than(link).filter(|_| self.hedge.take())?;
+            count(&counters.hedges);
+            let left = wait.saturating_sub(self.now().saturating_duration_since(began));
+            Some(ask_over(other, connection, left))
+        };
+        let is_good = |(link, answer): &(&RedisLink, Result<Vec<Reply>, AskError>)| {
+            link.is_up() && answer.as_ref().is_ok_and(|replies| replies.len() == questions.len())
+        };
+        let first = ask_over(link, connection, wait);
+        let (by, (answering, answer)) = race(self.hedge.delay(wait), first, second, is_good).await;
+        if by == Answered::BySecond {
+            count(&counters.hedges_won);
+            // It may be more than late.
+            link.complain();
+        }
+        let link = answering;
+        match answer {
             // Given up in the meantime: these may be replies to others.
             Ok(_) if !link.is_up() => {
                 count(&counters.errors);
@@ -240,7 +279,7 @@ impl RedisProfiles {
                 }
                 let now = self.now();
                 // One node of a cluster is no reason to leave the others alone.
-                if is_served || (connection.has_nodes() && served > 0) {
+                if is_served || (has_nodes && served > 0) {
                     permit.succeeded(now);
                 } else {
                     permit.failed(now);

@@ -5,11 +5,13 @@
 use thiserror::Error;
 
 use crate::audit::record::DecisionRecord;
+use crate::domain::decision::Outcome;
 use crate::domain::enrichment::Enrichment;
 use crate::domain::ip_facts::IpFacts;
 use crate::domain::transaction::Transaction;
-use crate::engine::judge::{Judgement, judge};
+use crate::engine::judge::{Judgement, Known, judge};
 use crate::engine::policy::Policy;
+use crate::engine::settings::{Effort, Part};
 use crate::evaluation::said::Differences;
 use crate::feature::extract::windows_of;
 use crate::feature::vector::FeatureVector;
@@ -26,6 +28,17 @@ pub enum NotAgain {
     OtherLength,
 }
 
+/// How much of a recorded decision was made: a candidate for it must not know more than there was time for.
+pub fn effort(record: &DecisionRecord) -> Effort {
+    effort_without(&record.answer.missing)
+}
+
+/// The same, of a record that says that these parts were missing.
+pub fn effort_without(missing: &[Box<str>]) -> Effort {
+    let was_shed = missing.iter().any(|part| &**part == Part::Overload.name());
+    if was_shed { Effort::RulesAlone } else { Effort::Full }
+}
+
 /// Decides by what a decision under the same catalogue saw: its vector, what the enrichment store said, what was known of the address,
 /// and what stood on lists at run time.
 pub fn decide(
@@ -35,8 +48,10 @@ pub fn decide(
     enrichment: &Enrichment,
     ip: Option<IpFacts>,
     lists: &RunTimeLists,
+    effort: Effort,
 ) -> Judgement {
-    decide_from_windows(policy, transaction, windows_of(&policy.catalogue, features), enrichment, ip, lists)
+    let windows = windows_of(&policy.catalogue, features);
+    decide_from_windows(policy, transaction, windows, enrichment, ip, lists, effort)
 }
 
 /// Decides by windows that were counted anew.
@@ -47,8 +62,9 @@ pub fn decide_from_windows(
     enrichment: &Enrichment,
     ip: Option<IpFacts>,
     lists: &RunTimeLists,
+    effort: Effort,
 ) -> Judgement {
-    judge(policy, transaction, windows, enrichment, ip, lists, &mut |_| {})
+    judge(policy, transaction, windows, Known { enrichment, ip, lists, effort }, &mut |_| {})
 }
 
 /// The vector of a record, if it is of this policy's catalogue.
@@ -76,6 +92,8 @@ pub fn differing(record: &DecisionRecord, judgement: &Judgement) -> Vec<&'static
         let now = now.values.iter().cloned().collect();
         !before.values.is_empty() && before.values != now
     });
+    let bias = |bias: Option<f32>| bias.map(f32::to_bits);
+    let has_other_bias = !record.contributions.is_empty() && bias(record.bias) != bias(judgement.bias);
     let recorded = FeatureVector::recorded(&record.features, &record.feature_texts);
     let parts = [
         ("decision", answer.decision != judgement.outcome),
@@ -83,9 +101,13 @@ pub fn differing(record: &DecisionRecord, judgement: &Judgement) -> Vec<&'static
         ("reasons", differences.reasons),
         ("score", differences.score),
         ("risk level", answer.risk_level != judgement.risk_level),
+        ("challenge", answer.challenge.is_some() != (judgement.outcome == Outcome::Challenge)),
+        ("degraded", answer.degraded == judgement.missing.is_empty()),
         ("contributions", bits(&record.contributions) != bits(&judgement.contributions)),
+        ("bias", has_other_bias),
         ("hits", differences.hits),
         ("values of hits", !differences.hits && has_other_values),
+        ("hits left out", record.hits_left_out != judgement.hits_left_out),
         ("lists found", record.listed != judgement.listed),
         ("features", recorded != judgement.features),
         ("missing", !missing.eq(answer.missing.iter().map(|part| &**part))),

@@ -10,7 +10,6 @@
 pub mod again;
 pub mod comparison;
 pub mod comparison_text;
-pub mod find;
 pub mod interval;
 pub mod metrics;
 pub mod recorded;

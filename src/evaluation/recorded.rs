@@ -20,6 +20,7 @@ use crate::audit::damage::ReadError;
 use crate::audit::frame::Kind;
 use crate::audit::reader::{LogReader, Record};
 use crate::audit::record::{self, BODY_SCHEMA, DecisionRecord, RecordError, Unreadable};
+use crate::audit::record_view::{RecordField, RecordView};
 use crate::domain::enrichment::Enrichment;
 use crate::domain::time::EventTime;
 use crate::domain::transaction::{Mode, Transaction};
@@ -230,6 +231,15 @@ struct GlanceVersions {
     features: Box<str>,
 }
 
+impl GlanceVersions {
+    fn of(body: &[u8]) -> Option<Self> {
+        match RecordView::of(body) {
+            Some(view) => view.required(RecordField::Versions).ok(),
+            None => record::decode(body).ok().map(|Glance { versions }| versions),
+        }
+    }
+}
+
 impl Overview {
     fn read(
         &mut self,
@@ -249,7 +259,7 @@ impl Overview {
             self.head = stored.header.sequence;
             match stored.header.kind {
                 Kind::Decision => {
-                    if let Ok(Glance { versions }) = record::decode(stored.body) {
+                    if let Some(versions) = GlanceVersions::of(stored.body) {
                         let is_other = versions.features != candidate.catalogue.sha256;
                         if catalogues.last().is_none_or(|(_, last)| *last != is_other) {
                             catalogues.push((self.decisions, is_other));
@@ -409,6 +419,7 @@ impl Run<'_> {
                         &record.enrichment,
                         record.ip.clone(),
                         &self.lists.for_deciding(policy, &record),
+                        again::effort(&record),
                     )
                 })
                 .map_err(|error| Problem::NotAgain(*error)),
@@ -417,8 +428,15 @@ impl Run<'_> {
                 let enrichment = if vector.is_ok() { &record.enrichment } else { &nothing };
                 // From other windows, rules may ask for more than they did then.
                 let lists = self.lists.with_found(&record);
-                let ip = record.ip.clone();
-                Ok(again::decide_from_windows(policy, &transaction, windows.clone(), enrichment, ip, &lists))
+                Ok(again::decide_from_windows(
+                    policy,
+                    &transaction,
+                    windows.clone(),
+                    enrichment,
+                    record.ip.clone(),
+                    &lists,
+                    again::effort(&record),
+                ))
             }
         };
         let judgement = judge_by(self.candidate)?;

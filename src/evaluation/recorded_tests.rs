@@ -42,7 +42,11 @@ pub(super) fn policy(directory: &Path, rules: &str) -> Policy {
     let rules = file("rules/default.yaml", rules).parent().unwrap().to_owned();
     let backend = Backend::default();
     let files = PolicyFiles { rules, model: None, challengers: Vec::new(), features, backend };
-    let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Review };
+    let missing = MissingPolicy {
+        enrich: OnMissing::Continue,
+        model: OnMissing::Review,
+        overload: OnMissing::Continue,
+    };
     Policy::load(&files, missing).unwrap()
 }
 

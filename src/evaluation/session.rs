@@ -13,6 +13,7 @@ use crate::engine::judge::Judgement;
 use crate::engine::ledger::TRANSACTIONS_MAX;
 use crate::engine::observe::{Observation, observe, prepare};
 use crate::engine::policy::Policy;
+use crate::engine::settings::Effort;
 use crate::engine::state::State;
 use crate::evaluation::again::decide_from_windows;
 use crate::feature::vector::FeatureVector;
@@ -70,7 +71,8 @@ impl<'p> Session<'p> {
     /// Decides by a policy with the same catalogue. No consequence happens.
     pub fn judge(&self, policy: &Policy, transaction: &Transaction, windows: FeatureVector) -> Judgement {
         let ip = transaction.device.ip.as_ref().map(|address| self.ip.look_up(address));
-        decide_from_windows(policy, transaction, windows, &self.no_profiles, ip, &self.no_lists)
+        let (profiles, lists) = (&self.no_profiles, &self.no_lists);
+        decide_from_windows(policy, transaction, windows, profiles, ip, lists, Effort::Full)
     }
 
     /// Whose catalogue it is.

@@ -18,6 +18,36 @@ use crate::rules::run_time::{ListChange, RUN_TIME_ENTRIES_MAX, RunTimeLists, SWE
 /// How many records pass between two questions whether to go on.
 const RECORDS_PER_QUESTION: u64 = 1_024;
 
+/// What stood on lists at a decision of the log.
+#[derive(Clone, Debug, Default)]
+pub struct ListsThen {
+    /// For deciding it again.
+    pub deciding: RunTimeLists,
+    /// For asking what was never asked.
+    pub explaining: RunTimeLists,
+    /// In what they may be incomplete.
+    pub note: Option<String>,
+}
+
+/// What stood on lists at the decision `record` with that sequence, by all of the log in `directory` before it. A policy without lists
+/// needs no reading. `go_on` is asked now and then, with the sequence of the last record read.
+pub fn lists_then(
+    directory: &Path,
+    policy: &Policy,
+    sequence: u64,
+    record: &DecisionRecord,
+    go_on: impl FnMut(u64) -> ControlFlow<()>,
+) -> Result<ControlFlow<(), ListsThen>, ReadError> {
+    if !StandingLists::matter_to(policy) {
+        return Ok(ControlFlow::Continue(ListsThen::default()));
+    }
+    Ok(StandingLists::before(directory, sequence, go_on)?.map_continue(|standing| ListsThen {
+        deciding: standing.for_deciding(policy, record),
+        explaining: standing.with_found(record),
+        note: standing.note(),
+    }))
+}
+
 /// Lists as the records of a log left them that were taken in, in their order.
 #[derive(Clone, Debug, Default)]
 pub struct StandingLists {

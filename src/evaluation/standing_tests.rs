@@ -1,4 +1,4 @@
-//! A log of many small segments: what stood on lists at every record, also when its start is gone, and where decisions are found.
+//! A log of many small segments: what stood on lists at every record, also when its start is gone.
 
 use std::convert::Infallible;
 use std::ops::ControlFlow;
@@ -8,12 +8,13 @@ use serde_json::json;
 
 use crate::audit::frame::Kind;
 use crate::audit::open::LogOptions;
+use crate::audit::reader::LogReader;
+use crate::audit::record::{DecisionRecord, decode};
 use crate::audit::segment::{list_segments, segment_path};
 use crate::domain::time::EventTime;
 use crate::evaluation::again;
-use crate::evaluation::find::{Found, find, lists_then};
 use crate::evaluation::recorded_tests::{RULES, decision, policy, put, write_with};
-use crate::evaluation::standing::StandingLists;
+use crate::evaluation::standing::{StandingLists, lists_then};
 
 /// Every record of these fills a segment.
 const SMALL: u64 = 512;
@@ -80,22 +81,18 @@ fn lists_stand_as_the_changes_before_a_record_left_them() {
     assert!(stopped.unwrap().is_continue(), "a short log is read without a question");
 }
 
-#[test]
-fn decisions_are_found_by_their_id_or_their_transaction() {
-    let directory = tempfile::tempdir().unwrap();
-    let log_directory = directory.path().join("log");
-    log(&log_directory, "c");
-    let ids = ["t1", "dec_t1", "t2", "quo\"ted", "fp_1", "dec_t", ""].map(str::to_owned);
-    let mut last = None;
-    let found = find(&log_directory, &ids, |progress| {
-        last = Some(progress);
-        ControlFlow::Continue(())
-    });
-    let found: Vec<_> = found.unwrap().iter().map(|it| it.as_ref().map(|it| it.sequence)).collect();
-    assert_eq!(found, [Some(7), Some(7), Some(5), Some(9), None, None, None], "the newest of each");
-    let many: Vec<String> = (0..33).map(|id| id.to_string()).collect();
-    let refused = find(&log_directory, &many, |_| ControlFlow::Continue(()));
-    assert_eq!(refused.unwrap_err().to_string(), "more than 32 ids at once");
+/// The decision of that transaction.
+fn recorded(log: &Path, id: &str) -> (u64, DecisionRecord) {
+    let mut reader = LogReader::from_sequence(log, 1).unwrap();
+    while let Some(stored) = reader.next().unwrap() {
+        if stored.header.kind == Kind::Decision {
+            let record: DecisionRecord = decode(stored.body).unwrap();
+            if &*record.answer.transaction_id == id {
+                return (stored.header.sequence, record);
+            }
+        }
+    }
+    panic!("no decision of {id}")
 }
 
 #[test]
@@ -134,11 +131,10 @@ fn a_decision_gets_the_lists_of_then_and_says_in_what_it_differs() {
         ("found", "BLOCK", &["decision", "reason", "reasons", "hits"]),
     ];
     for (id, outcome, differing) in facts {
-        let found: Vec<Option<Found>> =
-            find(&log_directory, &[id.to_owned()], |_| ControlFlow::Continue(())).unwrap();
-        let found = found.into_iter().next().flatten().unwrap();
-        let lists = lists_then(&log_directory, &policy, &found, |_| ControlFlow::Continue(())).unwrap();
-        let record = &found.record;
+        let (sequence, record) = recorded(&log_directory, id);
+        let go_on = |_| ControlFlow::Continue(());
+        let lists = lists_then(&log_directory, &policy, sequence, &record, go_on).unwrap();
+        let (lists, record) = (lists.continue_value().unwrap(), &record);
         let (transaction, vector) = (record.transaction().unwrap(), again::vector(&policy, record).unwrap());
         let judgement = again::decide(
             &policy,
@@ -147,6 +143,7 @@ fn a_decision_gets_the_lists_of_then_and_says_in_what_it_differs() {
             &record.enrichment,
             record.ip.clone(),
             &lists.deciding,
+            again::effort(record),
         );
         assert_eq!(judgement.outcome.name(), outcome, "{id}");
         assert_eq!(again::differing(record, &judgement), differing, "{id}");

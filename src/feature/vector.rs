@@ -25,6 +25,11 @@ impl FeatureVector {
         }
     }
 
+    /// Of numbers, with NaN for what is missing, and texts by slot.
+    pub fn of(numbers: &[f64], texts: Vec<(u16, Box<str>)>) -> Self {
+        Self { numbers: numbers.into(), texts: texts.into() }
+    }
+
     /// The numbers; NaN is missing, and so is every text.
     pub fn numbers(&self) -> &[f64] {
         &self.numbers
@@ -73,7 +78,9 @@ impl FeatureVector {
 
 impl PartialEq for FeatureVector {
     fn eq(&self, other: &Self) -> bool {
-        let bits = |numbers: &[f64]| numbers.iter().map(|number| number.to_bits()).collect::<Vec<_>>();
-        bits(&self.numbers) == bits(&other.numbers) && self.texts == other.texts
+        fn bits(numbers: &[f64]) -> impl Iterator<Item = u64> {
+            numbers.iter().map(|number| number.to_bits())
+        }
+        bits(&self.numbers).eq(bits(&other.numbers)) && self.texts == other.texts
     }
 }

@@ -1,4 +1,4 @@
-//! The port that operators and their tools call: health, metrics, policy, rules and lists.
+//! The port that operators and their tools call: health, metrics, policy, rules, lists, audit log and reviews.
 
 use std::sync::Arc;
 
@@ -9,6 +9,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::http::arrival::Arrival;
+use crate::http::audit_port::{self, AuditPath};
 use crate::http::auth::PortName;
 use crate::http::backtest;
 use crate::http::body::{self, ResponseBody};
@@ -18,10 +20,10 @@ use crate::http::lists_port::{self, ANYBODY, ListPath};
 use crate::http::metrics::Route;
 use crate::http::port::Handler;
 use crate::http::problem::{Problem, ProblemError, ProblemKind};
+use crate::http::proof_port::{self, ProofPath};
 use crate::http::request::{self, JSON_TYPES};
 use crate::http::server::Shared;
 use crate::http::service::DecisionService;
-use crate::http::transport::BusyGuard;
 use crate::pipeline::erasure::ErasureError;
 use crate::pipeline::policy::PolicyStatus;
 use crate::pipeline::readiness::Check;
@@ -55,6 +57,8 @@ impl<S: DecisionService> AdminPort<S> {
         let caller = self.shared.options.keys.authorize(PortName::Admin, request.headers())?;
         let route = match call {
             Call::List(path) => return lists_port::call(&self.shared, path, caller, request).await,
+            Call::Audit(path) => return audit_port::call(&self.shared, path, caller, request).await,
+            Call::Proof(path) => return proof_port::call(&self.shared, path, request.uri().query()).await,
             Call::Of(route) => route,
         };
         match route {
@@ -133,7 +137,8 @@ impl<S: DecisionService> AdminPort<S> {
 
     fn metrics(&self) -> Response<ResponseBody> {
         let mut text = self.shared.service.metrics_text();
-        self.shared.metrics.append_to(&mut text);
+        let Shared { metrics, admission, rate_limiter, .. } = &*self.shared;
+        metrics.append_to(&mut text, admission, rate_limiter);
         let media_type = if text.ends_with("# EOF\n") { OPENMETRICS } else { PROMETHEUS_TEXT };
         let mut response = Response::new(ResponseBody::full(Bytes::from(text)));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
@@ -142,14 +147,14 @@ impl<S: DecisionService> AdminPort<S> {
 }
 
 impl<S: DecisionService> Handler for AdminPort<S> {
-    async fn handle(&self, request: Request<Incoming>, _busy: BusyGuard) -> Response<ResponseBody> {
+    async fn handle(&self, request: Request<Incoming>, _arrival: Arrival) -> Response<ResponseBody> {
         let (route, call) = route(request.method(), request.uri().path());
         let result = match call {
             Ok(call) => self.call(call, request).await,
             Err(problem) => Err(problem),
         };
         let mut response = result.unwrap_or_else(Problem::into_response);
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         self.shared.metrics.answered(route, response.status());
         response
     }
@@ -159,6 +164,8 @@ impl<S: DecisionService> Handler for AdminPort<S> {
 enum Call {
     Of(Route),
     List(ListPath),
+    Audit(AuditPath),
+    Proof(ProofPath),
 }
 
 fn route(method: &Method, path: &str) -> (Route, Result<Call, Problem>) {
@@ -169,6 +176,13 @@ fn route(method: &Method, path: &str) -> (Route, Result<Call, Problem>) {
             return (route, allowed.map(|()| Call::List(path)));
         }
         Some(Err(problem)) => return (Route::ListEntry, Err(problem)),
+    }
+    if let Some(path) = AuditPath::parse(path) {
+        let (route, allowed) = (path.route(), path.check_method(method));
+        return (route, allowed.map(|()| Call::Audit(path)));
+    }
+    if let Some(path) = ProofPath::parse(path) {
+        return (path.route(), ProofPath::check_method(method).map(|()| Call::Proof(path)));
     }
     let route = match path {
         "/healthz" => Route::Health,

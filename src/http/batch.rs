@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::domain::time::{Clock, SystemClock};
+use crate::engine::settings::Effort;
 use crate::http::body::StreamPart;
 use crate::http::decision_port::draining;
 use crate::http::options::BATCH_LINES_MAX;
@@ -32,13 +33,15 @@ fn lines(body: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
         .map(|(line, number)| (number, line))
 }
 
-/// Refuses a batch of too many lines before any of it is decided.
-pub fn check(body: &[u8]) -> Result<(), Problem> {
-    if lines(body).nth(BATCH_LINES_MAX).is_some() {
-        let detail = format!("a batch must have at most {BATCH_LINES_MAX} lines");
-        return Err(Problem::new(ProblemKind::TooLarge, detail));
+/// How many lines a batch has. Refuses too many before any of them is decided.
+pub fn check(body: &[u8]) -> Result<u32, Problem> {
+    match u32::try_from(lines(body).take(BATCH_LINES_MAX + 1).count()) {
+        Ok(count) if count as usize <= BATCH_LINES_MAX => Ok(count),
+        _ => {
+            let detail = format!("a batch must have at most {BATCH_LINES_MAX} lines");
+            Err(Problem::new(ProblemKind::TooLarge, detail))
+        }
     }
-    Ok(())
 }
 
 /// Decides line after line, each within `budget` of its own, for as long as the client takes the answers.
@@ -85,7 +88,7 @@ async fn decide_line<S: DecisionService>(
         return Err(Problem::too_large(shared.options.body_bytes_max));
     }
     let received = SystemClock.instant();
-    match catch_panic(shared.service.decide(line, None, budget, received)).await {
+    match catch_panic(shared.service.decide(line, None, budget, received, Effort::Full)).await {
         Some(result) => Ok(result?),
         None => Err(Problem::new(ProblemKind::Internal, "the line failed; the log of the service says why")),
     }

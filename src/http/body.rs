@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::EXPECT;
+use hyper::{HeaderMap, Request};
 use tokio::sync::mpsc;
 
 use crate::http::options::DISCARD_BYTES_MAX;
@@ -81,6 +81,14 @@ async fn collect(body: &mut Incoming, bytes_max: usize) -> Result<Bytes, ReadErr
         whole.extend_from_slice(&data);
     }
     Ok(if whole.is_empty() { first } else { whole.freeze() })
+}
+
+/// Reads the body of a request that was shed and throws it away, within the time that any body has.
+pub async fn read_away(request: Request<Incoming>, timeout: Duration) {
+    let mut body = request.into_body();
+    if !body.is_end_stream() {
+        let _ = tokio::time::timeout(timeout, discard(&mut body)).await;
+    }
 }
 
 async fn discard(body: &mut Incoming) {

@@ -8,7 +8,7 @@ use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response};
 
 use crate::domain::text::TransactionId;
-use crate::domain::time::{Clock, SystemClock};
+use crate::http::arrival::Arrival;
 use crate::http::auth::PortName;
 use crate::http::batch;
 use crate::http::body::{self, ResponseBody};
@@ -19,7 +19,6 @@ use crate::http::problem::{Problem, ProblemKind};
 use crate::http::request::{self, JSON_TYPES, NDJSON_TYPES};
 use crate::http::server::Shared;
 use crate::http::service::DecisionService;
-use crate::http::transport::BusyGuard;
 use crate::pipeline::service::DecideError;
 
 /// The OpenAPI 3.1 document of both ports.
@@ -50,16 +49,15 @@ impl<S: DecisionService> DecisionPort<S> {
         &self,
         call: Call,
         request: Request<Incoming>,
-        busy: BusyGuard,
+        arrival: Arrival,
     ) -> Result<Response<ResponseBody>, Problem> {
         let shared = &self.shared;
-        // Taken here, before the body is read: a client's deadline does not stop while its bytes are on their way.
-        let received = SystemClock.instant();
         request::check_host(&request)?;
         if matches!(call, Call::OpenApi) {
             return Ok(json(Bytes::from_static(OPENAPI.as_bytes())));
         }
-        shared.options.keys.authorize(PortName::Decision, request.headers())?;
+        let client = shared.options.keys.authorize(PortName::Decision, request.headers())?;
+        shared.rate_limiter.take(client, arrival.peer, arrival.read)?;
         let writes = matches!(call, Call::Decide | Call::Batch | Call::Label);
         if writes && shared.is_draining() {
             return Err(draining().closing());
@@ -70,16 +68,26 @@ impl<S: DecisionService> DecisionPort<S> {
                 request::check_content_type(headers, body)?;
                 let key = request::idempotency_key(headers)?;
                 let budget = request::budget(headers)?;
+                // A client's deadline does not stop while its bytes are on their way, nor while they wait to be read.
+                let Arrival { received, read, worker, .. } = arrival;
+                let (_permit, effort) = match shared.admission.admit(worker, read, received, budget) {
+                    Ok(admitted) => admitted,
+                    Err(shed) => {
+                        // Bytes that nobody reads would cost the connection, and making a new one costs more than this.
+                        body::read_away(request, shared.options.body_timeout).await;
+                        return Ok(shed.response());
+                    }
+                };
                 let body = self.read_one(request).await?;
                 let key = key.as_ref().map(TransactionId::as_str);
-                Ok(json(shared.service.decide(&body, key, budget, received).await?))
+                Ok(json(shared.service.decide(&body, key, budget, received, effort).await?))
             }
             Call::Label => {
                 request::check_content_type(request.headers(), JSON_TYPES)?;
                 let body = self.read_one(request).await?;
                 Ok(json(shared.service.label(&body).await?))
             }
-            Call::Batch => self.batch(request, busy).await,
+            Call::Batch => self.batch(request, client, arrival).await,
             Call::ByTransaction => {
                 let id = request::transaction_id(request.uri().query())?;
                 self.look_up(move |service| service.decision_by_transaction(id.as_str())).await
@@ -98,7 +106,8 @@ impl<S: DecisionService> DecisionPort<S> {
     async fn batch(
         &self,
         request: Request<Incoming>,
-        busy: BusyGuard,
+        client: Option<&str>,
+        arrival: Arrival,
     ) -> Result<Response<ResponseBody>, Problem> {
         let shared = &self.shared;
         request::check_content_type(request.headers(), NDJSON_TYPES)?;
@@ -111,9 +120,10 @@ impl<S: DecisionService> DecisionPort<S> {
         let (head, body) = request.into_parts();
         let timeout = shared.options.batch_body_timeout;
         let body = body::read(&head.headers, body, BATCH_BYTES_MAX, timeout).await?;
-        batch::check(&body)?;
+        let more = batch::check(&body)?.saturating_sub(1);
+        shared.rate_limiter.owe(client, arrival.peer, arrival.read, more);
         let answers = batch::decide(Arc::clone(shared), body, budget, slot);
-        let mut response = Response::new(ResponseBody::stream(answers, busy));
+        let mut response = Response::new(ResponseBody::stream(answers, arrival.busy));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
         Ok(response)
     }
@@ -143,10 +153,10 @@ impl<S: DecisionService> DecisionPort<S> {
 }
 
 impl<S: DecisionService> Handler for DecisionPort<S> {
-    async fn handle(&self, request: Request<Incoming>, busy: BusyGuard) -> Response<ResponseBody> {
+    async fn handle(&self, request: Request<Incoming>, arrival: Arrival) -> Response<ResponseBody> {
         let (route, call) = route(request.method(), request.uri().path());
         let result = match call {
-            Ok(call) => self.call(call, request, busy).await,
+            Ok(call) => self.call(call, request, arrival).await,
             Err(problem) => Err(problem),
         };
         let mut response = result.unwrap_or_else(Problem::into_response);

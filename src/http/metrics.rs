@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::StatusCode;
 
+use crate::http::admission::Admission;
+use crate::http::admission_metrics;
 use crate::http::auth::PortName;
+use crate::http::rate_limit::RateLimiter;
 
 /// Every path that is served, for counting. Paths from outside never become labels.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,13 +47,29 @@ pub enum Route {
     List,
     /// `/v1/lists/{list}/{value}`.
     ListEntry,
+    /// `GET /v1/audit/checkpoint`.
+    AuditCheckpoint,
+    /// `GET /v1/audit/consistency/{size}`.
+    AuditConsistency,
+    /// `GET /v1/audit/{sequence}/proof`.
+    AuditProof,
+    /// `GET /v1/audit/tile/{tile}`.
+    AuditTile,
+    /// `GET /v1/audit`.
+    Audit,
+    /// `GET /v1/audit/{sequence}`.
+    AuditRecord,
+    /// `GET /v1/reviews`.
+    Reviews,
+    /// `POST /v1/reviews/{decision_id}`.
+    Review,
     /// `POST /v1/audit/erasures`.
     Erasures,
     /// Anything else.
     Unknown,
 }
 
-const ROUTES: [(Route, &str); 19] = [
+const ROUTES: [(Route, &str); 27] = [
     (Route::Decide, "/v1/decisions"),
     (Route::Batch, "/v1/decisions/batch"),
     (Route::Label, "/v1/labels"),
@@ -68,6 +87,14 @@ const ROUTES: [(Route, &str); 19] = [
     (Route::Lists, "/v1/lists"),
     (Route::List, "/v1/lists/{list}"),
     (Route::ListEntry, "/v1/lists/{list}/{value}"),
+    (Route::AuditCheckpoint, "/v1/audit/checkpoint"),
+    (Route::AuditConsistency, "/v1/audit/consistency/{size}"),
+    (Route::AuditProof, "/v1/audit/{sequence}/proof"),
+    (Route::AuditTile, "/v1/audit/tile/{tile}"),
+    (Route::Audit, "/v1/audit"),
+    (Route::AuditRecord, "/v1/audit/{sequence}"),
+    (Route::Reviews, "/v1/reviews"),
+    (Route::Review, "/v1/reviews/{decision_id}"),
     (Route::Erasures, "/v1/audit/erasures"),
     (Route::Unknown, "unknown"),
 ];
@@ -110,14 +137,14 @@ impl HttpMetrics {
     }
 
     /// Puts the counters into the text of the service's metrics, before the `# EOF` of OpenMetrics when there is one.
-    pub fn append_to(&self, text: &mut String) {
+    pub fn append_to(&self, text: &mut String, admission: &Admission, limiter: &RateLimiter) {
         const EOF: &str = "# EOF\n";
         let has_eof = text.ends_with(EOF);
         if has_eof {
             text.truncate(text.len() - EOF.len());
         }
         // Writing to a String cannot fail.
-        let _ = self.write(text);
+        let _ = self.write(text).and_then(|()| admission_metrics::write(text, admission, limiter));
         if has_eof {
             text.push_str(EOF);
         }
@@ -160,6 +187,8 @@ impl HttpMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::admission::AdmissionOptions;
+    use crate::http::rate_limit::RateLimits;
 
     #[test]
     fn counters_stand_before_the_end_mark() {
@@ -169,7 +198,8 @@ mod tests {
         metrics.answered(Route::Unknown, StatusCode::IM_A_TEAPOT);
         metrics.connection_opened(PortName::Decision);
         let mut text = "# TYPE a counter\na_total 1\n# EOF\n".to_owned();
-        metrics.append_to(&mut text);
+        let admission = Admission::new(AdmissionOptions::default(), 2);
+        metrics.append_to(&mut text, &admission, &RateLimiter::new(RateLimits::default()));
         assert!(text.starts_with("# TYPE a counter\na_total 1\n# HELP"));
         assert!(text.ends_with("\n# EOF\n"));
         for line in [
@@ -177,6 +207,10 @@ mod tests {
             "tollgate_http_answers_total{route=\"unknown\",status=\"0\"} 1\n",
             "tollgate_http_connections{port=\"decision\"} 1\n",
             "tollgate_http_connections_refused_total{port=\"admin\"} 0\n",
+            "tollgate_shed_total{reason=\"queue_delay\",answer=\"rules_only\"} 0\n",
+            "tollgate_queue_delay_seconds_bucket{le=\"0.08\"} 0\n",
+            "tollgate_admission_in_flight_max 128\n",
+            "tollgate_rate_limited_total 0\n",
         ] {
             assert!(text.contains(line), "{line} is not in {text}");
         }

@@ -5,6 +5,10 @@
 //! and nothing below this room knows about HTTP.
 
 pub mod admin_port;
+pub mod admission;
+mod admission_metrics;
+pub mod arrival;
+mod audit_port;
 pub mod auth;
 pub mod backtest;
 pub mod batch;
@@ -16,8 +20,12 @@ pub mod metrics;
 pub mod options;
 pub mod port;
 pub mod problem;
+mod proof_port;
+pub mod queue_delay;
+pub mod rate_limit;
 pub mod request;
 pub mod server;
 pub mod service;
+pub mod stamped;
 pub mod transport;
 pub mod workers;

@@ -4,7 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::domain::limits::BODY_BYTES_MAX;
+use crate::http::admission::AdmissionOptions;
 use crate::http::auth::ApiKeys;
+use crate::http::rate_limit::RateLimits;
 
 /// Most connections of the decision port at once, unless configured otherwise.
 pub const CONNECTIONS_MAX: usize = 10_000;
@@ -46,6 +48,10 @@ pub struct ServerOptions {
     pub worker_threads: usize,
     /// Most decision connections at once, 1..=1,000,000. One more is answered 503 and closed.
     pub connections_max: usize,
+    /// Which decisions are begun.
+    pub admission: AdmissionOptions,
+    /// How much each client may send to the decision port.
+    pub rate_limits: RateLimits,
     /// How long a request's head may take from its first byte to its last.
     pub head_timeout: Duration,
     /// How long a body may take.
@@ -72,6 +78,8 @@ impl Default for ServerOptions {
             keys: ApiKeys::default(),
             worker_threads: 0,
             connections_max: CONNECTIONS_MAX,
+            admission: AdmissionOptions::default(),
+            rate_limits: RateLimits::default(),
             head_timeout: Duration::from_secs(5),
             body_timeout: Duration::from_secs(5),
             batch_body_timeout: Duration::from_secs(30),

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,12 +20,15 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
+use crate::domain::time::{Clock, SystemClock};
+use crate::http::arrival::Arrival;
 use crate::http::auth::PortName;
 use crate::http::body::ResponseBody;
 use crate::http::metrics::HttpMetrics;
 use crate::http::options::{HEAD_BYTES_MAX, REFUSALS_IN_FLIGHT_MAX};
 use crate::http::problem::{Problem, ProblemKind};
-use crate::http::transport::{Activity, BusyGuard, Guarded, Limits};
+use crate::http::stamped::Stamped;
+use crate::http::transport::{Activity, Guarded, Limits};
 
 /// How long to wait after the machine could not give a connection (no descriptor or memory left).
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -35,11 +39,11 @@ const ABORT_GRACE: Duration = Duration::from_secs(1);
 
 /// What answers the requests of a port.
 pub trait Handler: Send + Sync + 'static {
-    /// Answers one request. `busy` marks the connection as in work as long as it is kept.
+    /// Answers one request.
     fn handle(
         &self,
         request: Request<Incoming>,
-        busy: BusyGuard,
+        arrival: Arrival,
     ) -> impl Future<Output = Response<ResponseBody>> + Send;
 }
 
@@ -95,8 +99,8 @@ impl Port {
     ) -> Infallible {
         let mut turn = 0_usize;
         loop {
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match listener.accept().await {
+                Ok((stream, peer)) => (stream, peer.ip()),
                 Err(error) if is_of_one_connection(&error) => continue,
                 Err(error) => {
                     tracing::warn!(port = self.name.name(), %error, "cannot take a connection; waiting");
@@ -118,6 +122,8 @@ impl Port {
                 limits: self.limits,
                 phase: self.phase_seen.clone(),
                 metrics: Arc::clone(&self.metrics),
+                peer,
+                worker: turn.checked_rem(runtimes.len()).unwrap_or(0),
                 _slot: slot,
             };
             self.metrics.connection_opened(self.name);
@@ -214,6 +220,8 @@ struct Connection {
     limits: Limits,
     phase: watch::Receiver<Phase>,
     metrics: Arc<HttpMetrics>,
+    peer: IpAddr,
+    worker: usize,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -233,13 +241,17 @@ impl Connection {
 
     async fn serve<H: Handler>(mut self, stream: TcpStream, handler: Arc<H>) {
         let activity = Activity::default();
+        let stream = Stamped::new(stream, activity.clone());
         let io = TokioIo::new(Guarded::new(stream, self.limits, activity.clone()));
+        let (peer, worker) = (self.peer, self.worker);
         // Counting references on this connection's own place keeps threads off each other's cache lines.
         let handler = Arc::new(handler);
         let service = service_fn(move |request| {
             let busy = activity.begin();
+            let read = SystemClock.instant();
+            let arrival = Arrival { received: activity.received(read), read, peer, worker, busy };
             let handler = Arc::clone(&handler);
-            async move { Ok::<_, Infallible>(answer(&**handler, request, busy).await) }
+            async move { Ok::<_, Infallible>(answer(&**handler, request, arrival).await) }
         });
         let connection = http1::Builder::new()
             // `Guarded` limits heads and idling, for less.
@@ -274,9 +286,9 @@ impl Connection {
 async fn answer<H: Handler>(
     handler: &H,
     request: Request<Incoming>,
-    busy: BusyGuard,
+    arrival: Arrival,
 ) -> Response<ResponseBody> {
-    match catch_panic(handler.handle(request, busy)).await {
+    match catch_panic(handler.handle(request, arrival)).await {
         Some(response) => response,
         None => Problem::new(ProblemKind::Internal, "the request failed; the log of the service says why")
             .into_response(),

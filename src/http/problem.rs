@@ -3,14 +3,22 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::http::body::ResponseBody;
+use crate::http::rate_limit::{Limited, Rate};
 use crate::pipeline::service::DecideError;
 use crate::wire::rejection::{FieldError, Rejection};
+
+/// How much a client may send.
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// How much is left of it.
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// Every kind of problem. The URN made of its slug is stable; clients may match on it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,6 +53,8 @@ pub enum ProblemKind {
     PolicyRefused,
     /// The value stands in the list's file, where the API takes nothing out.
     ListedInFile,
+    /// The decision has a verdict already, which this one does not say that it replaces.
+    Reviewed,
     /// No room for one more entry of a list.
     ListsFull,
     /// Over this client's limit.
@@ -63,7 +73,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::BadRequest,
         Self::NotJson,
         Self::Unauthorized,
@@ -79,6 +89,7 @@ impl ProblemKind {
         Self::KeyReused,
         Self::PolicyRefused,
         Self::ListedInFile,
+        Self::Reviewed,
         Self::ListsFull,
         Self::TooManyRequests,
         Self::Internal,
@@ -132,6 +143,7 @@ impl ProblemKind {
             Self::ListedInFile => {
                 ("urn:tollgate:problem:listed-in-file", "Listed in a file", StatusCode::CONFLICT)
             }
+            Self::Reviewed => ("urn:tollgate:problem:reviewed", "Reviewed already", StatusCode::CONFLICT),
             Self::ListsFull => {
                 ("urn:tollgate:problem:lists-full", "Lists full", StatusCode::INSUFFICIENT_STORAGE)
             }
@@ -198,6 +210,7 @@ struct Parts {
     retry_after_s: Option<u32>,
     allow: Option<&'static str>,
     authenticate: Option<&'static str>,
+    limited: Option<Limited>,
     close: bool,
 }
 
@@ -229,6 +242,7 @@ impl Problem {
             retry_after_s: None,
             allow: None,
             authenticate: None,
+            limited: None,
             close: false,
         }))
     }
@@ -345,10 +359,33 @@ impl Problem {
         if let Some(challenge) = self.0.authenticate {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
+        if let Some(limited) = &self.0.limited {
+            // draft-ietf-httpapi-ratelimit-headers: what the quota is, and that nothing is left of it until when.
+            let Rate { per_second, burst } = limited.rate;
+            let policy = format!("\"client\";q={per_second};w=1;tollgate-burst={}", burst.max(1));
+            let state = format!("\"client\";r=0;t={}", limited.retry_after_s());
+            for (name, text) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, state)] {
+                if let Ok(value) = HeaderValue::try_from(text) {
+                    headers.insert(name, value);
+                }
+            }
+        }
         if self.0.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+}
+
+impl From<Limited> for Problem {
+    fn from(limited: Limited) -> Self {
+        let Rate { per_second, burst } = limited.rate;
+        let detail =
+            format!("this client may send {per_second} requests per second, and {} at once", burst.max(1));
+        let mut problem =
+            Self::new(ProblemKind::TooManyRequests, detail).retry_after(limited.retry_after_s());
+        problem.0.limited = Some(limited);
+        problem
     }
 }
 

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::http::admin_port::AdminPort;
+use crate::http::admission::Admission;
 use crate::http::auth::PortName;
 use crate::http::decision_port::DecisionPort;
 use crate::http::metrics::HttpMetrics;
@@ -18,7 +20,9 @@ use crate::http::options::{
     ServerOptions,
 };
 use crate::http::port::Port;
+use crate::http::rate_limit::RateLimiter;
 use crate::http::service::DecisionService;
+use crate::http::stamped::ask_for_stamps;
 use crate::http::transport::Limits;
 use crate::http::workers::Workers;
 
@@ -58,6 +62,10 @@ pub struct Shared<S> {
     pub metrics: Arc<HttpMetrics>,
     /// Whether new decisions are refused because the server shuts down.
     pub draining: AtomicBool,
+    /// Which decisions are begun.
+    pub admission: Admission,
+    /// How much each client has sent.
+    pub rate_limiter: RateLimiter,
     /// Bounds the batches in work.
     pub batches: Arc<Semaphore>,
     /// Bounds the look-ups in work.
@@ -98,7 +106,10 @@ impl<S: DecisionService> Server<S> {
         let (admin_listener, admin_address) = listen(PortName::Admin, options.admin_address).await?;
         let count = options.worker_threads;
         let workers = Workers::start(count).map_err(|source| ServeError::Workers { count, source })?;
+        ask_for_stamps(&decision_listener);
         let shared = Arc::new(Shared {
+            admission: Admission::new(options.admission, count),
+            rate_limiter: RateLimiter::new(options.rate_limits.clone()),
             options,
             service,
             metrics: Arc::default(),
@@ -108,6 +119,11 @@ impl<S: DecisionService> Server<S> {
             checks: Arc::new(Semaphore::new(RULES_CHECKS_IN_FLIGHT_MAX)),
         });
         Ok(Self { decision_listener, admin_listener, decision_address, admin_address, workers, shared })
+    }
+
+    /// The runtimes of the threads that serve decisions, to warm them up.
+    pub fn workers(&self) -> &[Handle] {
+        self.workers.handles()
     }
 
     /// Where the decision port listens.

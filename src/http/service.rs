@@ -5,34 +5,43 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::engine::settings::Effort;
 use crate::evaluation::comparison::SAMPLES_DEFAULT;
 use crate::evaluation::report::BacktestReport;
 use crate::evaluation::truth::Unlabelled;
+use crate::pipeline::audit_search::{AuditPage, ReviewPage};
 use crate::pipeline::backtest::{BacktestError, CandidateRun};
 use crate::pipeline::candidate_shadow::CandidateStatus;
 use crate::pipeline::erasure::{ErasureDone, ErasureError};
 use crate::pipeline::list_status::{ListChanged, ListPage, ListedStatus, ListsStatus};
 use crate::pipeline::lists::ListError;
 use crate::pipeline::policy::PolicyStatus;
+use crate::pipeline::prove::ProveError;
 use crate::pipeline::readiness::Readiness;
+use crate::pipeline::reviews::{ReviewAnswer, ReviewError};
 use crate::pipeline::rules_check::RulesChecked;
 use crate::pipeline::rules_status::RulesStatus;
 use crate::pipeline::service::{DecideError, Service};
+use crate::proof::tile::Tile;
 use crate::rules::candidate::CandidateFiles;
+use crate::search::dossier::Dossier;
+use crate::search::query::Query;
 
 /// The service behind both ports.
 ///
 /// A future of `decide` or `label` is finished even when its client goes away, but it is dropped where it stands when
 /// draining runs out of time: it must leave nothing locked then.
 pub trait DecisionService: Send + Sync + 'static {
-    /// Decides one transaction. `body` is the JSON of the request, `received` when its head had arrived, and `budget` how
-    /// long after that the answer may take (`None`: the configured default). Answers with the JSON of the decision.
+    /// Decides one transaction. `body` is the JSON of the request, `received` when it had arrived in the kernel, and `budget` how
+    /// long after that the answer may take (`None`: the configured default). `effort` says how much of a decision there is time
+    /// for. Answers with the JSON of the decision.
     fn decide(
         &self,
         body: &[u8],
         idempotency_key: Option<&str>,
         budget: Option<Duration>,
         received: Instant,
+        effort: Effort,
     ) -> impl Future<Output = Result<Bytes, DecideError>> + Send;
 
     /// Takes a label. Answers with the JSON of what was recorded.
@@ -98,6 +107,35 @@ pub trait DecisionService: Send + Sync + 'static {
         by: &str,
     ) -> impl Future<Output = Result<ListChanged, ListError>> + Send;
 
+    /// The newest checkpoint of the audit log, a signed note.
+    fn checkpoint_note(&self) -> Result<String, ProveError>;
+
+    /// A proof that a record is covered by the newest checkpoint; `bare`: without the record. Reads from disk.
+    fn inclusion_proof(&self, sequence: u64, bare: bool) -> Result<String, ProveError>;
+
+    /// A proof that the newest checkpoint goes on from an earlier one. Reads from disk.
+    fn consistency_proof(&self, old_size: u64) -> Result<String, ProveError>;
+
+    /// A tile of the log's tree; none if it has no such tile. Reads from disk.
+    fn tile(&self, tile: Tile) -> Result<Option<Vec<u8>>, ProveError>;
+
+    /// Decisions of the log. May take a while.
+    fn search_audit(&self, query: &Query) -> Result<AuditPage, DecideError>;
+
+    /// All that is known of a record; `None` when there is none. May read from disk.
+    fn audit_record(&self, sequence: u64) -> Result<Option<Dossier>, DecideError>;
+
+    /// Open reviews after a sequence. May read from disk.
+    fn review_queue(&self, query: &Query, after: u64) -> Result<ReviewPage, DecideError>;
+
+    /// Records a verdict on a decision. `body` is the JSON of the request, `by` whose API key it came with.
+    fn review(
+        &self,
+        decision_id: &str,
+        body: &[u8],
+        by: &str,
+    ) -> impl Future<Output = Result<ReviewAnswer, ReviewError>> + Send;
+
     /// Erases somebody's personal data. `body` is the JSON of the request, `by` whose API key it came with.
     fn erase(
         self: &Arc<Self>,
@@ -116,8 +154,9 @@ impl DecisionService for Service {
         idempotency_key: Option<&str>,
         budget: Option<Duration>,
         received: Instant,
+        effort: Effort,
     ) -> impl Future<Output = Result<Bytes, DecideError>> + Send {
-        Self::decide(self, body, idempotency_key, budget, received)
+        Self::decide(self, body, idempotency_key, budget, received, effort)
     }
 
     fn label(&self, body: &[u8]) -> impl Future<Output = Result<Bytes, DecideError>> + Send {
@@ -188,6 +227,27 @@ impl DecisionService for Service {
         Self::take_off_list(self, list, value, body, by)
     }
 
+    fn search_audit(&self, query: &Query) -> Result<AuditPage, DecideError> {
+        Self::search_audit(self, query)
+    }
+
+    fn audit_record(&self, sequence: u64) -> Result<Option<Dossier>, DecideError> {
+        Self::audit_record(self, sequence)
+    }
+
+    fn review_queue(&self, query: &Query, after: u64) -> Result<ReviewPage, DecideError> {
+        Self::review_queue(self, query, after)
+    }
+
+    fn review(
+        &self,
+        decision_id: &str,
+        body: &[u8],
+        by: &str,
+    ) -> impl Future<Output = Result<ReviewAnswer, ReviewError>> + Send {
+        Self::review(self, decision_id, body, by)
+    }
+
     fn erase(
         self: &Arc<Self>,
         body: &[u8],
@@ -205,6 +265,22 @@ impl DecisionService for Service {
 
     fn candidate_status(&self, unlabelled: Unlabelled) -> Option<CandidateStatus> {
         Self::candidate_status(self, SAMPLES_DEFAULT, unlabelled)
+    }
+
+    fn checkpoint_note(&self) -> Result<String, ProveError> {
+        Self::checkpoint_note(self)
+    }
+
+    fn inclusion_proof(&self, sequence: u64, bare: bool) -> Result<String, ProveError> {
+        Self::inclusion_proof(self, sequence, bare)
+    }
+
+    fn consistency_proof(&self, old_size: u64) -> Result<String, ProveError> {
+        Self::consistency_proof(self, old_size)
+    }
+
+    fn tile(&self, tile: Tile) -> Result<Option<Vec<u8>>, ProveError> {
+        Self::tile(self, tile)
     }
 
     fn metrics_text(&self) -> String {

@@ -7,12 +7,14 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
+
+use crate::domain::time::{Clock, SystemClock};
 
 /// Between two requests.
 const IDLE: u8 = 0;
@@ -24,14 +26,60 @@ const BUSY: u8 = 2;
 const NOTHING: u8 = 3;
 
 /// What a connection is doing, shared between its bytes and its requests.
-#[derive(Clone, Debug, Default)]
-pub struct Activity(Arc<AtomicU8>);
+#[derive(Clone, Debug)]
+pub struct Activity(Arc<Doing>);
+
+#[derive(Debug)]
+struct Doing {
+    phase: AtomicU8,
+    /// What `received_ns` counts from.
+    opened: std::time::Instant,
+    /// When the kernel received the request that is in work or next, in nanoseconds; `NOT_STAMPED` when nobody knows.
+    received_ns: AtomicU64,
+}
+
+/// Nobody has said when the request was received.
+const NOT_STAMPED: u64 = 0;
+/// A connection may be younger than what the kernel received for it before it was taken.
+const BEFORE_OPENED: Duration = Duration::from_secs(60);
+
+impl Default for Activity {
+    fn default() -> Self {
+        let now = SystemClock.instant();
+        Self(Arc::new(Doing {
+            phase: AtomicU8::new(IDLE),
+            opened: now.checked_sub(BEFORE_OPENED).unwrap_or(now),
+            received_ns: AtomicU64::new(NOT_STAMPED),
+        }))
+    }
+}
 
 impl Activity {
     /// Marks a request as in work until the guard goes.
     pub fn begin(&self) -> BusyGuard {
-        self.0.store(BUSY, Ordering::Relaxed);
+        self.0.phase.store(BUSY, Ordering::Relaxed);
         BusyGuard(self.clone())
+    }
+
+    /// Bytes were read that the kernel had received at `at`, if it says so. What belongs to a request that has begun already does not count: its
+    /// age is that of its beginning.
+    pub fn note_received(&self, at: Option<std::time::Instant>) {
+        if self.0.phase.load(Ordering::Relaxed) == IDLE {
+            let after = at.map_or(NOT_STAMPED, |at| {
+                let after = at.saturating_duration_since(self.0.opened).as_nanos();
+                u64::try_from(after).unwrap_or(u64::MAX).max(NOT_STAMPED + 1)
+            });
+            self.0.received_ns.store(after, Ordering::Relaxed);
+        }
+    }
+
+    /// When the kernel received the request in work; `now` when it did not say. One that came behind another, in the same bytes, is
+    /// as old as that one.
+    pub fn received(&self, now: std::time::Instant) -> std::time::Instant {
+        match self.0.received_ns.load(Ordering::Relaxed) {
+            NOT_STAMPED => now,
+            after => now.min(self.0.opened + Duration::from_nanos(after)),
+        }
     }
 }
 
@@ -41,7 +89,7 @@ pub struct BusyGuard(Activity);
 
 impl Drop for BusyGuard {
     fn drop(&mut self) {
-        self.0.0.store(IDLE, Ordering::Relaxed);
+        self.0.0.phase.store(IDLE, Ordering::Relaxed);
     }
 }
 
@@ -84,8 +132,8 @@ impl<S> Guarded<S> {
 
     fn on_bytes_read(&mut self) {
         self.read_since_armed = true;
-        if self.activity.0.load(Ordering::Relaxed) == IDLE {
-            self.activity.0.store(HEAD, Ordering::Relaxed);
+        if self.activity.0.phase.load(Ordering::Relaxed) == IDLE {
+            self.activity.0.phase.store(HEAD, Ordering::Relaxed);
             if self.armed_for == HEAD {
                 self.armed_for = NOTHING;
             }
@@ -93,7 +141,7 @@ impl<S> Guarded<S> {
     }
 
     fn poll_read_limit(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let phase = self.activity.0.load(Ordering::Relaxed);
+        let phase = self.activity.0.phase.load(Ordering::Relaxed);
         let limit = match phase {
             IDLE => self.limits.idle,
             HEAD => self.limits.head,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::model::forest::RowLengthError;
@@ -14,7 +14,7 @@ use crate::model::manifest::Model;
 pub const HAS_LIBXGBOOST: bool = cfg!(feature = "xgboost");
 
 /// The setting `model.backend`. Attributions are Tollgate's in any case.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
     /// The forest of this program.

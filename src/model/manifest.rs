@@ -10,7 +10,7 @@ use crate::domain::hash::sha256;
 use crate::model::attribution::Attributor;
 use crate::model::forest::Forest;
 use crate::model::reference::{Reference, ReferenceFile};
-use crate::model::xgboost_file::{self, FeatureType, ModelFileError};
+use crate::model::xgboost_file::{self, FeatureType, ModelFile, ModelFileError};
 
 /// The names that XGBoost's file may have in a model directory: JSON or UBJSON.
 pub const MODEL_FILES: [&str; 2] = ["model.json", "model.ubj"];
@@ -147,7 +147,27 @@ impl Model {
             [false, true] => ubjson,
             _ => json,
         };
-        let mut model = Self::load_file(&directory.join(model_file))?;
+        Self::load_file(&directory.join(model_file))?.described_by(manifest, &file)
+    }
+
+    /// The same from the bytes of both files, whose names are for errors; `model_file` is where a backend may read it once more.
+    pub fn from_bytes(
+        manifest_file: &Path,
+        manifest: &str,
+        model_file: &Path,
+        model: &[u8],
+    ) -> Result<Self, ModelError> {
+        let manifest = serde_json::from_str(manifest)
+            .map_err(|error| ModelError::Malformed { file: manifest_file.to_owned(), error })?;
+        let read = xgboost_file::parse(model_file, model)?;
+        Self::of_file(model_file, read, model).described_by(manifest, manifest_file)
+    }
+
+    fn described_by(self, manifest: Manifest, file: &Path) -> Result<Self, ModelError> {
+        let mut model = self;
+        let mismatch = |what: String| ModelError::Mismatch { file: file.to_owned(), what };
+        let model_file =
+            model.file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         if manifest.schema != MANIFEST_SCHEMA {
             return Err(mismatch(format!(
                 "is of schema {}; this program reads {MANIFEST_SCHEMA}",
@@ -185,10 +205,14 @@ impl Model {
     /// Loads XGBoost's file alone.
     pub fn load_file(file: &Path) -> Result<Self, ModelError> {
         let (read, bytes) = xgboost_file::read(file)?;
+        Ok(Self::of_file(file, read, &bytes))
+    }
+
+    fn of_file(file: &Path, read: ModelFile, bytes: &[u8]) -> Self {
         let name = file.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        Ok(Self {
+        Self {
             name: name.into(),
-            sha256: sha256(&bytes),
+            sha256: sha256(bytes),
             features_sha256: None,
             attributor: Attributor::new(&read.forest),
             feature_names: read.feature_names,
@@ -200,7 +224,7 @@ impl Model {
             objective: read.objective,
             best_iteration: read.best_iteration,
             file: file.to_owned(),
-        })
+        }
     }
 
     /// Loads a directory or a bare file.

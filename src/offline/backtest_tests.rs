@@ -72,7 +72,11 @@ impl Setting {
         let other = directory_of(write("baseline/default.yaml", BASELINE));
         let backend = Backend::default();
         let files = PolicyFiles { rules, model: None, challengers: Vec::new(), features, backend };
-        let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Continue };
+        let missing = MissingPolicy {
+            enrich: OnMissing::Continue,
+            model: OnMissing::Continue,
+            overload: OnMissing::Continue,
+        };
         let policy = Policy::load(&files, missing).unwrap();
         let baseline = policy.with_rules(load_rules(&other, &policy.catalogue).unwrap());
         Self { directory, policy, baseline }

@@ -284,7 +284,11 @@ fn thresholds_over_the_handbook_are_those_of_plain_counting() {
         challengers: Vec::new(),
         features: root.join("models/features.yaml"),
     };
-    let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Continue };
+    let missing = MissingPolicy {
+        enrich: OnMissing::Continue,
+        model: OnMissing::Continue,
+        overload: OnMissing::Continue,
+    };
     let policy = Policy::load(&files, missing).unwrap();
     let mapping = Mapping::load(&root.join("models/mappings/handbook.yaml")).unwrap();
     let files = ReplayFiles { input: &input, labels: None, mapping: Some(&mapping), skip_bad_rows: false };

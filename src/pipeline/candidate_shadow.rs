@@ -60,6 +60,7 @@ impl CandidateBook {
             &record.enrichment,
             record.ip.clone(),
             lists,
+            again::effort(record),
         );
         metrics.count_candidate(record.answer.decision, judgement.outcome);
         let before = Before {

@@ -27,6 +27,8 @@ pub struct Touched {
     pub labels: u64,
     /// Changes of lists.
     pub list_changes: u64,
+    /// Reviews, whose notes are gone.
+    pub reviews: u64,
     /// Records that name a value in clear, from before personal data was sealed: they stay readable.
     pub in_clear: u64,
     /// Whether the whole log was read to count them.
@@ -72,6 +74,7 @@ pub fn count(
                 Kind::Decision => touched.decisions += 1,
                 Kind::Label => touched.labels += 1,
                 Kind::ListChange => touched.list_changes += 1,
+                Kind::Review => touched.reviews += 1,
                 _ => {}
             },
             Some(_) => {}

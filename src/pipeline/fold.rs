@@ -32,8 +32,12 @@ pub enum Consequence {
     Erasure(Box<ErasureConsequence>),
     /// Of a change of policy: none.
     Policy,
+    /// Of a review: none, as its label has one of its own.
+    Review,
     /// Of the scores of challengers: none.
     ChallengerScores,
+    /// Of a signed tree head: none.
+    Checkpoint,
 }
 
 /// See `Consequence::Decision`.
@@ -145,7 +149,10 @@ pub(crate) fn apply(
                     keys.doom(&erasure.keys);
                     entries = state.erase_listed(|value| erasure.values.iter().any(|it| **it == *value));
                 }
-                Consequence::Policy | Consequence::ChallengerScores => {}
+                Consequence::Policy
+                | Consequence::Review
+                | Consequence::ChallengerScores
+                | Consequence::Checkpoint => {}
             }
             lane.applied = Some(Mark::from(&receipt));
         }
@@ -172,7 +179,10 @@ pub(crate) fn apply(
             Consequence::Erasure(erasure) => {
                 let _ = erasure.entries.send(entries as u64);
             }
-            Consequence::Policy | Consequence::ChallengerScores => {}
+            Consequence::Policy
+            | Consequence::Review
+            | Consequence::ChallengerScores
+            | Consequence::Checkpoint => {}
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::domain::time::{Clock, EventTime, SystemClock};
 use crate::domain::transaction::Mode;
 use crate::engine::observe::{observe, prepare};
 use crate::engine::policy::PolicyFiles;
-use crate::engine::settings::{MissingPolicy, OnMissing};
+use crate::engine::settings::{Effort, MissingPolicy, OnMissing};
 use crate::enrich::embedded::EmbeddedProfiles;
 use crate::enrich::profiles::Profiles;
 use crate::model::backend::Backend;
@@ -28,7 +28,7 @@ use crate::pipeline::lane::Mark;
 use crate::pipeline::lists::ListError;
 use crate::pipeline::privacy::PrivacySettings;
 use crate::pipeline::service::Service;
-use crate::pipeline::settings::{OnAuditFailure, ServiceSettings};
+use crate::pipeline::settings::{OnAuditFailure, OnBacklog, ServiceSettings};
 use crate::pipeline::shadow::ShadowSettings;
 use crate::pipeline::start::{LogSettings, Parts};
 use crate::rules::run_time::Entry;
@@ -92,7 +92,11 @@ rules:
                 challengers: Vec::new(),
                 features: self.directory.path().join("features.yaml"),
             },
-            missing: MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Continue },
+            missing: MissingPolicy {
+                enrich: OnMissing::Continue,
+                model: OnMissing::Continue,
+                overload: OnMissing::Continue,
+            },
             settings: ServiceSettings {
                 deadline_default: PATIENCE,
                 enrich_timeout_max: Duration::ZERO,
@@ -100,6 +104,7 @@ rules:
                 in_flight_max: 64,
                 decisions_max: self.decisions_max,
                 on_audit_failure: OnAuditFailure::Refuse,
+                on_backlog: OnBacklog::Fail,
             },
             log: LogSettings {
                 ack: Ack::Process,
@@ -254,7 +259,7 @@ impl Client {
         let received = SystemClock.instant();
         if chosen >= 6 || self.sent.is_empty() {
             let body = self.transaction();
-            service.decide(body.as_bytes(), None, None, received).await.unwrap();
+            service.decide(body.as_bytes(), None, None, received, Effort::Full).await.unwrap();
             self.sent.push(body);
             return;
         }
@@ -272,7 +277,7 @@ impl Client {
         } else {
             let key = format!("again {}", self.random.random_range(0..1_000_000));
             let key = (chosen == 5).then_some(&*key);
-            service.decide(body.as_bytes(), key, None, received).await.unwrap();
+            service.decide(body.as_bytes(), key, None, received, Effort::Full).await.unwrap();
         }
     }
 }

@@ -6,15 +6,16 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::audit::bodies::{Bodies, label_body};
-use crate::audit::frame::Kind;
+use crate::audit::bodies::{Bodies, Sealing, label_body};
+use crate::audit::frame::{Body, Kind};
 use crate::audit::receipt::{LogId, Receipt};
-use crate::audit::record::LabelRecord;
+use crate::audit::record::{DecisionRecord, LabelRecord};
 use crate::domain::label::Label;
+use crate::domain::time::EventTime;
 use crate::domain::transaction::Transaction;
 use crate::engine::state::Counted;
 use crate::pipeline::fold::Consequence;
-use crate::pipeline::index::{Claim, Fingerprint, RequestKey};
+use crate::pipeline::index::{Claim, Claimed, Fingerprint, RequestKey};
 use crate::pipeline::service::{DecideError, Service};
 use crate::wire;
 use crate::wire::label::LabelJson;
@@ -40,7 +41,7 @@ struct LabelAudit {
 }
 
 /// What a label is for.
-struct Labelled {
+pub(super) struct Labelled {
     raw: Box<RawValue>,
     transaction: Transaction,
     counted: Counted,
@@ -62,8 +63,7 @@ impl Service {
         };
         let labelled = self.labelled(&label)?;
         let transaction_known = labelled.is_some();
-        let key = RequestKey::of_label(&self.secret, &canonical, transaction_known);
-        let fingerprint = Fingerprint::of(canonical.as_bytes());
+        let (key, fingerprint) = self.label_key(&canonical, transaction_known);
         let claimed = loop {
             match self.index.claim(key, fingerprint) {
                 Claim::New(claimed) => break claimed,
@@ -76,21 +76,8 @@ impl Service {
                 }
             }
         };
-        let sealing = match labelled.as_ref().filter(|it| !it.is_left) {
-            None => None,
-            Some(labelled) => {
-                let sealing = self.privacy.of_transaction(&labelled.transaction, now).await;
-                sealing.map_err(|error| DecideError::AuditUnavailable(error.to_string()))?
-            }
-        };
-        let (raw, transaction, counted) = match labelled {
-            None => (None, None, None),
-            Some(it) => (Some(it.raw), Some(it.transaction), Some(it.counted)),
-        };
-        let body = LabelRecord::new(&label, raw)
-            .and_then(|body| label_body(&body, transaction.as_ref(), sealing.as_ref()))
-            .map_err(|error| DecideError::Internal(error.to_string()))?;
-        let consequence = Consequence::label(claimed, label.clone(), counted);
+        let sealing = self.label_sealing(labelled.as_ref(), now).await?;
+        let (body, consequence) = label_record(claimed, &label, labelled, sealing.as_ref())?;
         let pending = self
             .log
             .reserve()
@@ -104,12 +91,33 @@ impl Service {
         self.label_answer(&label, transaction_known, false, &receipt)
     }
 
+    pub(super) fn label_key(&self, canonical: &str, transaction_known: bool) -> (RequestKey, Fingerprint) {
+        let key = RequestKey::of_label(&self.secret, canonical, transaction_known);
+        (key, Fingerprint::of(canonical.as_bytes()))
+    }
+
+    /// What the record of a label is sealed with; none where nothing is to be sealed.
+    pub(super) async fn label_sealing(
+        &self,
+        labelled: Option<&Labelled>,
+        now: EventTime,
+    ) -> Result<Option<Sealing>, DecideError> {
+        let Some(labelled) = labelled.filter(|it| !it.is_left) else { return Ok(None) };
+        let sealing = self.privacy.of_transaction(&labelled.transaction, now).await;
+        sealing.map_err(|error| DecideError::AuditUnavailable(error.to_string()))
+    }
+
     fn labelled(&self, label: &Label) -> Result<Option<Labelled>, DecideError> {
         let Some((found, _)) = self.find_transaction(label.transaction_id.as_str())? else { return Ok(None) };
         let (found, why) = found.or_left();
+        self.labelled_of(&found, why.is_some()).map(Some)
+    }
+
+    /// The transaction of a decision as a label counts it; `is_left` where it is only what an erasure has left.
+    pub(super) fn labelled_of(&self, found: &DecisionRecord, is_left: bool) -> Result<Labelled, DecideError> {
         let transaction = found.transaction().map_err(|error| DecideError::Internal(error.to_string()))?;
         let counted = self.state.counted(&self.policies.live().policy.catalogue, &transaction);
-        Ok(Some(Labelled { raw: found.transaction, transaction, counted, is_left: why.is_some() }))
+        Ok(Labelled { raw: found.transaction.clone(), transaction, counted, is_left })
     }
 
     fn label_again(
@@ -137,4 +145,21 @@ impl Service {
             .map(Bytes::from)
             .map_err(|error| DecideError::Internal(error.to_string()))
     }
+}
+
+/// The body of a label's record, and what the record does.
+pub(super) fn label_record(
+    claimed: Claimed,
+    label: &Label,
+    labelled: Option<Labelled>,
+    sealing: Option<&Sealing>,
+) -> Result<(Body, Consequence), DecideError> {
+    let (raw, transaction, counted) = match labelled {
+        None => (None, None, None),
+        Some(it) => (Some(it.raw), Some(it.transaction), Some(it.counted)),
+    };
+    let body = LabelRecord::new(label, raw)
+        .and_then(|body| label_body(&body, transaction.as_ref(), sealing))
+        .map_err(|error| DecideError::Internal(error.to_string()))?;
+    Ok((body, Consequence::label(claimed, label.clone(), counted)))
 }

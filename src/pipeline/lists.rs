@@ -273,7 +273,7 @@ impl Service {
 }
 
 /// Nothing at all reads as an object without fields, so that what is required is named.
-fn parse_object(body: &[u8]) -> Result<serde_json::Map<String, Value>, Rejection> {
+pub(super) fn parse_object(body: &[u8]) -> Result<serde_json::Map<String, Value>, Rejection> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(serde_json::Map::new());
     }
@@ -281,11 +281,11 @@ fn parse_object(body: &[u8]) -> Result<serde_json::Map<String, Value>, Rejection
     if let Value::Object(fields) = body { Ok(fields) } else { Err(Rejection::field("", "must be an object")) }
 }
 
-fn unknown(fields: &serde_json::Map<String, Value>, known: &[&str]) -> usize {
+pub(super) fn unknown(fields: &serde_json::Map<String, Value>, known: &[&str]) -> usize {
     fields.keys().filter(|name| !known.contains(&name.as_str())).count()
 }
 
-fn note_of(fields: &serde_json::Map<String, Value>, errors: &mut FieldErrors) -> Box<str> {
+pub(super) fn note_of(fields: &serde_json::Map<String, Value>, errors: &mut FieldErrors) -> Box<str> {
     match fields.get("note") {
         None | Some(Value::Null) => errors.push("/note", "is required: say why, for whoever reads it later"),
         Some(Value::String(note)) if note.trim().is_empty() || note.len() > NOTE_BYTES_MAX => {

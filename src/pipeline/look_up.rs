@@ -11,6 +11,7 @@ use crate::domain::text::TransactionId;
 use crate::pipeline::answer::{answer_json, record_json};
 use crate::pipeline::index::RequestKey;
 use crate::pipeline::service::{DecideError, Service};
+use crate::search::find::Found;
 
 impl Service {
     /// The first answer again, from its record.
@@ -48,13 +49,25 @@ impl Service {
     /// A decision as it was recorded, by its id.
     pub fn decision_by_id(&self, decision_id: &str) -> Result<Option<Bytes>, DecideError> {
         let Some(key) = RequestKey::of_decision_id(decision_id) else { return Ok(None) };
-        let found = self.find(key, |record| &*record.answer.decision_id == decision_id)?;
+        let remembered = self.find(key, |record| &*record.answer.decision_id == decision_id)?;
+        let found = match remembered {
+            None => {
+                self.find_in_log(decision_id)?.filter(|(it, _)| &*it.get().answer.decision_id == decision_id)
+            }
+            found => found,
+        };
         self.render(found)
     }
 
     /// The decision of a transaction, by the transaction's id.
     pub fn decision_by_transaction(&self, transaction_id: &str) -> Result<Option<Bytes>, DecideError> {
-        let found = self.find_transaction(transaction_id)?;
+        let remembered = self.find_transaction(transaction_id)?;
+        let found = match remembered {
+            None => self
+                .find_in_log(transaction_id)?
+                .filter(|(it, _)| &*it.get().answer.transaction_id == transaction_id),
+            found => found,
+        };
         self.render(found)
     }
 
@@ -71,6 +84,19 @@ impl Service {
             Some(found) => Ok(Some(found)),
             None => self.find(RequestKey::of_request(&self.secret, transaction_id), is_it),
         }
+    }
+
+    /// The newest decision with that id, or of that transaction, by the search index: also what is no longer remembered. Reads from
+    /// disk, more of it the longer the log is.
+    pub(super) fn find_in_log(
+        &self,
+        id: &str,
+    ) -> Result<Option<(Opened<DecisionRecord>, Receipt)>, DecideError> {
+        let found = self.search.find(id).map_err(|error| DecideError::Internal(error.to_string()))?;
+        Ok(found.map(|found| {
+            let Found { sequence, recorded_at, hash, position, record, unreadable, .. } = found;
+            (Opened::of(record, unreadable), Receipt { sequence, hash, position, recorded_at })
+        }))
     }
 
     pub(super) fn find(

@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 use crate::audit::record::StageTimes;
 use crate::domain::decision::{Decision, Outcome};
 use crate::domain::label::{Label, Verdict};
+use crate::pipeline::checkpoint_metrics::CheckpointMetrics;
 use crate::pipeline::profile_metrics::ProfileMetrics;
 use crate::pipeline::service::{DecideError, Service};
 use crate::pipeline::shadow_metrics::ShadowMetrics;
@@ -82,6 +83,10 @@ pub struct Metrics {
     pub(crate) shadow: ShadowMetrics,
     /// Of the enrichment store.
     pub(crate) profiles: ProfileMetrics,
+    /// Of the log's tree.
+    pub(crate) checkpoints: CheckpointMetrics,
+    /// Reviews recorded.
+    pub(crate) reviews: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -104,6 +109,8 @@ struct Gauges {
     log_healthy: Gauge,
     in_flight: Gauge,
     policy_refused: Gauge,
+    policy_archive_policies: Gauge,
+    policy_archive_bytes: Gauge,
     snapshot_keys: Gauge,
     snapshot_bytes: Gauge,
     snapshot_sequence: Gauge,
@@ -132,6 +139,8 @@ impl Default for Metrics {
             gauges: Gauges::default(),
             shadow: ShadowMetrics::registered(&mut registry),
             profiles: ProfileMetrics::registered(&mut registry),
+            checkpoints: CheckpointMetrics::registered(&mut registry),
+            reviews: AtomicU64::new(0),
             registry: Registry::default(),
         };
         registry.register("requests", "Decision requests by result", metrics.requests.clone());
@@ -225,6 +234,16 @@ impl Default for Metrics {
             "policy_refused",
             "1 while what lies on disk is refused and the policy before it decides",
             gauges.policy_refused.clone(),
+        );
+        registry.register(
+            "policy_archive_policies",
+            "Policies in the policy archive: every one that has decided",
+            gauges.policy_archive_policies.clone(),
+        );
+        registry.register(
+            "policy_archive_bytes",
+            "Bytes of their files, each counted once",
+            gauges.policy_archive_bytes.clone(),
         );
         registry.register("requests_in_flight", "Requests being decided", gauges.in_flight.clone());
         registry.register(
@@ -409,6 +428,9 @@ impl Service {
         gauges.log_healthy.set(i64::from(log.healthy));
         self.metrics.profiles.take(&self.profiles);
         gauges.policy_refused.set(i64::from(self.policies.status().refused.is_some()));
+        let archive = self.policies.archive_size();
+        gauges.policy_archive_policies.set(count(archive.policies));
+        gauges.policy_archive_bytes.set(count(archive.bytes));
         let free = self.in_flight.available_permits();
         gauges.in_flight.set(count(self.settings.in_flight_max.saturating_sub(free) as u64));
     }

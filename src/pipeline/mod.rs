@@ -11,9 +11,12 @@
 //! - A request has one deadline. What did not arrive by then is missing, by name, in the answer and in the record.
 
 pub mod answer;
+pub mod audit_search;
 pub mod backtest;
 pub mod candidate;
 pub mod candidate_shadow;
+mod checkpoint_metrics;
+pub mod checkpoints;
 mod drift;
 pub mod erasure;
 pub mod erasure_stopped;
@@ -33,16 +36,19 @@ pub mod privacy;
 mod profile_metrics;
 mod profile_steps;
 pub mod profile_updates;
+pub mod prove;
 pub mod readiness;
 pub mod recover;
 pub mod reload;
 pub mod remembered;
 pub mod restore;
 pub mod retired;
+pub mod reviews;
 pub mod rule_counts;
 mod rule_metrics;
 pub mod rules_check;
 pub mod rules_status;
+mod search_metrics;
 pub mod secret;
 pub mod service;
 pub mod settings;
@@ -54,6 +60,7 @@ pub mod snapshot_file;
 pub mod snapshot_header;
 pub mod start;
 pub mod stopwatch;
+pub mod tree;
 
 #[cfg(test)]
 mod house_tests;
@@ -63,3 +70,5 @@ mod lists_tests;
 mod restore_tests;
 #[cfg(test)]
 mod snapshot_tests;
+#[cfg(test)]
+mod tree_tests;

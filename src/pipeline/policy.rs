@@ -22,6 +22,7 @@ use crate::enrich::source::ProfileKeys;
 use crate::pipeline::ip::IpStatus;
 use crate::pipeline::retired::Retired;
 use crate::pipeline::rule_counts::RuleCounts;
+use crate::policy_archive::store::{ArchiveSize, PolicyArchive};
 use crate::rules::problem::Problem;
 use crate::window::layout::Layout;
 
@@ -124,6 +125,8 @@ pub struct PolicyKeeper {
     files: PolicyFiles,
     missing: MissingPolicy,
     layout: Arc<Layout>,
+    /// What every policy is put into before it decides.
+    archive: PolicyArchive,
     status: Mutex<PolicyStatus>,
     /// Held while a candidate is read, so that the one read last is the one that stays.
     reloading: Mutex<()>,
@@ -148,12 +151,13 @@ pub enum Reloaded {
 }
 
 impl PolicyKeeper {
-    /// Starts with a policy that has been loaded from `files`; `layout` is what the window store was made for.
+    /// Starts with a policy that has been loaded from `files` and archived; `layout` is what the window store was made for.
     pub fn new(
         mut first: LivePolicy,
         files: PolicyFiles,
         missing: MissingPolicy,
         layout: Arc<Layout>,
+        archive: PolicyArchive,
         now: EventTime,
     ) -> io::Result<Self> {
         first.counts = RuleCounts::new(&first.policy.rules, now);
@@ -173,6 +177,7 @@ impl PolicyKeeper {
             files,
             missing,
             layout,
+            archive,
             status: Mutex::new(status),
             reloading: Mutex::new(()),
             retired: Retired::start()?,
@@ -187,6 +192,11 @@ impl PolicyKeeper {
     /// What is live, and why the last candidate was refused; without the files about addresses, which `Service` adds.
     pub fn status(&self) -> PolicyStatus {
         self.status.lock().clone()
+    }
+
+    /// How much the policy archive holds.
+    pub fn archive_size(&self) -> ArchiveSize {
+        self.archive.size()
     }
 
     /// Where the rules lie.
@@ -204,10 +214,16 @@ impl PolicyKeeper {
         self.files.watched()
     }
 
-    /// Reads the files again. Blocks while it reads and checks.
-    pub fn reload(&self, cause: &'static str, now: EventTime) -> (Reloaded, PolicyStatus) {
+    /// Reads the files again. A sound candidate goes live when `record`, given what the status will be, has put it into the log: so
+    /// no decision by it stands before that record, and a candidate that cannot be recorded is refused. Blocks while it reads, checks and records.
+    pub fn reload(
+        &self,
+        cause: &'static str,
+        now: EventTime,
+        record: &dyn Fn(&PolicyStatus) -> Result<(), String>,
+    ) -> (Reloaded, PolicyStatus) {
         let _alone = self.reloading.lock();
-        let reloaded = self.reload_alone(cause, now);
+        let reloaded = self.reload_alone(cause, now, record);
         (reloaded, self.status())
     }
 
@@ -227,7 +243,12 @@ impl PolicyKeeper {
         Reloaded::Refused(errors)
     }
 
-    fn reload_alone(&self, cause: &'static str, now: EventTime) -> Reloaded {
+    fn reload_alone(
+        &self,
+        cause: &'static str,
+        now: EventTime,
+        record: &dyn Fn(&PolicyStatus) -> Result<(), String>,
+    ) -> Reloaded {
         let candidate = LivePolicy::load(&self.files, self.missing).and_then(|candidate| {
             let live = self.live();
             let (old, new) = (&live.policy.catalogue.entities, &candidate.policy.catalogue.entities);
@@ -247,31 +268,42 @@ impl PolicyKeeper {
                 Err(vec![Mistake::of_catalogue(&self.files.features, message)])
             })
         });
-        let candidate = match candidate {
+        let candidate = candidate.and_then(|candidate| {
+            if candidate.policy.hash != self.live.load().policy.hash {
+                self.archive.store(&candidate.policy, &self.files).map_err(|error| {
+                    vec![Mistake::Archive { file: error.file().to_owned(), message: error.to_string() }]
+                })?;
+            }
+            Ok(candidate)
+        });
+        let mut candidate = match candidate {
             Ok(candidate) => candidate,
             Err(found) => return self.refused(&found, cause, now),
         };
-        let mut status = self.status.lock();
-        match candidate {
-            candidate if candidate.policy.hash == self.live.load().policy.hash => {
-                status.refused = None;
-                Reloaded::Unchanged
-            }
-            mut candidate => {
-                let live = self.live();
-                candidate.counts = live.counts.following(&live.policy.rules, &candidate.policy.rules, now);
-                status.policy = candidate.policy.hash.clone();
-                status.versions = candidate.policy.versions.clone();
-                status.challengers = candidate.policy.challenger_versions();
-                status.live_since = now.to_string();
-                status.cause = cause;
-                status.refused = None;
-                status.reloads += 1;
-                drop(live);
-                self.retired.take(self.live.swap(Arc::new(candidate)));
-                Reloaded::Live
-            }
+        let live = self.live();
+        if candidate.policy.hash == live.policy.hash {
+            self.status.lock().refused = None;
+            return Reloaded::Unchanged;
         }
+        let mut status = self.status();
+        status.policy = candidate.policy.hash.clone();
+        status.versions = candidate.policy.versions.clone();
+        status.challengers = candidate.policy.challenger_versions();
+        status.live_since = now.to_string();
+        status.cause = cause;
+        status.refused = None;
+        status.reloads += 1;
+        if let Err(error) = record(&status) {
+            let directory = self.files.rules.display().to_string();
+            let message =
+                format!("is sound, but cannot be recorded, so it does not go live: {error}; reload again");
+            return self.refused(&[Mistake::Rules(Problem::error(directory, message))], cause, now);
+        }
+        candidate.counts = live.counts.following(&live.policy.rules, &candidate.policy.rules, now);
+        drop(live);
+        *self.status.lock() = status;
+        self.retired.take(self.live.swap(Arc::new(candidate)));
+        Reloaded::Live
     }
 }
 
@@ -305,12 +337,17 @@ windows:
             backend: Backend::default(),
             features,
         };
-        let missing = MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Review };
+        let missing = MissingPolicy {
+            enrich: OnMissing::Continue,
+            model: OnMissing::Review,
+            overload: OnMissing::Continue,
+        };
         std::fs::write(&files.features, CATALOGUE).unwrap();
         let first = LivePolicy::load(&files, missing).unwrap();
         let layout = Arc::clone(&first.policy.catalogue.layout);
         let now = EventTime::from_unix_millis(0).unwrap();
-        let keeper = PolicyKeeper::new(first, files.clone(), missing, layout, now).unwrap();
+        let archive = PolicyArchive::create(directory.path()).unwrap();
+        let keeper = PolicyKeeper::new(first, files.clone(), missing, layout, archive, now).unwrap();
 
         let cases = [
             ("another window within the longest", "[1h, 24h]", "[5m, 24h]", None),
@@ -322,7 +359,7 @@ windows:
         ];
         for (what, old, new, refusal) in cases {
             std::fs::write(&files.features, CATALOGUE.replace(old, new)).unwrap();
-            match (keeper.reload("api", now).0, refusal) {
+            match (keeper.reload("api", now, &|_| Ok(())).0, refusal) {
                 (Reloaded::Refused(errors), Some(part)) => {
                     assert!(
                         errors[0].contains("features.yaml") && errors[0].contains(part),

@@ -134,6 +134,8 @@ impl ProfileMetrics {
             ("unavailable", counts.unavailable),
             ("error", counts.errors),
             ("malformed_value", counts.malformed_values),
+            ("hedge", counts.hedges),
+            ("hedge_won", counts.hedges_won),
             ("connect", counts.connects),
             ("disconnect", counts.disconnects),
         ] {

@@ -17,6 +17,8 @@ use crate::pipeline::ip::{IpReloaded, IpStatus};
 use crate::pipeline::policy::{PolicyStatus, Reloaded};
 use crate::pipeline::service::Service;
 
+/// How long a new policy may take to be in the log; one that takes longer does not go live.
+const RECORD_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How long nothing must change before the files are read: an editor writes a file in several steps, a deployment many files.
 const SETTLE: Duration = Duration::from_millis(100);
 /// After so long they are read all the same: whoever never stops writing must not put off every change.
@@ -35,8 +37,18 @@ impl Service {
     pub async fn reload(self: &Arc<Self>, cause: &'static str, by: Option<&str>) -> PolicyStatus {
         let service = Arc::clone(self);
         let now = self.clock.now();
+        let caller = by.map(str::to_owned);
+        let runtime = tokio::runtime::Handle::current();
         let reloaded = tokio::task::spawn_blocking(move || {
-            let reloaded = service.policies.reload(cause, now);
+            let record = |status: &PolicyStatus| {
+                let ip = service.ip.status(now);
+                let status = PolicyStatus { ip, ..status.clone() };
+                let written = service.write_policy(cause, caller.as_deref(), &status);
+                runtime
+                    .block_on(timeout(RECORD_WAIT_MAX, written))
+                    .unwrap_or_else(|_| Err("it was not written in time".to_owned()))
+            };
+            let reloaded = service.policies.reload(cause, now, &record);
             // Behind the live policy, whose catalogue and model it has; what is wrong with it is its own affair.
             service.candidates.reload(|| service.policies.live(), cause, now);
             // Neither waits for the other to be sound: they have their files from different people.
@@ -61,6 +73,12 @@ impl Service {
             Reloaded::Live => {
                 info!(cause, policy = %status.policy, "a new policy is live");
                 self.shadow.follow(|| self.policies.live());
+                self.metrics.count_reload(true);
+                // The change itself was recorded before it went live.
+                if ip != IpReloaded::Unchanged {
+                    self.record_policy(cause, by, &status).await;
+                }
+                return status;
             }
             Reloaded::Refused(errors) => {
                 for error in &errors {
@@ -68,13 +86,24 @@ impl Service {
                 }
             }
         }
-        self.metrics.count_reload(status.refused.is_none());
+        self.metrics.count_reload(false);
         self.record_policy(cause, by, &status).await;
         status
     }
 
     /// Records which policy is live, or why a candidate is not.
     pub async fn record_policy(&self, cause: &'static str, by: Option<&str>, status: &PolicyStatus) {
+        if let Err(error) = self.write_policy(cause, by, status).await {
+            error!(%error, "a policy change could not be recorded");
+        }
+    }
+
+    async fn write_policy(
+        &self,
+        cause: &'static str,
+        by: Option<&str>,
+        status: &PolicyStatus,
+    ) -> Result<(), String> {
         let body = PolicyRecord {
             cause: cause.into(),
             by: by.map(Box::from),
@@ -87,17 +116,10 @@ impl Service {
             }),
             ip: status.ip.as_ref().map(IpStatus::record),
         };
-        let written = match (record::encode(&body), self.log.reserve()) {
-            (Ok(body), Ok(ticket)) => ticket
-                .commit(Kind::PolicyChange, self.clock.now(), body, Consequence::Policy)
-                .await
-                .map(|_| ()),
-            (Err(error), _) => return error!(%error, "a policy change could not be written as a record"),
-            (_, Err(error)) => Err(error),
-        };
-        if let Err(error) = written {
-            error!(%error, "a policy change could not be recorded");
-        }
+        let body = record::encode(&body).map_err(|error| error.to_string())?;
+        let ticket = self.log.reserve().map_err(|error| error.to_string())?;
+        let pending = ticket.commit(Kind::PolicyChange, self.clock.now(), body, Consequence::Policy);
+        pending.await.map(|_| ()).map_err(|error| error.to_string())
     }
 }
 

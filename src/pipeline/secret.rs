@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::domain::time::EventTime;
+use crate::search::key::SearchKey;
 
 /// Why there is no secret.
 #[derive(Debug, Error)]
@@ -45,24 +46,38 @@ impl Secret {
         Self([0; SECRET_BYTES])
     }
 
+    /// Reads the secret of a data directory; none where there is none.
+    pub fn load(data: &Path) -> Result<Option<Self>, SecretError> {
+        let file = data.join("secret");
+        match fs::read(&file) {
+            Ok(bytes) => {
+                bytes.try_into().map(|bytes| Some(Self(bytes))).map_err(|_| SecretError::Malformed(file))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(SecretError::Io { file, error }),
+        }
+    }
+
     /// Reads the secret of a data directory, or makes it. The file is readable by its owner only.
     pub fn load_or_create(data: &Path) -> Result<Self, SecretError> {
         let file = data.join("secret");
         let failed = |error| SecretError::Io { file: file.clone(), error };
-        match fs::read(&file) {
-            Ok(bytes) => bytes.try_into().map(Self).map_err(|_| SecretError::Malformed(file.clone())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let mut bytes = [0; SECRET_BYTES];
-                fs::File::open("/dev/urandom")
-                    .and_then(|mut urandom| urandom.read_exact(&mut bytes))
-                    .map_err(failed)?;
-                let mut options = OpenOptions::new();
-                let mut new = options.write(true).create_new(true).mode(0o600).open(&file).map_err(failed)?;
-                new.write_all(&bytes).and_then(|()| new.sync_all()).map_err(failed)?;
-                Ok(Self(bytes))
-            }
-            Err(error) => Err(failed(error)),
+        if let Some(secret) = Self::load(data)? {
+            return Ok(secret);
         }
+        let mut bytes = [0; SECRET_BYTES];
+        fs::File::open("/dev/urandom")
+            .and_then(|mut urandom| urandom.read_exact(&mut bytes))
+            .map_err(failed)?;
+        let mut options = OpenOptions::new();
+        let mut new = options.write(true).create_new(true).mode(0o600).open(&file).map_err(failed)?;
+        new.write_all(&bytes).and_then(|()| new.sync_all()).map_err(failed)?;
+        Ok(Self(bytes))
+    }
+
+    /// What keys the hashes of the search index.
+    pub fn search_key(&self) -> SearchKey {
+        SearchKey::new(*blake3::keyed_hash(&self.0, b"search index").as_bytes())
     }
 
     /// What keys the hashes of the window store.

@@ -13,6 +13,7 @@ use tracing::error;
 
 use crate::audit::bodies::{Sealing, decision_body};
 use crate::audit::failure::LogError;
+use crate::audit::follow::FollowThread;
 use crate::audit::frame::Kind;
 use crate::audit::lookup::LogLookup;
 use crate::audit::queue::{Pending, Ticket};
@@ -23,14 +24,16 @@ use crate::domain::decision::{Challenge, Decision, Outcome, Reason, ReasonSource
 use crate::domain::enrichment::Enrichment;
 use crate::domain::time::{Clock, EventTime};
 use crate::domain::transaction::{Mode, Transaction};
-use crate::engine::judge::{Judgement, RuleHit, judge};
+use crate::engine::judge::{Judgement, Known, RuleHit, judge};
 use crate::engine::observe::{Observation, observe, prepare};
+use crate::engine::settings::Effort;
 use crate::engine::state::{Counted, State};
 use crate::enrich::profiles::Profiles;
 use crate::enrich::source::ProfileSource;
 use crate::pipeline::answer::answer_json;
 use crate::pipeline::candidate::CandidateKeeper;
 use crate::pipeline::candidate_shadow::CandidateSeen;
+use crate::pipeline::checkpoints::Board;
 use crate::pipeline::fold::{Consequence, PolicyHits};
 use crate::pipeline::index::{Claim, Claimed, DecisionIndex, Fingerprint, RequestKey};
 use crate::pipeline::ip::IpKeeper;
@@ -40,11 +43,12 @@ use crate::pipeline::policy::{LivePolicy, PolicyKeeper};
 use crate::pipeline::privacy::Privacy;
 use crate::pipeline::rule_counts::CountedHit;
 use crate::pipeline::secret::Secret;
-use crate::pipeline::settings::{OnAuditFailure, ServiceSettings};
+use crate::pipeline::settings::{OnAuditFailure, OnBacklog, ServiceSettings};
 use crate::pipeline::shadow::{Seen, Shadow};
 use crate::pipeline::snapshot::Snapshots;
 use crate::pipeline::stopwatch::Stopwatch;
 use crate::rules::run_time::RunTimeLists;
+use crate::search::live::LiveIndex;
 use crate::wire::rejection::Rejection;
 use crate::wire::transaction::{DecisionRequest, TransactionJson, parse_slice};
 
@@ -53,6 +57,9 @@ const AFTER_ENRICH_MAX: Duration = Duration::from_millis(20);
 /// The least time that a record gets, also past the deadline: a late answer is better than none for a decision that is
 /// already counted and on its way into the log.
 const RECORD_WAIT_MIN: Duration = Duration::from_millis(20);
+
+/// How long a decision waits before it asks again for a place in the log.
+const BACKLOG_WAIT: Duration = Duration::from_millis(1);
 
 /// How long decisions that wait for their shadow scores may hold up the end of the service.
 const LAST_SHADOW_PATIENCE: Duration = Duration::from_secs(2);
@@ -122,8 +129,18 @@ pub struct Service {
     pub(crate) log_directory: PathBuf,
     /// What seals and opens records.
     pub(crate) privacy: Privacy,
+    /// The newest checkpoint of the log.
+    pub(crate) board: Arc<Board>,
     /// Records by position.
     pub(crate) lookup: LogLookup,
+    /// The search index over the log.
+    pub(crate) search: Arc<LiveIndex>,
+    /// What makes it.
+    pub(crate) indexer: FollowThread,
+    /// Whose review is on its way, one after the other; the sequence of the last.
+    pub(crate) last_review: tokio::sync::Mutex<u64>,
+    /// Admission of reviews.
+    pub(crate) reviews: Semaphore,
     /// Answered requests.
     pub(crate) index: Arc<DecisionIndex>,
     /// What takes snapshots of windows, ledger and index.
@@ -154,6 +171,7 @@ impl std::fmt::Debug for Service {
 struct Walk {
     received_at: EventTime,
     deadline: Duration,
+    effort: Effort,
     stopwatch: Stopwatch,
     times: StageTimes,
 }
@@ -189,15 +207,17 @@ struct Decided {
 }
 
 impl Service {
-    /// Decides one request. `budget` is the client's deadline, if it named one; `received` is when the request came.
+    /// Decides one request. `budget` is the client's deadline, if it named one; `received` is when the request came. With
+    /// `Effort::RulesAlone` nobody is asked for profiles and nothing is scored; all else is as ever.
     pub async fn decide(
         &self,
         body: &[u8],
         idempotency_key: Option<&str>,
         budget: Option<Duration>,
         received: Instant,
+        effort: Effort,
     ) -> Result<Bytes, DecideError> {
-        let result = self.decide_counted(body, idempotency_key, budget, received).await;
+        let result = self.decide_counted(body, idempotency_key, budget, received, effort).await;
         self.metrics.count_request(&result);
         result
     }
@@ -207,7 +227,7 @@ impl Service {
         let body = br#"{"transaction_id": "warm-up", "occurred_at": "2026-01-01T00:00:00Z", "mode": "dry_run",
             "amount": {"value": 1, "currency": "EUR"}, "customer": {"id": "warm-up"}, "card": {"fingerprint": "warm-up"},
             "merchant": {"id": "warm-up"}, "device": {"id": "warm-up", "ip": "192.0.2.1"}}"#;
-        if let Err(error) = self.decide_counted(body, None, None, self.clock.instant()).await {
+        if let Err(error) = self.decide_counted(body, None, None, self.clock.instant(), Effort::Full).await {
             error!(%error, "the warm-up decision failed");
         }
     }
@@ -218,6 +238,7 @@ impl Service {
         idempotency_key: Option<&str>,
         budget: Option<Duration>,
         received: Instant,
+        effort: Effort,
     ) -> Result<Bytes, DecideError> {
         if self.draining.load(Ordering::Acquire) {
             return Err(DecideError::NotReady("draining"));
@@ -228,6 +249,7 @@ impl Service {
         let mut walk = Walk {
             received_at: self.clock.now(),
             deadline: budget.unwrap_or(self.settings.deadline_default),
+            effort,
             stopwatch: Stopwatch::new(Arc::clone(&self.clock), received),
             times: StageTimes::default(),
         };
@@ -324,19 +346,27 @@ impl Service {
             }
         };
 
-        let counted = prepare(&self.state, &policy.policy.catalogue, transaction);
-        // From here to `commit` nothing waits, so that a client that hangs up cannot leave a gap between windows and log.
-        let (ticket, observation, state_sequence) = {
-            let lane = self.lane.lock();
-            let ticket = match self.log.reserve() {
-                Ok(ticket) => ticket,
-                Err(error) => {
-                    let versions = policy.policy.versions.clone();
-                    return self.without_record(transaction, key, Err(versions), &error, walk);
+        // From the ticket to `commit` nothing waits, so that a client that hangs up cannot leave a gap between windows and log.
+        let (ticket, observation, state_sequence) = loop {
+            let counted = prepare(&self.state, &policy.policy.catalogue, transaction);
+            let error = {
+                let lane = self.lane.lock();
+                match self.log.reserve() {
+                    Ok(ticket) => {
+                        let observation = observe(&self.state, &policy.policy.catalogue, counted, Mode::Live);
+                        break (ticket, observation, lane.state_sequence());
+                    }
+                    Err(error) => error,
                 }
             };
-            let observation = observe(&self.state, &policy.policy.catalogue, counted, Mode::Live);
-            (ticket, observation, lane.state_sequence())
+            let waits = self.settings.on_backlog == OnBacklog::Wait
+                && matches!(error, LogError::Full { .. })
+                && walk.remaining() > walk.reserve();
+            if !waits {
+                let versions = policy.policy.versions.clone();
+                return self.without_record(transaction, key, Err(versions), &error, walk);
+            }
+            tokio::time::sleep(BACKLOG_WAIT).await;
         };
         walk.times.windows = walk.stopwatch.lap_us();
         let decided =
@@ -407,6 +437,9 @@ impl Service {
 
     async fn enrich(&self, policy: &LivePolicy, transaction: &Transaction, walk: &mut Walk) -> Enrichment {
         let keys = policy.profile_keys(transaction);
+        if walk.effort == Effort::RulesAlone {
+            return policy.profile_plan.unanswered(&keys);
+        }
         let timeout = walk.remaining().saturating_sub(walk.reserve()).min(self.settings.enrich_timeout_max);
         let enrichment = self.profiles.fetch(&policy.profile_plan, &keys, timeout).await;
         walk.times.enrich = walk.stopwatch.lap_us();
@@ -428,7 +461,8 @@ impl Service {
         let lists = self.state.lists.load_full();
         let ip = self.ip.look_up(transaction);
         let mut times = walk.times;
-        let judgement = judge(&policy.policy, transaction, windows, &enrichment, ip, &lists, &mut |stage| {
+        let known = Known { enrichment: &enrichment, ip, lists: &lists, effort: walk.effort };
+        let judgement = judge(&policy.policy, transaction, windows, known, &mut |stage| {
             let lap_us = walk.stopwatch.lap_us();
             match stage {
                 crate::engine::judge::Stage::Model => times.model = lap_us,
@@ -589,6 +623,7 @@ impl Service {
     /// 12 seconds more.
     pub fn close(&self, patience: Duration) -> Result<(), LogError> {
         self.start_draining();
+        self.indexer.close();
         self.shadow.close(LAST_SHADOW_PATIENCE);
         self.log.close(patience)?;
         self.snapshots.close(LAST_SNAPSHOT_PATIENCE);

@@ -21,6 +21,16 @@ pub enum OnAuditFailure {
     Review,
 }
 
+/// What a decision does when as many records wait for the disk as may.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnBacklog {
+    /// It is not recorded, at once: see `OnAuditFailure`.
+    Fail,
+    /// It waits for a place, for as long as its deadline leaves; then the same.
+    Wait,
+}
+
 /// Settings of the request path.
 #[derive(Clone, Copy, Debug)]
 pub struct ServiceSettings {
@@ -36,4 +46,6 @@ pub struct ServiceSettings {
     pub decisions_max: usize,
     /// What is answered when a decision cannot be recorded.
     pub on_audit_failure: OnAuditFailure,
+    /// What a decision does when as many records wait for the disk as may.
+    pub on_backlog: OnBacklog,
 }

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::audit::mark::MARK_FILE;
 use crate::audit::segment::segment_path;
 use crate::pipeline::house_tests::{Facts, House, PATIENCE, Traffic, metric, snapshot_of, stop};
 use crate::pipeline::snapshot_directory::StateDirectory;
@@ -121,6 +122,7 @@ async fn what_the_log_has_lost_is_not_in_the_state() {
     }
     let path = segment_path(&house.data().join("log"), position.segment);
     File::options().write(true).open(path).unwrap().set_len(position.offset).unwrap();
+    fs::remove_file(house.data().join("log").join(MARK_FILE)).unwrap();
 
     let probes = traffic.probes();
     let full = house.copy(false).start();

@@ -10,6 +10,8 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 use tracing::{error, info, warn};
 
+use crate::audit::damage::ReadError;
+use crate::audit::follow::{FollowError, FollowThread, Follower};
 use crate::audit::lookup::LogLookup;
 use crate::audit::open::{LogOptions, OpenError, OpenedLog};
 use crate::audit::receipt::LogId;
@@ -20,6 +22,7 @@ use crate::engine::settings::MissingPolicy;
 use crate::enrich::profiles::Profiles;
 use crate::ip::knowledge::IpKnowledge;
 use crate::pipeline::candidate::CandidateKeeper;
+use crate::pipeline::checkpoints::Board;
 use crate::pipeline::fold::{self, Consequence};
 use crate::pipeline::ip::{IpKeeper, IpSettings};
 use crate::pipeline::lane::Lane;
@@ -29,6 +32,7 @@ use crate::pipeline::policy::{LivePolicy, PolicyKeeper};
 use crate::pipeline::privacy::{Privacy, PrivacySettings};
 use crate::pipeline::recover::{Fold, RecoverError, consequences_max};
 use crate::pipeline::restore::{Beginning, Restore};
+use crate::pipeline::reviews::REVIEWS_IN_FLIGHT_MAX;
 use crate::pipeline::secret::{Secret, SecretError};
 use crate::pipeline::service::Service;
 use crate::pipeline::settings::ServiceSettings;
@@ -36,7 +40,11 @@ use crate::pipeline::shadow::{Shadow, ShadowQueue, ShadowSettings};
 use crate::pipeline::snapshot::{Snapshots, Source};
 use crate::pipeline::snapshot_directory::StateDirectory;
 use crate::pipeline::snapshot_header::Identity;
+use crate::policy_archive::error::StoreError;
+use crate::policy_archive::store::PolicyArchive;
 use crate::privacy::key_store::KeyStoreError;
+use crate::search::live::{Indexer, LiveIndex};
+use crate::search::parts::SEARCH_DIRECTORY;
 
 /// The directory of the log inside the data directory.
 pub const LOG_DIRECTORY: &str = "log";
@@ -47,6 +55,9 @@ pub enum StartError {
     /// The policy has mistakes.
     #[error("the policy is not sound:\n  {}", .0.join("\n  "))]
     Policy(Vec<String>),
+    /// It cannot be archived.
+    #[error(transparent)]
+    Archive(#[from] StoreError),
     /// A file about addresses has mistakes.
     #[error("the files about addresses are not sound:\n  {}", .0.join("\n  "))]
     Ip(Vec<String>),
@@ -82,6 +93,12 @@ pub enum StartError {
     /// No thread for replaced policies.
     #[error("the thread that lets go of replaced policies cannot be started: {0}")]
     Policies(std::io::Error),
+    /// The search index cannot be opened.
+    #[error("the search index cannot be opened: {0}")]
+    Search(ReadError),
+    /// No thread for the search index.
+    #[error(transparent)]
+    Indexer(FollowError),
     /// No snapshot thread.
     #[error("the thread that takes snapshots of the state cannot be started: {0}")]
     Snapshots(std::io::Error),
@@ -143,6 +160,9 @@ impl Service {
         for repair in &opened.repairs {
             warn!(?repair, "the audit log was repaired");
         }
+        // Under the log's lock, so that one process writes it.
+        let archive = PolicyArchive::create(&parts.data)?;
+        archive.store(&policy.policy, &parts.files)?;
         let log_id = opened.log_id();
         let mut privacy = Privacy::open(&parts.data, &secret, log_id, parts.log.ack, parts.privacy)?;
         let identity = Identity::new(log_id, &secret, decisions_max, &catalogue);
@@ -229,8 +249,29 @@ impl Service {
         let shadow =
             Shadow::start(seen, &parts.shadow, log.clone(), Arc::clone(&metrics), Arc::clone(&clock))
                 .map_err(StartError::Shadow)?;
+        let search = LiveIndex::open(
+            &parts.data.join(SEARCH_DIRECTORY),
+            &directory,
+            log_id,
+            secret.search_key(),
+            privacy.bodies.clone(),
+        )
+        .map_err(StartError::Search)?;
+        let indexed = search.status().through;
+        // The first review waits until the index knows of all that came before this start.
+        let head = log.status().head.sequence;
+        let indexer = FollowThread::start(
+            "search-index",
+            Follower::after(&directory, log_id, indexed, Arc::clone(&clock)),
+            {
+                let log = log.clone();
+                move || log.status().head.sequence
+            },
+            Indexer::new(Arc::clone(&search), Arc::clone(&clock)),
+        )
+        .map_err(StartError::Indexer)?;
         let layout = Arc::clone(&catalogue.layout);
-        let policies = PolicyKeeper::new(policy, parts.files, parts.missing, layout, now)
+        let policies = PolicyKeeper::new(policy, parts.files, parts.missing, layout, archive, now)
             .map_err(StartError::Policies)?;
         let ip = IpKeeper::new(ip, parts.ip, now).map_err(StartError::Policies)?;
         shadow.follow(|| policies.live());
@@ -241,7 +282,12 @@ impl Service {
             shadow,
             in_flight: Semaphore::new(parts.settings.in_flight_max),
             list_changes: Arc::new(Semaphore::new(LIST_CHANGES_IN_FLIGHT_MAX)),
+            board: Arc::new(Board::new(&parts.data)),
             lookup: LogLookup::new(&directory),
+            search,
+            indexer,
+            last_review: tokio::sync::Mutex::new(head),
+            reviews: Semaphore::new(REVIEWS_IN_FLIGHT_MAX),
             log_directory: directory,
             privacy,
             candidates,

@@ -25,7 +25,7 @@ pub struct SourceFile {
 const READ_ATTEMPTS_MAX: usize = 5;
 
 /// The rule files and lists of a directory, in no order; all as they were at one moment.
-pub(crate) fn read_directory(dir: &Path, shown: &str) -> Result<Vec<SourceFile>, Vec<Problem>> {
+pub fn read_directory(dir: &Path, shown: &str) -> Result<Vec<SourceFile>, Vec<Problem>> {
     settled(dir, |seen| read_once(dir, shown, seen)).unwrap_or_else(|| {
         let message =
             format!("changed {READ_ATTEMPTS_MAX} times while it was read; load it again when it is whole");

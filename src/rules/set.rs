@@ -453,7 +453,7 @@ fn first(mut problems: Vec<Problem>) -> Vec<Problem> {
 
 /// SHA-256 over the files in name order; each name and text is preceded by its length, so that no two sets of files look
 /// alike to it.
-fn content_hash(files: &[&SourceFile]) -> String {
+pub fn content_hash(files: &[&SourceFile]) -> String {
     let mut hasher = Sha256::new();
     for source in files {
         for part in [&source.name, &source.text] {

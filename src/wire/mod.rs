@@ -6,5 +6,6 @@
 pub mod label;
 pub mod pan;
 pub mod reader;
+pub mod recorded;
 pub mod rejection;
 pub mod transaction;

@@ -216,7 +216,7 @@ fn read_metadata(body: &mut ObjectReader<'_, '_>) -> Metadata {
     Metadata::new(entries)
 }
 
-fn read_metadata_entry(key: &str, value: &Value) -> Result<Option<MetadataValue>, String> {
+pub(super) fn read_metadata_entry(key: &str, value: &Value) -> Result<Option<MetadataValue>, String> {
     if key.is_empty() || key.len() > METADATA_KEY_BYTES_MAX || key.chars().any(char::is_control) {
         return Err(format!("has a key that is not 1 to {METADATA_KEY_BYTES_MAX} printable bytes long"));
     }

@@ -10,6 +10,7 @@ use tollgate::enrich::breaker::BreakerSettings;
 use tollgate::enrich::cache::CacheSettings;
 use tollgate::enrich::counters::ProfileCounters;
 use tollgate::enrich::embedded::EmbeddedProfiles;
+use tollgate::enrich::hedge::HedgeSettings;
 use tollgate::enrich::plan::{ProfilePlan, ProfileType};
 use tollgate::enrich::profiles::Profiles;
 use tollgate::enrich::redis::{RedisOptions, RedisProfiles};
@@ -27,6 +28,7 @@ pub const RAW: RedisOptions = RedisOptions {
     connections: 1,
     breaker: BreakerSettings { failure_percent: 0, ..BreakerSettings::DEFAULT },
     cache: CacheSettings { entries_max: 0, ttl: Duration::ZERO, negative_ttl: Duration::ZERO },
+    hedge: HedgeSettings::DEFAULT,
 };
 
 /// A connection to `url` that stands.

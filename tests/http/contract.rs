@@ -117,6 +117,50 @@ async fn answers_are_as_described() {
             assert_eq!(answer.status, status, "{body}");
             contract.check("post", path, &answer);
         }
+        for (path, described, status) in [
+            ("/v1/audit/7/proof", "/v1/audit/{sequence}/proof", 200),
+            ("/v1/audit/7/proof?record=none", "/v1/audit/{sequence}/proof", 200),
+            ("/v1/audit/7/proof?record=all", "/v1/audit/{sequence}/proof", 422),
+            ("/v1/audit/9/proof", "/v1/audit/{sequence}/proof", 404),
+            ("/v1/audit/8/proof", "/v1/audit/{sequence}/proof", 500),
+            ("/v1/audit/consistency/7", "/v1/audit/consistency/{size}", 200),
+            ("/v1/audit/consistency/8", "/v1/audit/consistency/{size}", 404),
+            ("/v1/audit/tile/0/000.p/7", "/v1/audit/tile/{tile}", 200),
+            ("/v1/audit/tile/entries/000.p/7", "/v1/audit/tile/{tile}", 200),
+            ("/v1/audit/tile/0/001", "/v1/audit/tile/{tile}", 404),
+            ("/v1/audit/tile/0/../../secret", "/v1/audit/tile/{tile}", 404),
+        ] {
+            let answer = get(running.admin, path).await;
+            assert_eq!(answer.status, status, "{path}: {answer:?}");
+            contract.check("get", described, &answer);
+        }
+        contract.check("get", "/v1/audit/checkpoint", &get(running.admin, "/v1/audit/checkpoint").await);
+        let refused = ask(running.admin, post("/v1/audit/checkpoint", "", "")).await;
+        assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD")));
+        let (search, record) = ("/v1/audit", "/v1/audit/{sequence}");
+        let (queue, review) = ("/v1/reviews", "/v1/reviews/{decision_id}");
+        let ready = if running.service.is_ready { 200 } else { 503 };
+        for (method, path, described, status) in [
+            ("get", "/v1/audit?customer=c%2F7&outcome=BLOCK&from=7d&score_min=0.5&limit=1", search, ready),
+            ("get", "/v1/audit?limit=201", search, 422),
+            ("get", "/v1/audit?custommer=c_7", search, 422),
+            ("get", "/v1/audit/7", record, 200),
+            ("get", "/v1/audit/8", record, 404),
+            ("get", "/v1/reviews?merchant=m_1", queue, 200),
+            ("get", "/v1/reviews?after=7", queue, 200),
+            ("get", "/v1/reviews?before=7", queue, 422),
+            ("post", "/v1/reviews/new", review, 201),
+            ("post", "/v1/reviews/again", review, 200),
+            ("post", "/v1/reviews/nobody", review, 404),
+            ("post", "/v1/reviews/reviewed", review, 409),
+            ("post", "/v1/reviews/wrong", review, 422),
+            ("post", "/v1/reviews/audit", review, 503),
+        ] {
+            let body = if method == "post" { "{}" } else { "" };
+            let answer = ask(running.admin, request(method, path, "", body)).await;
+            assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+            contract.check(method, described, &answer);
+        }
         let (one, entry) = ("/v1/lists/{list}", "/v1/lists/{list}/{value}");
         for (method, path, described, status) in [
             ("get", "/v1/lists", "/v1/lists", 200),

@@ -189,11 +189,13 @@ async fn slow_clients_are_let_go() {
 async fn pipelined_requests_are_answered_in_order() {
     let running = Running::start().await;
     let mut client = Client::connect(running.decision).await;
-    let mut requests = post("/v1/decisions", "", transaction("slow"));
+    // Those behind the first came with it: they have waited as long as it took.
+    let patient = "X-Deadline-Ms: 10000\r\n";
+    let mut requests = post("/v1/decisions", patient, transaction("slow"));
     for number in 1..50 {
-        requests.extend(post("/v1/decisions", "", transaction(&format!("p{number}"))));
+        requests.extend(post("/v1/decisions", patient, transaction(&format!("p{number}"))));
     }
-    requests.extend(post("/v1/decisions", "", "no JSON"));
+    requests.extend(post("/v1/decisions", patient, "no JSON"));
     client.send(requests).await;
     assert_eq!(client.answer().await.unwrap().json()["transaction_id"], "slow");
     for number in 1..50 {

@@ -6,6 +6,7 @@ mod contract;
 mod drain;
 mod hostile;
 mod limits;
+mod overload;
 mod real;
 mod steered;
 mod wire;

@@ -15,7 +15,7 @@ use tollgate::model::backend::Backend;
 use tollgate::pipeline::ip::IpSettings;
 use tollgate::pipeline::privacy::PrivacySettings;
 use tollgate::pipeline::service::Service;
-use tollgate::pipeline::settings::{OnAuditFailure, ServiceSettings};
+use tollgate::pipeline::settings::{OnAuditFailure, OnBacklog, ServiceSettings};
 use tollgate::pipeline::shadow::ShadowSettings;
 use tollgate::pipeline::start::{LogSettings, Parts};
 
@@ -23,7 +23,12 @@ use crate::contract::Contract;
 use crate::steered::{Running, Steered};
 use crate::wire::{ask, get, post, request};
 
-fn start(data: &Path) -> Arc<Service> {
+pub(crate) fn start(data: &Path) -> Arc<Service> {
+    start_with(data, Ack::Process, Duration::from_millis(5))
+}
+
+/// With records that count as written when `ack` says so.
+pub(crate) fn start_with(data: &Path, ack: Ack, commit_interval: Duration) -> Arc<Service> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let parts = Parts {
         privacy: PrivacySettings::default(),
@@ -35,7 +40,11 @@ fn start(data: &Path) -> Arc<Service> {
             challengers: Vec::new(),
             features: root.join("models/features.yaml"),
         },
-        missing: MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Continue },
+        missing: MissingPolicy {
+            enrich: OnMissing::Continue,
+            model: OnMissing::Continue,
+            overload: OnMissing::Continue,
+        },
         settings: ServiceSettings {
             deadline_default: Duration::from_secs(5),
             enrich_timeout_max: Duration::from_secs(1),
@@ -43,13 +52,9 @@ fn start(data: &Path) -> Arc<Service> {
             in_flight_max: 64,
             decisions_max: 10_000,
             on_audit_failure: OnAuditFailure::Refuse,
+            on_backlog: OnBacklog::Fail,
         },
-        log: LogSettings {
-            ack: Ack::Process,
-            commit_interval: Duration::from_millis(5),
-            segment_bytes_max: 16 << 20,
-            queue_max: 1_024,
-        },
+        log: LogSettings { ack, commit_interval, segment_bytes_max: 16 << 20, queue_max: 1_024 },
         shadow: ShadowSettings::default(),
         ip: IpSettings::default(),
         snapshot_interval: None,
@@ -58,7 +63,7 @@ fn start(data: &Path) -> Arc<Service> {
     Service::start(parts, profiles, Arc::new(SystemClock)).unwrap()
 }
 
-fn transaction(id: &str) -> Value {
+pub(crate) fn transaction(id: &str) -> Value {
     json!({
         "transaction_id": id, "occurred_at": SystemClock.now().to_string(),
         "amount": {"value": 12999, "currency": "EUR"}, "channel": "ecommerce", "customer": {"id": "c_7"},

@@ -10,8 +10,12 @@ use serde_json::{Value, json};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
-use tollgate::audit::receipt::LogId;
-use tollgate::domain::decision::{ChallengerVersion, Outcome, Versions};
+use tollgate::audit::receipt::{LogId, Position, RecordHash};
+use tollgate::audit::review_record::ReviewRecord;
+use tollgate::domain::decision::{ChallengerVersion, Outcome, RiskLevel, Versions};
+use tollgate::domain::label::Verdict;
+use tollgate::domain::time::EventTime;
+use tollgate::engine::settings::Effort;
 use tollgate::evaluation::report::{BacktestReport, InputSummary, Origin, PolicyVersions, RuleState};
 use tollgate::evaluation::rule_tally::RuleInfo;
 use tollgate::evaluation::tally::{Against, Tally};
@@ -19,6 +23,7 @@ use tollgate::evaluation::truth::Unlabelled;
 use tollgate::http::options::ServerOptions;
 use tollgate::http::server::{DrainReport, Server};
 use tollgate::http::service::DecisionService;
+use tollgate::pipeline::audit_search::{AuditPage, ReviewPage};
 use tollgate::pipeline::backtest::{BacktestError, CandidateRun};
 use tollgate::pipeline::candidate_shadow::CandidateStatus;
 use tollgate::pipeline::erasure::{ErasureDone, ErasureError};
@@ -29,13 +34,21 @@ use tollgate::pipeline::list_status::{
 };
 use tollgate::pipeline::lists::ListError;
 use tollgate::pipeline::policy::{PolicyStatus, Refusal};
+use tollgate::pipeline::prove::ProveError;
 use tollgate::pipeline::readiness::{Check, Readiness};
+use tollgate::pipeline::reviews::{ReviewAnswer, ReviewError};
 use tollgate::pipeline::rules_check::RulesChecked;
 use tollgate::pipeline::rules_status::{CountsStatus, RolloutStatus, RuleStatus, RulesStatus};
 use tollgate::pipeline::service::DecideError;
+use tollgate::proof::bundle::ProofError;
+use tollgate::proof::tile::Tile;
 use tollgate::rules::candidate::CandidateFiles;
 use tollgate::rules::file::State;
 use tollgate::rules::problem::Problem;
+use tollgate::search::dossier::{Dossier, Later};
+use tollgate::search::facts::{DecisionFacts, RecordedAmount};
+use tollgate::search::query::Query;
+use tollgate::search::run::Hit;
 use tollgate::wire::label;
 use tollgate::wire::rejection::Rejection;
 use tollgate::wire::transaction::parse_slice;
@@ -82,7 +95,33 @@ fn bytes(value: &Value) -> Bytes {
     Bytes::from(value.to_string())
 }
 
+const NOTE: &str = "a\n7\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n\n\u{2014} a AAAAAAA=\n";
 const AT: &str = "2026-10-20T12:00:00.000Z";
+
+/// A decision as a search shows it.
+fn recorded() -> Hit {
+    let decision = DecisionFacts {
+        decision_id: "dec_01JD".into(),
+        transaction_id: "pay_9_1".into(),
+        occurred_at: Some(AT.into()),
+        decision: Outcome::Review,
+        reason: "velocity".into(),
+        reasons: vec!["velocity".into()],
+        score: Some(0.5),
+        risk_level: RiskLevel::Elevated,
+        degraded: false,
+        rules: vec!["card-velocity-5m".into()],
+        policy: "sha256:00".into(),
+        amount: Some(RecordedAmount { value: 12_999, currency: "EUR".into() }),
+        customer: Some("c_7".into()),
+        card: None,
+        merchant: Some("m_1".into()),
+        device: None,
+    };
+    let recorded_at = EventTime::parse_rfc3339(AT).unwrap();
+    let position = Position { segment: 1, offset: 96 };
+    Hit { sequence: 7, recorded_at, hash: RecordHash([0; 32]), position, decision }
+}
 
 /// There is one list, `a`.
 fn known(list: &str) -> Result<(), ListError> {
@@ -107,6 +146,7 @@ impl DecisionService for Steered {
         idempotency_key: Option<&str>,
         budget: Option<Duration>,
         _received: Instant,
+        effort: Effort,
     ) -> Result<Bytes, DecideError> {
         self.begun.fetch_add(1, Ordering::SeqCst);
         let request = parse_slice(body)?;
@@ -114,6 +154,7 @@ impl DecisionService for Steered {
         match id {
             "held" => self.release.notified().await,
             "slow" => tokio::time::sleep(Duration::from_millis(200)).await,
+            "blocks" => std::thread::sleep(Duration::from_millis(300)),
             "panic" => panic!("told to"),
             "reused" => return Err(DecideError::KeyReused),
             "erased" => return Err(DecideError::Erased),
@@ -125,7 +166,12 @@ impl DecisionService for Steered {
             _ => {}
         }
         self.finished.fetch_add(1, Ordering::SeqCst);
-        Ok(bytes(&Self::decision(id, idempotency_key, budget)))
+        let mut answer = Self::decision(id, idempotency_key, budget);
+        if effort == Effort::RulesAlone {
+            answer["degraded"] = true.into();
+            answer["missing"] = json!(["overload"]);
+        }
+        Ok(bytes(&answer))
     }
 
     async fn label(&self, body: &[u8]) -> Result<Bytes, DecideError> {
@@ -322,6 +368,89 @@ impl DecisionService for Steered {
             decisions_max: 50_000,
             report: Some(report(Origin::Traffic)),
         })
+    }
+
+    fn checkpoint_note(&self) -> Result<String, ProveError> {
+        if self.is_ready { Ok(NOTE.to_owned()) } else { Err(ProveError::NoCheckpoint) }
+    }
+
+    fn inclusion_proof(&self, sequence: u64, bare: bool) -> Result<String, ProveError> {
+        match sequence {
+            7 => Ok(format!(
+                "c2sp.org/tlog-proof@v1\n{}index 6\n\n{NOTE}",
+                if bare { "" } else { "extra AA==\n" }
+            )),
+            8 => Err(ProveError::Wrong(ProofError::Malformed("told to"))),
+            sequence => Err(ProveError::NotCovered { sequence, size: 7 }),
+        }
+    }
+
+    fn consistency_proof(&self, old_size: u64) -> Result<String, ProveError> {
+        match old_size {
+            7 => Ok(format!("old 7\n\n{NOTE}")),
+            sequence => Err(ProveError::NotCovered { sequence, size: 7 }),
+        }
+    }
+
+    fn tile(&self, tile: Tile) -> Result<Option<Vec<u8>>, ProveError> {
+        Ok((tile.index == 0 && tile.width == 7).then(|| vec![0xff; 7 * 32]))
+    }
+
+    fn search_audit(&self, query: &Query) -> Result<AuditPage, DecideError> {
+        if !self.is_ready {
+            return Err(DecideError::NotReady("making its search index"));
+        }
+        let next = (query.limit == 1).then_some(7);
+        Ok(AuditPage { log: LogId([0; 16]), decisions: vec![recorded()], next, through: 9 })
+    }
+
+    fn audit_record(&self, sequence: u64) -> Result<Option<Dossier>, DecideError> {
+        let raw = |value: Value| serde_json::value::to_raw_value(&value).unwrap();
+        let later = || Later { sequence: 8, recorded_at: AT.to_owned(), body: raw(json!({"note": "why"})) };
+        Ok((sequence == 7).then(|| Dossier {
+            log: LogId([0; 16]),
+            sequence,
+            kind: "decision",
+            schema: 1,
+            recorded_at: AT.to_owned(),
+            hash: "blake3:00".to_owned(),
+            previous_hash: "blake3:01".to_owned(),
+            segment: 1,
+            offset: 96,
+            body: raw(Self::decision("pay_9_1", None, None)),
+            labels: vec![later()],
+            reviews: vec![later()],
+        }))
+    }
+
+    fn review_queue(&self, _query: &Query, after: u64) -> Result<ReviewPage, DecideError> {
+        let next = (after == 0).then_some(7);
+        Ok(ReviewPage { reviews: vec![recorded()], open: 3, next, through: 9 })
+    }
+
+    async fn review(&self, decision_id: &str, body: &[u8], by: &str) -> Result<ReviewAnswer, ReviewError> {
+        match decision_id {
+            "nobody" => return Err(ReviewError::NotFound),
+            "reviewed" => {
+                return Err(ReviewError::Reviewed { sequence: 7, verdict: "fraud", by: "ops".into() });
+            }
+            "wrong" => return Err(Rejection::field("/verdict", "is required").into()),
+            "audit" => return Err(DecideError::AuditUnavailable("disk full".to_owned()).into()),
+            _ => {}
+        }
+        let review = ReviewRecord {
+            decision_id: decision_id.into(),
+            sequence: 7,
+            transaction_id: "pay_9_1".into(),
+            verdict: Verdict::Fraud,
+            occurred_at: AT.into(),
+            note: String::from_utf8_lossy(body).into(),
+            by: by.into(),
+            analyst: Some("jane".into()),
+            replaces: Some(5),
+        };
+        let audit = ChangeAudit { log: LogId([0; 16]), sequence: 9, hash: "blake3:00".to_owned() };
+        Ok(ReviewAnswer { review, replayed: decision_id == "again", audit })
     }
 
     fn metrics_text(&self) -> String {

@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::reload::Rules;
+use crate::search::indexed;
 use crate::tollgate_process::{Installation, PATIENT, Service, root, run};
 use crate::traffic::feature;
 
@@ -73,6 +74,22 @@ fn fails(arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+fn of_kind<'a>(records: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    records.iter().filter(|it| it["kind"] == kind).map(|it| &it["body"]).collect()
+}
+
+/// How many decisions a search finds.
+fn found(installation: &Installation, filter: &str, value: &str) -> usize {
+    let data = installation.data();
+    let arguments = ["search", "--json", "--data", data.to_str().expect("a path"), filter, value];
+    run("audit", arguments).lines().count()
+}
+
+fn show(installation: &Installation, id: &str) -> String {
+    let data = installation.data();
+    run("audit", ["show", id, "--data", data.to_str().expect("a path")])
+}
+
 #[test]
 fn an_erased_customer_is_nowhere_and_still_counted() {
     let (_rules, installation) = installation("");
@@ -84,6 +101,10 @@ fn an_erased_customer_is_nowhere_and_still_counted() {
     let bobs = connection.decide(&payment(BOB, 1).to_string());
     let label = json!({"transaction_id": "pay_a_1", "label": "fraud", "kind": "chargeback", "occurred_at": "2025-10-20T13:00:00Z"});
     assert_eq!(connection.label(&label.to_string())["transaction_known"], true);
+    indexed(&service);
+    let review = format!("/v1/reviews/{}", first["decision_id"].as_str().unwrap());
+    let verdict = json!({"verdict": "fraud", "note": format!("{ALICE} did not order"), "analyst": "jane"});
+    assert_eq!(service.connect_admin().post(&review, "", &verdict.to_string()).status, 201);
     let entry = format!("/v1/lists/blocked_cards/fp_{ALICE}");
     let note = format!(r#"{{"note": "{ALICE} called"}}"#);
     assert_eq!(service.connect_admin().request("PUT", &entry, &note).status, 201);
@@ -103,6 +124,11 @@ fn an_erased_customer_is_nowhere_and_still_counted() {
     let shown = before.iter().find(|record| record["kind"] == "list_change").expect("a change of a list");
     assert_eq!(shown["body"]["value"], format!("fp_{ALICE}"));
 
+    assert_eq!(of_kind(&before, "review")[0]["note"], format!("{ALICE} did not order"));
+    assert_eq!(found(&installation, "--customer", &format!("cus_{ALICE}")), 3);
+    let shown = show(&installation, "pay_a_1");
+    assert!(shown.contains(&format!("fp_{ALICE}")) && shown.contains("did not order"), "{shown}");
+
     // After a restart, what was answered is answered the same; the snapshot of the end holds the list.
     end(service);
     let service = installation.serve();
@@ -116,7 +142,7 @@ fn an_erased_customer_is_nowhere_and_still_counted() {
     let wanted =
         json!({"customer": format!("cus_{ALICE}"), "card": format!("fp_{ALICE}"), "note": "ticket 12"});
     let done = erase(&service, &wanted);
-    let records = json!({"decisions": 3, "labels": 1, "list_changes": 1, "in_clear": 0, "is_complete": true});
+    let records = json!({"decisions": 3, "labels": 2, "list_changes": 1, "reviews": 1, "in_clear": 0, "is_complete": true});
     assert_eq!(
         (&done["keys_destroyed"], &done["records"], &done["list_entries"]),
         (&json!(2), &records, &json!(1))
@@ -135,6 +161,12 @@ fn an_erased_customer_is_nowhere_and_still_counted() {
         assert_eq!((answer.status, answer.problem().0.as_str()), (410, "erased"), "{what}");
     }
     assert_eq!(connection.decide(&payment(BOB, 1).to_string())["decision_id"], bobs["decision_id"]);
+    indexed(&service);
+    let page = |query: &str| {
+        let page = service.connect_admin().get(&format!("/v1/audit?{query}")).good();
+        page["decisions"].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!((page(&format!("customer=cus_{ALICE}")), page("merchant=m_shop")), (0, 4));
     // The card stands on the list no more. Who comes back is sealed with another key.
     let back = connection.decide(&payment(ALICE, 4).to_string());
     assert_ne!(back["reason"], "card_blocklisted");
@@ -144,9 +176,7 @@ fn an_erased_customer_is_nowhere_and_still_counted() {
     // The chain holds, and everything is counted.
     assert_eq!(installation.verify()["by_kind"]["erasure"], 1);
     let after = installation.records();
-    let of = |kind: &str| -> Vec<&Value> {
-        after.iter().filter(|it| it["kind"] == kind).map(|it| &it["body"]).collect()
-    };
+    let of = |kind: &str| of_kind(&after, kind);
     let decisions = of("decision");
     let unreadable: Vec<&Value> = decisions.iter().map(|body| &body["unreadable"]).collect();
     assert_eq!(
@@ -168,6 +198,22 @@ fn an_erased_customer_is_nowhere_and_still_counted() {
         said.contains("erased on request") && said.contains(first["decision"].as_str().unwrap()),
         "{said}"
     );
+
+    assert_eq!(found(&installation, "--customer", &format!("cus_{ALICE}")), 1);
+    assert_eq!(found(&installation, "--merchant", "m_shop"), 5);
+    let shown = show(&installation, "pay_a_1");
+    assert!(shown.contains("was erased on request") && !shown.contains(ALICE), "{shown}");
+    assert!(shown.contains("review: fraud") && !shown.contains("did not order"), "{shown}");
+    let report = run("audit", ["redecide", "--json", "--rebuild", "--data", data.to_str().unwrap()]);
+    let report: Value = serde_json::from_str(&report).expect("a report");
+    let (decisions, vectors) = (&report["decisions"], &report["rebuilt"]["vectors"]);
+    assert_eq!(
+        (&decisions["seen"], &decisions["same"], &decisions["different"]),
+        (&json!(5), &json!(2), &json!(0)),
+        "{report:#}"
+    );
+    assert_eq!(decisions["not_compared"]["its personal data was erased on request"]["count"], 3, "{report:#}");
+    assert_eq!(vectors["seen"], 5, "{report:#}");
 
     // A start from the log alone has the same answers, and counts what the merchant had.
     fs::remove_dir_all(data.join("state")).expect("the snapshots go");

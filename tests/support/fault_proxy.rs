@@ -37,7 +37,19 @@ pub enum Fault {
     BlackHole,
 }
 
-type Current = Arc<Mutex<Fault>>;
+/// What happens to all connections, and to one of them instead.
+#[derive(Clone, Copy)]
+struct Faults {
+    all: Fault,
+    one: Option<(usize, Fault)>,
+}
+
+/// What happens to the connection of a number; to the listener, which has none, what happens to all.
+#[derive(Clone)]
+struct Current {
+    faults: Arc<Mutex<Faults>>,
+    number: Option<usize>,
+}
 
 /// The proxy. It ends with this value.
 pub struct FaultProxy {
@@ -51,8 +63,9 @@ impl FaultProxy {
     pub fn start(server_port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("its address").port();
-        let (fault, ended) = (Arc::new(Mutex::new(Fault::None)), Arc::new(AtomicBool::new(false)));
-        let (current, is_over) = (Arc::clone(&fault), Arc::clone(&ended));
+        let faults = Arc::new(Mutex::new(Faults { all: Fault::None, one: None }));
+        let (fault, ended) = (Current { faults, number: None }, Arc::new(AtomicBool::new(false)));
+        let (current, is_over) = (fault.clone(), Arc::clone(&ended));
         std::thread::spawn(move || listen(listener, port, server_port, &current, &is_over));
         Self { port, fault, ended }
     }
@@ -64,7 +77,12 @@ impl FaultProxy {
 
     /// From about now on, this happens: whoever is reading passes on what comes before its read is over.
     pub fn set(&self, fault: Fault) {
-        *self.fault.lock().expect("no thread failed") = fault;
+        *self.fault.faults.lock().expect("no thread failed") = Faults { all: fault, one: None };
+    }
+
+    /// The same for one connection alone, by its number in the order in which they came, from 0.
+    pub fn set_for(&self, number: usize, fault: Fault) {
+        self.fault.faults.lock().expect("no thread failed").one = Some((number, fault));
     }
 }
 
@@ -76,11 +94,13 @@ impl Drop for FaultProxy {
 }
 
 fn now(fault: &Current) -> Fault {
-    *fault.lock().expect("no thread failed")
+    let faults = *fault.faults.lock().expect("no thread failed");
+    faults.one.filter(|(number, _)| Some(*number) == fault.number).map_or(faults.all, |(_, fault)| fault)
 }
 
 fn listen(listener: TcpListener, port: u16, server_port: u16, fault: &Current, ended: &Arc<AtomicBool>) {
     let mut listener = Some(listener);
+    let mut connections = 0;
     while !ended.load(Ordering::SeqCst) {
         if now(fault) == Fault::Refuse {
             listener = None;
@@ -96,7 +116,8 @@ fn listen(listener: TcpListener, port: u16, server_port: u16, fault: &Current, e
         match open.accept() {
             Ok((client, _)) => {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server_port)) else { continue };
-                forward(client, server, fault);
+                forward(client, server, &Current { number: Some(connections), ..fault.clone() });
+                connections += 1;
             }
             Err(_) => std::thread::sleep(TICK),
         }
@@ -112,7 +133,7 @@ fn forward(client: TcpStream, server: TcpStream, fault: &Current) {
     // Each end is held by both threads; the last one closes it.
     let (client, server) = (Arc::new(client), Arc::new(server));
     let (client_too, server_too) = (Arc::clone(&client), Arc::clone(&server));
-    let (requests, replies) = (Arc::clone(fault), Arc::clone(fault));
+    let (requests, replies) = (fault.clone(), fault.clone());
     std::thread::spawn(move || ask(&client, &server, &requests));
     std::thread::spawn(move || answer(&server_too, &client_too, &replies));
 }

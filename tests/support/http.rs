@@ -84,10 +84,24 @@ impl Connection {
             headers.push((name.to_owned(), value.trim().to_owned()));
         }
         let mut answer = Answer { status, headers, body: String::new() };
-        let length = answer.header("content-length").and_then(|it| it.parse().ok()).ok_or_else(gone)?;
-        let mut body = vec![0; length];
-        self.reader.read_exact(&mut body)?;
-        answer.body = String::from_utf8(body).map_err(|_| gone())?;
+        let mut body = Vec::new();
+        if answer.header("transfer-encoding") == Some("chunked") {
+            loop {
+                let length = usize::from_str_radix(&self.line()?, 16).map_err(|_| gone())?;
+                let begin = body.len();
+                body.resize(begin + length, 0);
+                self.reader.read_exact(&mut body[begin..])?;
+                self.line()?;
+                if length == 0 {
+                    break;
+                }
+            }
+        } else {
+            let length = answer.header("content-length").and_then(|it| it.parse().ok()).ok_or_else(gone)?;
+            body.resize(length, 0);
+            self.reader.read_exact(&mut body)?;
+        }
+        answer.body = String::from_utf8_lossy(&body).into_owned();
         Ok(answer)
     }
 

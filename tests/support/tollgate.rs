@@ -5,7 +5,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
@@ -49,8 +49,13 @@ impl Installation {
         Self::with_settings(PATIENT)
     }
 
-    /// With settings as in `tollgate.toml`.
+    /// With settings as in `tollgate.toml`. Unless they say so themselves, nothing is shed: on a busy machine these builds without
+    /// optimisation are too slow for what tests ask of them at once, and then overload would be what every test is about.
     pub fn with_settings(settings: &str) -> Self {
+        let mut settings = settings.to_owned();
+        if !settings.contains("[overload]") {
+            settings.push_str("\n[overload]\nqueue_delay_target_ms = 0\nin_flight_per_thread_max = 0\n");
+        }
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::write(directory.path().join("tollgate.toml"), settings).expect("the settings are written");
         let (rules, features) = (root().join("rules"), "models/features.yaml");
@@ -195,6 +200,11 @@ pub fn run<'a>(command: &str, arguments: impl IntoIterator<Item = &'a str>) -> S
     text.into_owned()
 }
 
+/// The same, however it ends.
+pub fn run_to_end<'a>(command: &str, arguments: impl IntoIterator<Item = &'a str>) -> Output {
+    tollgate(command).args(arguments).output().expect("the program runs")
+}
+
 /// A running service. It ends with this value.
 pub struct Service {
     child: Child,
@@ -302,6 +312,16 @@ impl Service {
     /// `GET /v1/policy`
     pub fn policy(&self) -> Value {
         self.admin("/v1/policy").good()
+    }
+
+    /// Lets no file of the service grow beyond so many bytes; none: as long as it will. False where that cannot be done.
+    pub fn limit_files(&self, bytes: Option<u64>) -> bool {
+        let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+        let set = Command::new("prlimit")
+            .arg(format!("--pid={}", self.child.id()))
+            .arg(format!("--fsize={limit}:unlimited"))
+            .status();
+        set.is_ok_and(|status| status.success())
     }
 
     /// `kill -9`

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::{LOG_ID, body, check, now, start};
+use super::{LOG_ID, PATIENCE, body, check, now, start};
 use crate::audit::frame::Kind;
 use crate::audit::open::{LogOptions, OpenedLog, ScanDepth};
 use crate::audit::reader::LogReader;
@@ -56,8 +56,13 @@ fn kills(ack: Ack, rounds: u64) {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut last = None;
         // Lines are read until the process is gone, so that what it said while it was killed counts too.
+        let (begun, writes) = std::sync::mpsc::channel();
         let killer = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_micros(20_000 + (round * 7_919) % 60_000));
+            // Mostly while it writes; else wherever it is, perhaps still opening the log.
+            if round % 4 > 0 {
+                let _ = writes.recv_timeout(PATIENCE);
+            }
+            std::thread::sleep(Duration::from_micros(10_000 + (round * 7_919) % 60_000));
             child.kill().unwrap();
             child.wait().unwrap();
         });
@@ -68,6 +73,7 @@ fn kills(ack: Ack, rounds: u64) {
                 && hash.len() == 64
             {
                 last = Some((sequence.parse::<u64>().unwrap(), hash.to_owned()));
+                let _ = begun.send(());
             }
         }
         killer.join().unwrap();
@@ -95,12 +101,17 @@ fn kills(ack: Ack, rounds: u64) {
     assert!(acknowledged > 0, "nothing was written in any round");
 }
 
+/// `TOLLGATE_TEST_KILLS=1000` for more than in a default run.
+fn rounds(default: u64) -> u64 {
+    std::env::var("TOLLGATE_TEST_KILLS").map_or(default, |kills| kills.parse().unwrap())
+}
+
 #[test]
 fn every_acknowledged_record_survives_kill_9() {
-    kills(Ack::Process, 20);
+    kills(Ack::Process, rounds(20));
 }
 
 #[test]
 fn every_acknowledged_record_survives_kill_9_with_sync() {
-    kills(Ack::Disk, 5);
+    kills(Ack::Disk, rounds(5));
 }

@@ -5,8 +5,10 @@ mod failures;
 mod follow;
 mod golden;
 mod order;
+mod power;
 mod repair;
 mod rotation;
+mod storage;
 
 use std::fs::File;
 use std::io;
@@ -137,6 +139,14 @@ impl FaultyDisk {
 impl Disk for FaultyDisk {
     fn create(&self, path: &Path) -> io::Result<File> {
         SystemDisk.create(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<File> {
+        SystemDisk.open(path)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        SystemDisk.remove(path)
     }
 
     fn write_all_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {

@@ -1,0 +1,229 @@
+//! What a search knows of a record's body. The one place of this room that reads bodies.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::audit::bodies::{Bodies, Opened};
+use crate::audit::frame::{Kind, SCHEMA_VERSION};
+use crate::audit::reader::Record;
+use crate::audit::record::{self, BODY_SCHEMA, RecordError};
+use crate::domain::decision::{Outcome, RiskLevel};
+use crate::search::key::{Field, SearchKey};
+
+/// An amount as it was recorded.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RecordedAmount {
+    /// In minor units.
+    pub value: i64,
+    /// ISO 4217.
+    pub currency: Box<str>,
+}
+
+/// A decision, as much as is searched by and shown in a list.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct DecisionFacts {
+    /// Its id.
+    pub decision_id: Box<str>,
+    /// The transaction's id.
+    pub transaction_id: Box<str>,
+    /// When the payment happened, by its gateway.
+    pub occurred_at: Option<Box<str>>,
+    /// The outcome.
+    pub decision: Outcome,
+    /// The code that decided.
+    pub reason: Box<str>,
+    /// All codes, the most decisive first.
+    pub reasons: Vec<Box<str>>,
+    /// The fraud probability.
+    pub score: Option<f32>,
+    /// The same in words.
+    pub risk_level: RiskLevel,
+    /// Whether something was missing that should have been there.
+    pub degraded: bool,
+    /// The rules that matched, live or only watching.
+    pub rules: Vec<Box<str>>,
+    /// The policy, by content hash.
+    pub policy: Box<str>,
+    /// The amount.
+    pub amount: Option<RecordedAmount>,
+    /// `customer.id`
+    pub customer: Option<Box<str>>,
+    /// `card.fingerprint`
+    pub card: Option<Box<str>>,
+    /// `merchant.id`
+    pub merchant: Option<Box<str>>,
+    /// `device.id`
+    pub device: Option<Box<str>>,
+}
+
+/// What is known of a record.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Facts {
+    /// A decision.
+    Decision(Box<DecisionFacts>),
+    /// A label of the transaction with that id.
+    Label(Box<str>),
+    /// A review: of the decision with that id, whose record has that sequence.
+    Review(Box<str>, u64),
+    /// Anything else: nothing is searched by.
+    Other,
+}
+
+#[derive(Deserialize)]
+struct DecisionBody<'a> {
+    #[serde(borrow)]
+    decision_id: Cow<'a, str>,
+    #[serde(borrow)]
+    transaction_id: Cow<'a, str>,
+    decision: Outcome,
+    #[serde(borrow)]
+    reason: Cow<'a, str>,
+    reasons: Vec<ReasonBody>,
+    score: Option<f32>,
+    risk_level: RiskLevel,
+    degraded: bool,
+    hits: Vec<HitBody>,
+    #[serde(borrow)]
+    policy: Cow<'a, str>,
+    transaction: TransactionBody,
+}
+
+#[derive(Deserialize)]
+struct ReasonBody {
+    code: Box<str>,
+}
+
+#[derive(Deserialize)]
+struct HitBody {
+    rule: Box<str>,
+}
+
+#[derive(Deserialize)]
+struct TransactionBody {
+    #[serde(default)]
+    occurred_at: Option<Box<str>>,
+    #[serde(default)]
+    amount: Option<RecordedAmount>,
+    #[serde(default)]
+    customer: Option<WithId>,
+    #[serde(default)]
+    card: Option<Card>,
+    #[serde(default)]
+    merchant: Option<WithId>,
+    #[serde(default)]
+    device: Option<WithId>,
+}
+
+#[derive(Deserialize)]
+struct WithId {
+    #[serde(default)]
+    id: Option<Box<str>>,
+}
+
+#[derive(Deserialize)]
+struct Card {
+    #[serde(default)]
+    fingerprint: Option<Box<str>>,
+}
+
+#[derive(Deserialize)]
+struct LabelBody {
+    label: LabelledBody,
+}
+
+#[derive(Deserialize)]
+struct LabelledBody {
+    transaction_id: Box<str>,
+}
+
+impl Facts {
+    /// Reads a record. Of an erased one, what stands in clear.
+    pub fn read(bodies: &Bodies, stored: &Record<'_>) -> Result<Self, RecordError> {
+        if stored.header.schema > BODY_SCHEMA {
+            return Err(RecordError::Schema(stored.header.schema));
+        }
+        Ok(match stored.header.kind {
+            Kind::Decision => {
+                let mut body: DecisionBody<'_> = record::decode(stored.body)?;
+                if stored.header.schema > SCHEMA_VERSION
+                    && let Opened::Whole(record) = bodies.decision(stored)?
+                {
+                    body.transaction = record::decode(record.transaction.get().as_bytes())?;
+                }
+                Self::Decision(Box::new(body.into()))
+            }
+            Kind::Label => Self::Label(record::decode::<LabelBody>(stored.body)?.label.transaction_id),
+            Kind::Review => {
+                let (review, _) = bodies.review(stored)?.or_left();
+                Self::Review(review.decision_id, review.sequence)
+            }
+            _ => Self::Other,
+        })
+    }
+
+    /// What it is found by.
+    pub fn each_key(&self, key: &SearchKey, mut take: impl FnMut(u64)) {
+        match self {
+            Self::Decision(decision) => decision.each_value(|field, value| take(key.hash(field, value))),
+            Self::Label(transaction) => take(key.hash(Field::LabelOf, transaction)),
+            Self::Review(decision, _) => take(key.hash(Field::ReviewOf, decision)),
+            Self::Other => {}
+        }
+    }
+}
+
+impl DecisionFacts {
+    /// Every value that it is found by, some perhaps twice.
+    pub fn each_value<'a>(&'a self, mut take: impl FnMut(Field, &'a str)) {
+        take(Field::Transaction, &self.transaction_id);
+        take(Field::Decision, &self.decision_id);
+        take(Field::Outcome, self.decision.name());
+        take(Field::Reason, &self.reason);
+        take(Field::Policy, &self.policy);
+        let optional = [
+            (Field::Customer, &self.customer),
+            (Field::Card, &self.card),
+            (Field::Merchant, &self.merchant),
+            (Field::Device, &self.device),
+        ];
+        for (field, value) in optional {
+            if let Some(value) = value {
+                take(field, value);
+            }
+        }
+        self.rules.iter().for_each(|rule| take(Field::Rule, rule));
+        self.reasons.iter().for_each(|code| take(Field::Reason, code));
+    }
+
+    /// Whether a field has that value.
+    pub fn has(&self, field: Field, value: &str) -> bool {
+        let mut found = false;
+        self.each_value(|it, has| found |= it == field && has == value);
+        found
+    }
+}
+
+impl From<DecisionBody<'_>> for DecisionFacts {
+    fn from(body: DecisionBody<'_>) -> Self {
+        let transaction = body.transaction;
+        Self {
+            decision_id: body.decision_id.into(),
+            transaction_id: body.transaction_id.into(),
+            occurred_at: transaction.occurred_at,
+            decision: body.decision,
+            reason: body.reason.into(),
+            reasons: body.reasons.into_iter().map(|reason| reason.code).collect(),
+            score: body.score,
+            risk_level: body.risk_level,
+            degraded: body.degraded,
+            rules: body.hits.into_iter().map(|hit| hit.rule).collect(),
+            policy: body.policy.into(),
+            amount: transaction.amount,
+            customer: transaction.customer.and_then(|it| it.id),
+            card: transaction.card.and_then(|it| it.fingerprint),
+            merchant: transaction.merchant.and_then(|it| it.id),
+            device: transaction.device.and_then(|it| it.id),
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! The index of a service that runs: parts in files, one in memory, and a thread that follows the log and makes them.
+//!
+//! Nothing waits for it: a record is found some 20 ms after it is in the log. The thread works half of the time at most while it
+//! catches up, so that decisions have the processors.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use crate::audit::bodies::Bodies;
+use crate::audit::damage::ReadError;
+use crate::audit::follow::{Ending, Follower, Work};
+use crate::audit::reader::Record;
+use crate::audit::receipt::LogId;
+use crate::audit::segment::list_segments;
+use crate::domain::time::Clock;
+use crate::search::build::{BuildError, build};
+use crate::search::dossier::Dossier;
+use crate::search::facts::Facts;
+use crate::search::file::PartFile;
+use crate::search::find::{FindError, Found as FoundDecision};
+use crate::search::key::SearchKey;
+use crate::search::memory::MemoryPart;
+use crate::search::open_reviews::OpenReviews;
+use crate::search::part::Part as _;
+use crate::search::parts::{Parts, gaps};
+use crate::search::query::Query;
+use crate::search::related::{Related, Subject};
+use crate::search::run::{Found, Gap, Hit, SearchError, Searcher, Stretch};
+
+/// Most records of one round.
+const BATCH_RECORDS_MAX: usize = 256;
+/// How often building tells how far it has come, in records.
+const RECORDS_PER_MESSAGE: u64 = 500_000;
+/// Further behind than this, the index does not answer: what it would leave out are the newest records.
+pub const LAG_RECORDS_MAX: u64 = 20_000;
+
+#[derive(Debug)]
+struct State {
+    files: Vec<Arc<PartFile>>,
+    memory: Arc<RwLock<MemoryPart>>,
+}
+
+/// What searches of a service ask.
+#[derive(Debug)]
+pub struct LiveIndex {
+    searcher: Searcher,
+    directory: PathBuf,
+    log_id: LogId,
+    state: RwLock<State>,
+    reviews: Mutex<OpenReviews>,
+    /// The oldest record that is there, as far as is known.
+    oldest: AtomicU64,
+    /// Whether all before `through` is covered.
+    is_whole: AtomicBool,
+    /// The last record that is covered.
+    through: watch::Sender<u64>,
+    /// Records whose bodies could not be read.
+    unread: AtomicU64,
+}
+
+/// How far the index has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IndexStatus {
+    /// The last record that is covered.
+    pub through: u64,
+    /// Whether all before it is.
+    pub is_whole: bool,
+    /// Parts in files.
+    pub parts: usize,
+    /// Records whose bodies could not be read, since the start.
+    pub unread: u64,
+    /// Open reviews.
+    pub open_reviews: usize,
+    /// Open reviews that were forgotten because there were too many.
+    pub forgotten_reviews: u64,
+}
+
+impl LiveIndex {
+    /// The index in `directory` of the log in `log`. Files that cannot be used are removed: they are made again.
+    pub fn open(
+        directory: &Path,
+        log: &Path,
+        log_id: LogId,
+        key: SearchKey,
+        bodies: Bodies,
+    ) -> Result<Arc<Self>, ReadError> {
+        let searcher = Searcher::new(log, key, bodies);
+        let mut parts = Parts::open(directory, log, log_id, searcher.key(), searcher.lookup())?;
+        for refused in &parts.refused {
+            warn!(why = refused, "a part of the search index is made again");
+        }
+        parts.remove_useless(directory);
+        let through = parts.last();
+        Ok(Arc::new(Self {
+            searcher,
+            directory: directory.to_owned(),
+            log_id,
+            oldest: AtomicU64::new(parts.oldest()),
+            state: RwLock::new(State {
+                files: parts.files,
+                memory: Arc::new(RwLock::new(MemoryPart::new(log_id))),
+            }),
+            reviews: Mutex::default(),
+            is_whole: AtomicBool::new(false),
+            through: watch::Sender::new(through),
+            unread: AtomicU64::new(0),
+        }))
+    }
+
+    /// What searches.
+    pub const fn searcher(&self) -> &Searcher {
+        &self.searcher
+    }
+
+    /// The log as far as it is covered, the newest first.
+    pub fn stretches(&self) -> Vec<Stretch> {
+        let state = self.state.read();
+        let memory = std::iter::once(Stretch::Memory(Arc::clone(&state.memory)));
+        memory.chain(state.files.iter().rev().map(|part| Stretch::File(Arc::clone(part)))).collect()
+    }
+
+    /// Searches what is covered.
+    pub fn search(&self, query: &Query) -> Result<Found, SearchError> {
+        self.searcher.search(&self.stretches(), query, |_| ControlFlow::Continue(()))
+    }
+
+    /// All that is known of a record.
+    pub fn dossier(&self, log: LogId, sequence: u64) -> Result<Option<Dossier>, SearchError> {
+        self.searcher.dossier(&self.stretches(), log, sequence, || ControlFlow::Continue(()))
+    }
+
+    /// The decision of the record with that sequence, if the query takes it.
+    pub fn decision(&self, sequence: u64, query: &Query) -> Result<Option<Hit>, SearchError> {
+        let read = self.searcher.record(&self.stretches(), sequence, |stored| {
+            match Facts::read(self.searcher.bodies(), stored) {
+                Ok(Facts::Decision(decision)) if query.takes(&decision, stored.header.recorded_at) => {
+                    Some(Hit::new(stored, *decision))
+                }
+                _ => None,
+            }
+        });
+        Ok(read?.flatten())
+    }
+
+    /// The newest decision with that id, or of the transaction with that id.
+    pub fn find(&self, id: &str) -> Result<Option<FoundDecision>, FindError> {
+        let found = self.searcher.find(&self.stretches(), &[id.to_owned()], |_| ControlFlow::Continue(()))?;
+        Ok(found.into_iter().next().flatten())
+    }
+
+    /// The labels and reviews of a decision.
+    pub fn related(&self, subject: Subject<'_>) -> Result<Vec<Related>, SearchError> {
+        self.searcher.related(&self.stretches(), subject, || ControlFlow::Continue(()))
+    }
+
+    /// The open reviews after that sequence, the oldest first, and how many there are in all.
+    pub fn open_reviews(&self, after: u64, count: usize) -> (Vec<u64>, usize) {
+        let reviews = self.reviews.lock();
+        (reviews.after(after, count), reviews.len())
+    }
+
+    /// How far it has come.
+    pub fn status(&self) -> IndexStatus {
+        let (open_reviews, forgotten_reviews) = {
+            let reviews = self.reviews.lock();
+            (reviews.len(), reviews.forgotten())
+        };
+        IndexStatus {
+            through: *self.through.borrow(),
+            is_whole: self.is_whole.load(Ordering::Acquire),
+            parts: self.state.read().files.len(),
+            unread: self.unread.load(Ordering::Relaxed),
+            open_reviews,
+            forgotten_reviews,
+        }
+    }
+
+    /// Waits until the record with that sequence is covered.
+    pub async fn covers(&self, sequence: u64) {
+        let mut through = self.through.subscribe();
+        // The sender lives as long as this value.
+        let _ = through.wait_for(|through| *through >= sequence).await;
+    }
+
+    fn take(&self, stored: &Record<'_>) {
+        let facts = Facts::read(self.searcher.bodies(), stored);
+        match &facts {
+            Ok(facts) => self.reviews.lock().take(stored.header.sequence, facts),
+            Err(error) => {
+                if self.unread.fetch_add(1, Ordering::Relaxed).is_power_of_two() {
+                    warn!(%error, sequence = stored.header.sequence, "a record cannot be read, so that nothing finds it but its sequence");
+                }
+            }
+        }
+        let memory = Arc::clone(&self.state.read().memory);
+        memory.write().push(self.searcher.key(), stored, facts.as_ref().ok());
+    }
+
+    /// Lets go of parts whose segments are gone.
+    fn prune(&self) -> std::io::Result<()> {
+        let oldest = list_segments(self.searcher.log())?.first().copied().unwrap_or(0);
+        self.oldest.store(oldest, Ordering::Release);
+        let mut gone = Vec::new();
+        self.state.write().files.retain(|part| {
+            let stays = part.segment() >= oldest;
+            if !stays {
+                gone.push(Arc::clone(part));
+            }
+            stays
+        });
+        for part in gone {
+            // One that cannot be removed is refused at the next start.
+            let _ = std::fs::remove_file(part.path());
+        }
+        Ok(())
+    }
+
+    /// Moves what is in memory into a file.
+    fn seal(&self) -> std::io::Result<()> {
+        self.prune()?;
+        let memory = Arc::clone(&self.state.read().memory);
+        let part = PartFile::write(&self.directory, self.searcher.key(), &memory.read())?;
+        let mut state = self.state.write();
+        state.files.push(Arc::new(part));
+        state.memory = Arc::new(RwLock::new(MemoryPart::new(self.log_id)));
+        Ok(())
+    }
+
+    /// Puts a part among the others, in the place of one that covers the same records.
+    fn put(&self, part: Arc<PartFile>) {
+        let mut state = self.state.write();
+        state.files.retain(|it| it.last() < part.first() || it.first() > part.last());
+        let place = state.files.partition_point(|it| it.first() < part.first());
+        state.files.insert(place, part);
+    }
+}
+
+/// The work of the thread that follows the log.
+pub struct Indexer {
+    index: Arc<LiveIndex>,
+    clock: Arc<dyn Clock>,
+    failures: u64,
+    has_reviews: bool,
+    /// The last record that was taken in: one that is read again after an error is not taken twice.
+    taken: u64,
+}
+
+impl std::fmt::Debug for Indexer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Indexer").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+impl Indexer {
+    /// Works for an index.
+    pub fn new(index: Arc<LiveIndex>, clock: Arc<dyn Clock>) -> Self {
+        let taken = *index.through.borrow();
+        Self { index, clock, failures: 0, has_reviews: false, taken }
+    }
+
+    /// What is missing between the parts, or damaged.
+    fn next_gap(&self) -> Option<Gap> {
+        let state = self.index.state.read();
+        let damaged = state.files.iter().find(|part| part.is_damaged());
+        let damaged = damaged.map(|part| Gap { first: part.first(), last: Some(part.last()), after: None });
+        damaged.or_else(|| gaps(&state.files, self.index.oldest.load(Ordering::Acquire)).into_iter().next())
+    }
+
+    fn fill(&mut self, gap: Gap, ending: &Ending) -> Result<(), ReadError> {
+        info!(first = gap.first, last = gap.last, "a part of the search index is made again");
+        let (index, clock) = (&self.index, &self.clock);
+        let mut begun = clock.instant();
+        let each = |_: &Record<'_>| {
+            ending.pause(clock.instant().saturating_duration_since(begun));
+            begun = clock.instant();
+            if ending.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let searcher = &index.searcher;
+        match build(searcher, &index.directory, gap, each, |part| index.put(part)) {
+            Ok(()) => self.failures = 0,
+            Err(BuildError::Read(error)) => {
+                // Perhaps because the segment has gone to the archive.
+                if let Err(error) = self.index.prune() {
+                    warn!(%error, "the segments of the log cannot be listed");
+                }
+                return Err(error);
+            }
+            Err(BuildError::Stopped) => {}
+            Err(error @ BuildError::Write { .. }) => self.failed(&error),
+        }
+        Ok(())
+    }
+
+    fn failed(&mut self, error: &dyn std::fmt::Display) {
+        self.failures += 1;
+        if self.failures.is_power_of_two() {
+            error!(%error, failures = self.failures, "the search index cannot be written; trying on");
+        }
+    }
+
+    /// The queue of reviews as the parts have it. `false` when a part cannot be read, and is to be made again.
+    fn load_reviews(&mut self) -> bool {
+        let files = self.index.state.read().files.clone();
+        let mut reviews = OpenReviews::default();
+        for part in files {
+            if let Err(error) = reviews.take_part(self.index.searcher.key(), &*part) {
+                warn!(part = %part.path().display(), %error, "a part of the search index is damaged");
+                part.set_damaged();
+                return false;
+            }
+        }
+        *self.index.reviews.lock() = reviews;
+        self.has_reviews = true;
+        true
+    }
+}
+
+impl Work for Indexer {
+    fn round(&mut self, follower: &mut Follower, settled: u64, ending: &Ending) -> Result<(), ReadError> {
+        if ending.is_asked() {
+            // Whatever is left comes again with the next start.
+            return Ok(());
+        }
+        if let Some(gap) = self.next_gap() {
+            return self.fill(gap, ending);
+        }
+        if !self.has_reviews && !self.load_reviews() {
+            return Ok(());
+        }
+        self.index.is_whole.store(true, Ordering::Release);
+        if follower.done() >= settled {
+            return Ok(());
+        }
+        let (begun, done_before) = (self.clock.instant(), follower.done());
+        let (index, taken, mut sealed) = (&self.index, &mut self.taken, Ok(()));
+        follower.read(settled, BATCH_RECORDS_MAX, |stored| {
+            if stored.header.sequence <= *taken {
+                return true;
+            }
+            let ends_before = {
+                let state = index.state.read();
+                let memory = state.memory.read();
+                memory.ends_before(stored.position.segment, stored.position.offset)
+            };
+            if ends_before {
+                sealed = index.seal();
+            }
+            if sealed.is_ok() {
+                index.take(stored);
+                *taken = stored.header.sequence;
+            }
+            sealed.is_ok()
+        })?;
+        let taken = self.taken;
+        follower.is_done(taken);
+        self.index.through.send_replace(taken);
+        if let Err(error) = sealed {
+            // What was read and not taken is read again.
+            follower.again();
+            self.failed(&error);
+            return Ok(());
+        }
+        self.failures = 0;
+        if settled - taken > BATCH_RECORDS_MAX as u64 {
+            if taken / RECORDS_PER_MESSAGE > done_before / RECORDS_PER_MESSAGE {
+                info!(sequence = taken, of = settled, "the search index is being made");
+            }
+            ending.pause(self.clock.instant().saturating_duration_since(begun));
+        }
+        Ok(())
+    }
+}
