@@ -7,6 +7,7 @@ pub mod domain;
 
 pub mod expr;
 pub mod model;
+pub mod privacy;
 pub mod proof;
 pub mod simulate;
 pub mod window;

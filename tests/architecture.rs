@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// The rooms of every floor, from the lowest up.
 const FLOORS: [&[&str]; 9] = [
     &["domain"],
-    &["expr", "model", "proof", "simulate", "window", "wire"],
+    &["expr", "model", "privacy", "proof", "simulate", "window", "wire"],
     &["feature"],
     &["rules"],
     &["audit", "engine", "enrich", "ip"],

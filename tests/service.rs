@@ -50,6 +50,8 @@ mod labels;
 mod lists;
 #[path = "service/parity.rs"]
 mod parity;
+#[path = "service/privacy.rs"]
+mod privacy;
 #[path = "service/profiles.rs"]
 mod profiles;
 #[path = "service/proof.rs"]

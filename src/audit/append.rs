@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::audit::disk::Disk;
 use crate::audit::failure::{Failure, FailureKind};
-use crate::audit::frame::{self, BODY_BYTES_MAX, BodyTooLong, HEADER_BYTES, Header, Kind, SCHEMA_VERSION};
+use crate::audit::frame::{self, BODY_BYTES_MAX, BodyTooLong, HEADER_BYTES, Header, Kind};
 use crate::audit::mark::{Mark, Marker};
 use crate::audit::open::{OpenedLog, PROBE_FILE};
 use crate::audit::receipt::{Head, LogId, Position, Receipt};
@@ -114,13 +114,14 @@ impl Appender {
     pub(crate) fn encode(
         &mut self,
         kind: Kind,
+        schema: u16,
         recorded_at: EventTime,
         body: &[u8],
     ) -> Result<Receipt, BodyTooLong> {
         let sequence = self.next_head.sequence + 1;
         let previous_hash = self.next_head.hash;
         let offset = self.bytes + self.buffer.len() as u64;
-        let header = Header { schema: SCHEMA_VERSION, kind, sequence, recorded_at, previous_hash };
+        let header = Header { schema, kind, sequence, recorded_at, previous_hash };
         let hash = frame::encode(&mut self.buffer, &header, body)?;
         self.next_head = Head { sequence, hash };
         Ok(Receipt { sequence, hash, position: Position { segment: self.segment, offset }, recorded_at })

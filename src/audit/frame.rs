@@ -31,7 +31,7 @@ pub const HEADER_BYTES: usize = 68;
 pub const FRAME_BYTES_MAX: usize = HEADER_BYTES + BODY_BYTES_MAX;
 /// The format version that is written.
 pub const FORMAT_VERSION: u8 = 1;
-/// The schema version of the bodies that are written.
+/// The schema of a body that does not say another.
 pub const SCHEMA_VERSION: u16 = 1;
 
 /// How every record begins.
@@ -97,6 +97,15 @@ impl Kind {
             Self::ChallengerScores => "challenger_scores",
         }
     }
+}
+
+/// A body and the version of its schema.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Body {
+    /// The version.
+    pub schema: u16,
+    /// The body.
+    pub bytes: Vec<u8>,
 }
 
 /// Everything about a record but its body.

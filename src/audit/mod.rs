@@ -15,9 +15,11 @@
 //! `append`, `disk`, `mark`, `sync` and `rewrite` those of the writing side, `repair` and `set_aside` those of opening.
 
 mod append;
+pub mod bodies;
 pub mod chain;
 pub mod checkpoint;
 pub mod damage;
+pub mod decision_body;
 pub mod disk;
 pub mod failure;
 pub mod follow;
@@ -29,6 +31,7 @@ pub mod queue;
 pub mod reader;
 pub mod receipt;
 pub mod record;
+pub mod record_view;
 mod repair;
 pub mod review_record;
 mod rewrite;

@@ -17,7 +17,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use crate::audit::failure::{Failure, LogError};
-use crate::audit::frame::Kind;
+use crate::audit::frame::{Body, Kind, SCHEMA_VERSION};
 use crate::audit::receipt::Receipt;
 use crate::domain::time::EventTime;
 
@@ -29,6 +29,7 @@ const TAKE_MAX: usize = 256;
 /// A record on its way to the writer.
 pub(crate) struct Entry<C> {
     pub(crate) kind: Kind,
+    pub(crate) schema: u16,
     pub(crate) recorded_at: EventTime,
     pub(crate) body: Vec<u8>,
     pub(crate) context: C,
@@ -296,11 +297,17 @@ pub struct Ticket<C> {
 }
 
 impl<C> Ticket<C> {
+    /// Hands a record with a body of schema 1 over: see `commit_body`.
+    pub fn commit(self, kind: Kind, recorded_at: EventTime, body: Vec<u8>, context: C) -> Pending {
+        self.commit_body(kind, recorded_at, Body { schema: SCHEMA_VERSION, bytes: body }, context)
+    }
+
     /// Hands the record over. The context comes back through exactly one of the writer's hooks, unless the log is closed without waiting.
-    pub fn commit(mut self, kind: Kind, recorded_at: EventTime, body: Vec<u8>, context: C) -> Pending {
+    pub fn commit_body(mut self, kind: Kind, recorded_at: EventTime, body: Body, context: C) -> Pending {
         let (answer, receiver) = oneshot::channel();
+        let Body { schema, bytes: body } = body;
         if let Some(queue) = self.queue.take() {
-            queue.put(self.number, Slot::Ready(Entry { kind, recorded_at, body, context, answer }));
+            queue.put(self.number, Slot::Ready(Entry { kind, schema, recorded_at, body, context, answer }));
         }
         Pending(receiver)
     }

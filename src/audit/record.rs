@@ -14,6 +14,8 @@ use crate::domain::label::Label;
 use crate::domain::recorded_value::RecordedValue;
 use crate::domain::time::EventTime;
 use crate::domain::transaction::Transaction;
+use crate::privacy::seal::SealError;
+use crate::privacy::subject::Tag;
 use crate::rules::problem::Problem;
 use crate::rules::run_time::{Action, ListChange, Listed};
 use crate::wire;
@@ -22,8 +24,10 @@ use crate::wire::rejection::Rejection;
 
 /// Most mistakes of a refused policy that a record names in parts; the texts name all.
 pub const RECORDED_PROBLEMS_MAX: usize = 50;
-/// The version of the bodies that this program writes. A reader reads every version ever written.
-pub const BODY_SCHEMA: u16 = 1;
+/// Most keys that one erasure names; an erasure of more is several records.
+pub const ERASED_KEYS_MAX: usize = 50_000;
+/// The newest version of bodies that this program knows. A reader reads every version ever written (`bodies`).
+pub const BODY_SCHEMA: u16 = 2;
 
 /// How long each stage took, in microseconds.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -290,6 +294,51 @@ pub enum RecordError {
     /// Its transaction or label is none.
     #[error("the record's transaction or label is not valid: {0}")]
     Invalid(#[from] Rejection),
+    /// A later version wrote it.
+    #[error("the record's body has the schema {0}; this version reads up to {BODY_SCHEMA}: use a newer one")]
+    Schema(u16),
+    /// A sealed part that is none.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// A key cannot be read.
+    #[error("the keys of subjects cannot be read: {0}")]
+    Keys(#[from] std::io::Error),
+    /// Its personal data cannot be read, and nothing is wrong with the record.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+}
+
+/// Why the personal data of a record that is intact cannot be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum Unreadable {
+    /// Somebody asked for that, and its key was destroyed.
+    #[error("its personal data was erased on request")]
+    Erased,
+    /// Its key is not beside the log.
+    #[error("the key of its personal data is not there")]
+    KeyLost,
+}
+
+/// The erasure of the data of a person: which keys are destroyed. It names nobody.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ErasureRecord {
+    /// Whose data: keyed hashes, which only who has the installation's secret can compare with an id.
+    pub subjects: Vec<ErasedSubject>,
+    /// The numbers of the keys, at most `ERASED_KEYS_MAX`.
+    pub keys: Vec<u64>,
+    /// Why: who asked, under which number.
+    pub note: Box<str>,
+    /// Whose API key it was; `anybody` where the admin port is open, `cli` where the service did not run.
+    pub by: Box<str>,
+}
+
+/// One subject of an erasure.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ErasedSubject {
+    /// `customer`, `card`, `device` or `listed`.
+    pub kind: Box<str>,
+    /// What stands for the id.
+    pub tag: Tag,
 }
 
 /// Writes a body.

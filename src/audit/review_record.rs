@@ -17,7 +17,8 @@ pub struct ReviewRecord {
     pub verdict: Verdict,
     /// When the verdict came, RFC 3339: also its label's `occurred_at`.
     pub occurred_at: Box<str>,
-    /// Why.
+    /// Why. Sealed with the key of whose decision it is.
+    #[serde(default)]
     pub note: Box<str>,
     /// Whose API key it came with; `anybody` where the admin port is open.
     pub by: Box<str>,

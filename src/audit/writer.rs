@@ -433,7 +433,7 @@ impl<C> Writer<C> {
                 self.entries.push_front(entry);
                 break;
             }
-            match self.appender.encode(entry.kind, entry.recorded_at, &entry.body) {
+            match self.appender.encode(entry.kind, entry.schema, entry.recorded_at, &entry.body) {
                 Ok(receipt) => {
                     self.committed.push(Committed { kind: entry.kind, receipt, context: entry.context });
                     self.answers.push(entry.answer);

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::cli::args_archive::ArchiveCommand;
 use crate::cli::args_backtest::{BacktestArgs, InputArgs, ReplayArgs};
 use crate::cli::audit_checkpoint::AuditCheckpointArgs;
+use crate::cli::audit_erase::AuditEraseArgs;
 use crate::cli::audit_forward::AuditForwardArgs;
 use crate::cli::audit_index::AuditIndexArgs;
 use crate::cli::audit_prove::{AuditCheckProofArgs, AuditProveArgs};
@@ -245,6 +246,8 @@ pub enum AuditCommand {
     Index(AuditIndexArgs),
     /// Make every recorded decision again and hold it against its record, bit for bit; with --rebuild its windows, too.
     Redecide(Box<AuditRedecideArgs>),
+    /// Make somebody's personal data unreadable, in the log and in every copy of it.
+    Erase(AuditEraseArgs),
 }
 
 /// `tollgate audit export`

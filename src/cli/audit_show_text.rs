@@ -21,6 +21,17 @@ pub(super) fn print(dossier: &Dossier, catalogue: Option<&Catalogue>) -> anyhow:
         place(dossier);
         return Ok(());
     }
+    let body: Value = serde_json::from_str(dossier.body.get())?;
+    if let Some(why) = body.get("unreadable").and_then(Value::as_str) {
+        let why = if why == "erased" { "erased on request" } else { "not readable: its key is not there" };
+        say!("decision  record {} of {}", dossier.sequence, dossier.recorded_at);
+        say!("    its personal data was {why}; this is what is left");
+        title("What is left");
+        fields(&body, "");
+        later(dossier)?;
+        place(dossier);
+        return Ok(());
+    }
     let decided: DecisionRecord = record::decode(dossier.body.get().as_bytes())?;
     let answer = &decided.answer;
     let score = answer.score.map_or_else(|| "no score".to_owned(), |score| format!("score {score:.6}"));
@@ -52,12 +63,7 @@ pub(super) fn print(dossier: &Dossier, catalogue: Option<&Catalogue>) -> anyhow:
     }
     moved(&decided, catalogue);
 
-    title("What became known later");
-    if dossier.labels.is_empty() && dossier.reviews.is_empty() {
-        say!("    nothing");
-    }
-    dossier.labels.iter().try_for_each(label)?;
-    dossier.reviews.iter().try_for_each(review)?;
+    later(dossier)?;
 
     title("By what it was decided");
     say!("    policy    {}", decided.policy);
@@ -70,6 +76,15 @@ pub(super) fn print(dossier: &Dossier, catalogue: Option<&Catalogue>) -> anyhow:
     say!("    tollgate decide --data DIR --id {} --explain decides it again", answer.decision_id);
     place(dossier);
     Ok(())
+}
+
+fn later(dossier: &Dossier) -> anyhow::Result<()> {
+    title("What became known later");
+    if dossier.labels.is_empty() && dossier.reviews.is_empty() {
+        say!("    nothing");
+    }
+    dossier.labels.iter().try_for_each(label)?;
+    dossier.reviews.iter().try_for_each(review)
 }
 
 fn title(text: &str) {

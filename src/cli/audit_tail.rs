@@ -1,11 +1,12 @@
 //! `tollgate audit tail`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
 
+use crate::audit::bodies::Bodies;
 use crate::audit::damage::ReadError;
 use crate::audit::frame::Kind;
 use crate::audit::reader::{LogReader, Record};
@@ -71,7 +72,7 @@ pub fn run(args: &AuditTailArgs) -> anyhow::Result<()> {
     }
     while !args.no_follow && !interrupt.is_set() {
         let next = match &mut reader {
-            Some(reader) => read_new(reader, &query, args.json),
+            Some(reader) => read_new(reader, &directory, &query, args.json),
             None => {
                 reader = at_end(&directory)?;
                 Ok(0)
@@ -96,7 +97,7 @@ pub fn run(args: &AuditTailArgs) -> anyhow::Result<()> {
 }
 
 /// A reader that has read all that is there; none while the log is empty.
-fn at_end(directory: &std::path::Path) -> anyhow::Result<Option<LogReader>> {
+fn at_end(directory: &Path) -> anyhow::Result<Option<LogReader>> {
     let segments = crate::audit::segment::list_segments(directory)
         .with_context(|| format!("{}: no log to follow", directory.display()))?;
     let Some(newest) = segments.last() else { return Ok(None) };
@@ -106,22 +107,24 @@ fn at_end(directory: &std::path::Path) -> anyhow::Result<Option<LogReader>> {
 }
 
 /// Prints what is new, and says how many records it was.
-fn read_new(reader: &mut LogReader, query: &Query, json: bool) -> anyhow::Result<u64> {
+fn read_new(reader: &mut LogReader, directory: &Path, query: &Query, json: bool) -> anyhow::Result<u64> {
     let mut count = 0;
+    // Anew each time: a service that has just made its first record has just made the file of its keys.
+    let bodies = Bodies::beside(directory).context("the keys of subjects cannot be read")?;
     while let Some(stored) = reader.next()? {
         count += 1;
-        if let Some(hit) = wanted(&stored, query) {
+        if let Some(hit) = wanted(&bodies, &stored, query) {
             print(&hit, json)?;
         }
     }
     Ok(count)
 }
 
-fn wanted(stored: &Record<'_>, query: &Query) -> Option<Hit> {
+fn wanted(bodies: &Bodies, stored: &Record<'_>, query: &Query) -> Option<Hit> {
     if stored.header.kind != Kind::Decision {
         return None;
     }
-    match Facts::read(stored) {
+    match Facts::read(bodies, stored) {
         Ok(Facts::Decision(decision)) if query.takes(&decision, stored.header.recorded_at) => {
             Some(Hit::new(stored, *decision))
         }

@@ -60,6 +60,17 @@ fn show_one(
     go_on: impl Fn() -> ControlFlow<()>,
 ) -> anyhow::Result<()> {
     let record = &found.record;
+    if let Some(why) = found.unreadable {
+        bail!(
+            "{}: record {} of {}: {why}; it was answered {}  {}  {}, and is not decided again",
+            found.id,
+            found.sequence,
+            found.recorded_at,
+            record.answer.decision.name(),
+            record.answer.reason,
+            score_in_words(record.answer.score)
+        );
+    }
     let features = match again::vector(policy, record) {
         Ok(features) => features,
         Err(error) => bail!(

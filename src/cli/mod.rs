@@ -7,6 +7,7 @@ pub mod args_archive;
 pub mod args_backtest;
 pub mod audit;
 pub mod audit_checkpoint;
+pub mod audit_erase;
 pub mod audit_filters;
 pub mod audit_forward;
 pub mod audit_index;

@@ -89,6 +89,7 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
             segment_bytes_max: config.audit.segment_mib << 20,
             queue_max: config.audit.queue_records_max,
         },
+        privacy: config.privacy.settings(),
         shadow: ShadowSettings {
             queue_max: config.shadow.queue_decisions_max,
             drift_window: Duration::from_secs(config.shadow.drift_window_s),

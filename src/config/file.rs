@@ -12,6 +12,7 @@ use crate::config::checkpoints::CheckpointsConfig;
 use crate::config::forward::{self, ForwardConfig};
 use crate::config::ip::IpConfig;
 use crate::config::overload::{OverloadConfig, RateLimitConfig};
+use crate::config::privacy::PrivacyConfig;
 use crate::config::profiles::ProfilesConfig;
 use crate::engine::settings::{MissingPolicy, OnMissing};
 use crate::model::backend::Backend;
@@ -88,6 +89,8 @@ pub struct Config {
     pub audit: AuditConfig,
     /// What becomes of its closed segments.
     pub archive: ArchiveConfig,
+    /// How personal data is recorded.
+    pub privacy: PrivacyConfig,
     /// What a start begins with.
     pub state: StateConfig,
     /// What is looked at after a decision.
@@ -317,6 +320,7 @@ impl Config {
             ("audit.segment_mib", audit.segment_mib, 1, 65_536),
             ("audit.queue_records_max", audit.queue_records_max as u64, 1, 1_000_000),
             ("audit.checkpoints.interval_s", audit.checkpoints.interval_s, 0, 86_400),
+            ("privacy.subjects_max", self.privacy.subjects_max as u64, 1_000, 1_000_000_000),
             ("state.snapshot_interval_s", self.state.snapshot_interval_s, 0, 86_400),
             ("shadow.queue_decisions_max", self.shadow.queue_decisions_max as u64, 1, 1_000_000),
             ("shadow.drift_window_s", self.shadow.drift_window_s, 60, 2_678_400),

@@ -6,4 +6,5 @@ pub mod file;
 pub mod forward;
 pub mod ip;
 pub mod overload;
+pub mod privacy;
 pub mod profiles;

@@ -91,6 +91,16 @@ impl State {
         before
     }
 
+    /// Takes off every list what is erased, as `change_list`; says how many entries.
+    pub fn erase_listed(&self, is_erased: impl Fn(&str) -> bool) -> usize {
+        let mut lists = RunTimeLists::clone(&self.lists.load());
+        let erased = lists.remove_values(is_erased);
+        if erased > 0 {
+            self.lists.store(Arc::new(lists));
+        }
+        erased
+    }
+
     /// Takes off what `RunTimeLists::expired` has named; in the order of changes, as `change_list`.
     pub fn sweep_lists(&self, expired: &[Listed], before: EventTime) {
         let mut lists = RunTimeLists::clone(&self.lists.load());

@@ -27,6 +27,10 @@ use crate::enrich::update::{Applied, ProfileUpdate};
 
 /// Name of the file in the data directory.
 pub const FILE_NAME: &str = "profiles.redb";
+/// An empty file that says that profiles were removed, so that freed pages may still hold them.
+const REMOVED_MARK: &str = "profiles.redb.removed";
+/// Name of the file that replaces it when it is written anew.
+const NEW_FILE_NAME: &str = "profiles.redb.new";
 /// Most memory that the page cache takes, in bytes.
 pub const CACHE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Version of the tables below. Never reuse a number.
@@ -77,6 +81,8 @@ struct Inner {
     /// Held from the begin of a write until its snapshot is published: snapshots never go back in time.
     writer: Mutex<()>,
     counters: ProfileCounters,
+    /// The data directory; none in memory.
+    directory: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for EmbeddedProfiles {
@@ -86,11 +92,35 @@ impl std::fmt::Debug for EmbeddedProfiles {
 }
 
 impl EmbeddedProfiles {
-    /// Opens the store in `data_dir`, which must exist, or makes a new one there.
+    /// Opens the store in `data_dir`, which must exist, or makes a new one there. After profiles were removed, writes the file anew.
     pub fn open(data_dir: &Path) -> Result<Self, EmbeddedError> {
+        if data_dir.join(REMOVED_MARK).exists() {
+            Self::rewrite(data_dir)?;
+        }
+        Self::open_as_it_is(data_dir)
+    }
+
+    fn open_as_it_is(data_dir: &Path) -> Result<Self, EmbeddedError> {
         let path = data_dir.join(FILE_NAME);
         let database = Database::builder().set_cache_size(CACHE_BYTES_MAX).create(&path);
         Self::with_database(database, path)
+    }
+
+    /// Writes the file anew, so that no page of it holds what was removed or replaced. Nobody may have it open.
+    fn rewrite(data_dir: &Path) -> Result<(), EmbeddedError> {
+        let (path, new) = (data_dir.join(FILE_NAME), data_dir.join(NEW_FILE_NAME));
+        let unreadable = |source| EmbeddedError::Unreadable { path: path.clone(), source };
+        let failed = |error: io::Error| unreadable(boxed(redb::Error::Io(error)));
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let old = Self::open_as_it_is(data_dir)?;
+        copy(&old.0.database, &new).map_err(unreadable)?;
+        drop(old);
+        std::fs::rename(&new, &path).map_err(failed)?;
+        std::fs::remove_file(data_dir.join(REMOVED_MARK)).map_err(failed)?;
+        std::fs::File::open(data_dir).and_then(|directory| directory.sync_all()).map_err(failed)
     }
 
     /// An empty store in memory, gone when the last clone is: for tests and offline work.
@@ -113,12 +143,14 @@ impl EmbeddedProfiles {
             Ok(found) => return Err(EmbeddedError::NewerFormat { path, found }),
             Err(source) => return Err(EmbeddedError::Unreadable { path, source }),
         }
+        let directory = path.parent().filter(|_| path.ends_with(FILE_NAME)).map(Path::to_owned);
         let snapshot = snapshot(&database).map_err(|source| EmbeddedError::Unreadable { path, source })?;
         Ok(Self(Arc::new(Inner {
             database,
             snapshot: ArcSwap::from_pointee(snapshot),
             writer: Mutex::new(()),
             counters: ProfileCounters::default(),
+            directory,
         })))
     }
 
@@ -173,6 +205,14 @@ impl ProfileSource for EmbeddedProfiles {
         }
     }
 
+    async fn remove(&self, profiles: Vec<(Box<str>, Box<str>)>) -> Result<u64, ProfileError> {
+        let inner = Arc::clone(&self.0);
+        match tokio::task::spawn_blocking(move || remove(&inner, &profiles)).await {
+            Ok(removed) => removed,
+            Err(error) => Err(ProfileError::Interrupted(io::Error::other(error))),
+        }
+    }
+
     async fn apply(&self, updates: Vec<ProfileUpdate>) -> Result<Applied, ProfileError> {
         let inner = Arc::clone(&self.0);
         match tokio::task::spawn_blocking(move || update(&inner, &updates)).await {
@@ -203,6 +243,22 @@ fn prepare(database: &Database) -> Result<u64, Box<redb::Error>> {
     Ok(found)
 }
 
+/// Copies all rows into a new file.
+fn copy(database: &Database, new: &Path) -> Result<(), Box<redb::Error>> {
+    let from = snapshot(database)?;
+    let database = Database::builder().set_cache_size(CACHE_BYTES_MAX).create(new).map_err(boxed)?;
+    prepare(&database)?;
+    let transaction = database.begin_write().map_err(boxed)?;
+    {
+        let mut table = transaction.open_table(PROFILES).map_err(boxed)?;
+        for row in from.iter().map_err(boxed)? {
+            let (key, row) = row.map_err(boxed)?;
+            table.insert(key.value(), row.value()).map_err(boxed)?;
+        }
+    }
+    transaction.commit().map_err(boxed)
+}
+
 fn snapshot(database: &Database) -> Result<ReadOnlyTable<&'static str, &'static [u8]>, Box<redb::Error>> {
     database.begin_read().map_err(boxed)?.open_table(PROFILES).map_err(boxed)
 }
@@ -226,6 +282,22 @@ fn write(inner: &Inner, records: &[ProfileRecord]) -> Result<(), ProfileError> {
             }
         }
         Ok(())
+    })
+}
+
+/// One transaction for all that are removed. Pages of the file that held them are free and overwritten some day; the mark has the file
+/// written anew when it is opened next.
+fn remove(inner: &Inner, profiles: &[(Box<str>, Box<str>)]) -> Result<u64, ProfileError> {
+    if let Some(directory) = &inner.directory {
+        std::fs::write(directory.join(REMOVED_MARK), b"").map_err(ProfileError::Interrupted)?;
+    }
+    transact(inner, |table| {
+        let (mut key, mut removed) = (String::new(), 0);
+        for (entity, id) in profiles {
+            write_key(&mut key, entity, id);
+            removed += u64::from(table.remove(&*key).map_err(stored)?.is_some());
+        }
+        Ok(removed)
     })
 }
 

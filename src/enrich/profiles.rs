@@ -79,6 +79,13 @@ impl ProfileSource for Profiles {
         }
     }
 
+    async fn remove(&self, profiles: Vec<(Box<str>, Box<str>)>) -> Result<u64, ProfileError> {
+        match self {
+            Self::Embedded(embedded) => embedded.remove(profiles).await,
+            Self::Redis(redis) => redis.remove(profiles).await,
+        }
+    }
+
     async fn apply(&self, updates: Vec<ProfileUpdate>) -> Result<Applied, ProfileError> {
         match self {
             Self::Embedded(embedded) => embedded.apply(updates).await,

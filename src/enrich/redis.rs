@@ -351,6 +351,28 @@ impl ProfileSource for RedisProfiles {
         refused.map_or(Ok(()), |detail| Err(self.refused(detail)))
     }
 
+    async fn remove(&self, profiles: Vec<(Box<str>, Box<str>)>) -> Result<u64, ProfileError> {
+        let mut commands = Pipeline::with_capacity(profiles.len());
+        for (entity, id) in &profiles {
+            // Each on its own: in a cluster they lie on different nodes.
+            commands.unlink(key(entity, id));
+        }
+        let written = self.write(&commands).await;
+        self.forget(profiles.iter().map(|(entity, id)| key(entity, id)));
+        let mut removed = 0;
+        for reply in written? {
+            match reply {
+                Reply::Value(Value::Int(count)) => removed += u64::try_from(count).unwrap_or(0),
+                Reply::Value(_) => return Err(self.refused("a reply that is none to UNLINK".to_owned())),
+                Reply::Error { said, .. } => return Err(self.refused(said)),
+                Reply::Lost => {
+                    return Err(self.refused("a node of the cluster cannot be reached".to_owned()));
+                }
+            }
+        }
+        Ok(removed)
+    }
+
     async fn apply(&self, updates: Vec<ProfileUpdate>) -> Result<Applied, ProfileError> {
         if updates.is_empty() {
             return Ok(Applied::default());

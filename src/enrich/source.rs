@@ -88,6 +88,12 @@ pub trait ProfileSource: Send + Sync + 'static {
     /// returns `Ok`; after an error some may be. Writing again is always safe.
     fn put_many(&self, records: Vec<ProfileRecord>) -> impl Future<Output = Result<(), ProfileError>> + Send;
 
+    /// Removes whole profiles, each by its kind of entity and its id; says how many there were.
+    fn remove(
+        &self,
+        profiles: Vec<(Box<str>, Box<str>)>,
+    ) -> impl Future<Output = Result<u64, ProfileError>> + Send;
+
     /// Does to each profile what decisions add to it: each step once, however often it is sent. After an error some may have been
     /// done; sending all of them again is right.
     fn apply(

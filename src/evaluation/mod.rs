@@ -12,7 +12,6 @@ pub mod comparison;
 pub mod comparison_text;
 pub mod interval;
 pub mod metrics;
-pub mod record_view;
 pub mod recorded;
 pub mod report;
 pub mod report_parts;

@@ -15,10 +15,12 @@ use std::time::Duration;
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::audit::bodies::Bodies;
 use crate::audit::damage::ReadError;
 use crate::audit::frame::Kind;
 use crate::audit::reader::{LogReader, Record};
-use crate::audit::record::{self, BODY_SCHEMA, DecisionRecord, LabelRecord, RecordError};
+use crate::audit::record::{self, BODY_SCHEMA, DecisionRecord, RecordError, Unreadable};
+use crate::audit::record_view::{RecordField, RecordView};
 use crate::domain::enrichment::Enrichment;
 use crate::domain::time::EventTime;
 use crate::domain::transaction::{Mode, Transaction};
@@ -26,7 +28,6 @@ use crate::engine::consequences::{Consequence, Consequences};
 use crate::engine::judge::Judgement;
 use crate::engine::policy::Policy;
 use crate::evaluation::again::{self, NotAgain};
-use crate::evaluation::record_view::{self, RecordField, RecordView};
 use crate::evaluation::report::{
     BacktestReport, BadRow, InputSummary, Origin, OutcomesFollow, PolicyVersions, SkippedRow, Stopped,
     Windows,
@@ -144,8 +145,10 @@ pub fn run(
     mut each: impl FnMut(Step<'_>) -> ControlFlow<Stopped>,
     elapsed: impl FnOnce() -> Duration,
 ) -> Result<BacktestReport, RecordedError> {
+    let unreadable = |source| ReadError::Io { path: options.log.clone(), source };
+    let bodies = Bodies::beside(&options.log).map_err(unreadable)?;
     let mut overview = Overview { truth, ..Overview::default() };
-    let mut stopped = overview.read(candidate, options, &mut each)?;
+    let mut stopped = overview.read(candidate, options, &bodies, &mut each)?;
     let is_rebuilt = match options.rebuild {
         Rebuild::Never => false,
         Rebuild::WhenNeeded => overview.other_catalogue > 0,
@@ -153,6 +156,7 @@ pub fn run(
     };
     let mut run = Run {
         lists: options.lists.clone(),
+        bodies,
         candidate,
         baseline,
         options,
@@ -241,6 +245,7 @@ impl Overview {
         &mut self,
         candidate: &Policy,
         options: &RecordedOptions,
+        bodies: &Bodies,
         each: &mut impl FnMut(Step<'_>) -> ControlFlow<Stopped>,
     ) -> Result<Option<Stopped>, RecordedError> {
         let mut reader = open(options)?;
@@ -264,7 +269,7 @@ impl Overview {
                 }
                 Kind::Label => {
                     // A label that cannot be read is counted in the second reading.
-                    if let Ok(label) = record::decode::<LabelRecord>(stored.body).and_then(|it| it.label())
+                    if let Ok(label) = bodies.label(&stored).and_then(|it| it.get().label())
                         && !self.truth.tell(
                             IdHash::of(label.transaction_id.as_str()),
                             label.occurred_at,
@@ -306,6 +311,7 @@ struct Run<'a> {
     skipped: Skipped,
     /// As the changes of lists that were read left them.
     lists: StandingLists,
+    bodies: Bodies,
     measured: u64,
     rows: u64,
     without_profiles: u64,
@@ -356,8 +362,11 @@ impl Run<'_> {
     }
 
     fn label(&mut self, stored: &Record<'_>) {
-        let read = record::decode::<LabelRecord>(stored.body)
-            .and_then(|it| it.label().and_then(|label| Ok((label, it.transaction()?))));
+        let read = self.bodies.label(stored).and_then(|it| {
+            // Of an erased transaction, what is kept of it is counted.
+            let it = it.get();
+            Ok((it.label()?, it.transaction()?))
+        });
         match (read, &mut self.rebuilding) {
             (Ok((label, Some(transaction))), Some(rebuilding)) => {
                 let state = rebuilding.session.state();
@@ -371,7 +380,7 @@ impl Run<'_> {
     }
 
     fn list_change(&mut self, stored: &Record<'_>) {
-        if let Err(error) = self.lists.take(stored) {
+        if let Err(error) = self.lists.take(&self.bodies, stored) {
             self.skipped.take(stored.header.sequence, error.into());
         }
     }
@@ -384,10 +393,7 @@ impl Run<'_> {
         each: &mut impl FnMut(Step<'_>) -> ControlFlow<Stopped>,
     ) -> Result<ControlFlow<Stopped>, Problem> {
         self.rows += u64::from(is_wanted);
-        if stored.header.schema != BODY_SCHEMA {
-            return Err(Problem::Schema(stored.header.schema));
-        }
-        let record = record_view::decode(stored.body)?;
+        let (record, unreadable) = self.bodies.decision(stored)?.or_left();
         let transaction = record.transaction()?;
         let at = transaction.occurred_at;
         let is_measured = is_wanted
@@ -398,6 +404,9 @@ impl Run<'_> {
         let windows = self.rebuilding.as_mut().map(|it| it.observe(sequence, &record, &transaction));
         if !is_measured {
             return Ok(ControlFlow::Continue(()));
+        }
+        if let Some(why) = unreadable {
+            return Err(Problem::Unreadable(why));
         }
         let judge_by = |policy: &Policy| match &windows {
             None => vector
@@ -479,13 +488,17 @@ impl<'p> Rebuilding<'p> {
 /// Why a record is left out.
 enum Problem {
     Schema(u16),
+    Unreadable(Unreadable),
     Body(RecordError),
     NotAgain(NotAgain),
 }
 
 impl From<RecordError> for Problem {
     fn from(error: RecordError) -> Self {
-        Self::Body(error)
+        match error {
+            RecordError::Schema(schema) => Self::Schema(schema),
+            error => Self::Body(error),
+        }
     }
 }
 
@@ -506,8 +519,9 @@ impl Skipped {
         // The reasons are few: what is particular to one record is only in the list.
         let (reason, detail) = match problem {
             Problem::Schema(schema) => {
-                (format!("its body has the schema {schema}; this version reads {BODY_SCHEMA}"), None)
+                (format!("its body has the schema {schema}; this version reads up to {BODY_SCHEMA}"), None)
             }
+            Problem::Unreadable(why) => (why.to_string(), None),
             Problem::Body(error) => {
                 ("its body is not what its schema says".to_owned(), Some(error.to_string()))
             }

@@ -6,10 +6,11 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use crate::audit::bodies::{Bodies, Opened};
 use crate::audit::damage::ReadError;
 use crate::audit::frame::Kind;
 use crate::audit::reader::{LogReader, Record};
-use crate::audit::record::{self, DecisionRecord, ListChangeRecord, RecordError};
+use crate::audit::record::{DecisionRecord, RecordError, Unreadable};
 use crate::domain::time::EventTime;
 use crate::engine::policy::Policy;
 use crate::rules::run_time::{ListChange, RUN_TIME_ENTRIES_MAX, RunTimeLists, SWEEP_AFTER};
@@ -73,6 +74,8 @@ impl StandingLists {
         if sequence <= 1 {
             return Ok(ControlFlow::Continue(standing));
         }
+        let bodies = Bodies::beside(directory)
+            .map_err(|source| ReadError::Io { path: directory.to_owned(), source })?;
         let mut reader = LogReader::from_sequence_or_oldest(directory, 1)?;
         standing.begin(1, &reader);
         if reader.first() >= sequence {
@@ -80,7 +83,7 @@ impl StandingLists {
         }
         reader.limit(sequence - 1);
         while let Some(stored) = reader.next()? {
-            if standing.take(&stored).is_err() {
+            if standing.take(&bodies, &stored).is_err() {
                 standing.unread += 1;
             }
             if stored.header.sequence.is_multiple_of(RECORDS_PER_QUESTION)
@@ -104,10 +107,14 @@ impl StandingLists {
         }
     }
 
-    /// Takes the next record in: only a change of a list makes a difference.
-    pub fn take(&mut self, stored: &Record<'_>) -> Result<(), RecordError> {
+    /// Takes the next record in: only a change of a list makes a difference. One that was erased makes none: its value stands nowhere.
+    pub fn take(&mut self, bodies: &Bodies, stored: &Record<'_>) -> Result<(), RecordError> {
         if stored.header.kind == Kind::ListChange {
-            let change = record::decode::<ListChangeRecord>(stored.body).and_then(ListChange::try_from)?;
+            let change = match bodies.list_change(stored)? {
+                Opened::Whole(recorded) => ListChange::try_from(recorded)?,
+                Opened::Left(_, Unreadable::Erased) => return Ok(()),
+                Opened::Left(_, why) => return Err(why.into()),
+            };
             self.lists.apply(&change, stored.header.sequence, stored.header.recorded_at);
             if self.lists.len() > RUN_TIME_ENTRIES_MAX + self.slack {
                 self.sweep(stored.header.recorded_at);

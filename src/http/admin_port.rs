@@ -16,7 +16,7 @@ use crate::http::backtest;
 use crate::http::body::{self, ResponseBody};
 use crate::http::candidate_body::{self, CANDIDATE_BYTES_MAX};
 use crate::http::decision_port::not_found;
-use crate::http::lists_port::{self, ListPath};
+use crate::http::lists_port::{self, ANYBODY, ListPath};
 use crate::http::metrics::Route;
 use crate::http::port::Handler;
 use crate::http::problem::{Problem, ProblemError, ProblemKind};
@@ -24,6 +24,7 @@ use crate::http::proof_port::{self, ProofPath};
 use crate::http::request::{self, JSON_TYPES};
 use crate::http::server::Shared;
 use crate::http::service::DecisionService;
+use crate::pipeline::erasure::ErasureError;
 use crate::pipeline::policy::PolicyStatus;
 use crate::pipeline::readiness::Check;
 use crate::pipeline::service::DecideError;
@@ -74,6 +75,7 @@ impl<S: DecisionService> AdminPort<S> {
             }
             Route::RulesCandidate => backtest::candidate(service, request.uri().query()).await,
             Route::RulesCheck => self.check_rules(request).await,
+            Route::Erasures => self.erase(caller, request).await,
             _ => Err(not_found()),
         }
     }
@@ -96,6 +98,25 @@ impl<S: DecisionService> AdminPort<S> {
         .await
         .map_err(|error| DecideError::Internal(format!("a check of rules ended: {error}")))?;
         to_json(StatusCode::OK, &checked)
+    }
+
+    async fn erase(
+        &self,
+        caller: Option<&str>,
+        request: Request<Incoming>,
+    ) -> Result<Response<ResponseBody>, Problem> {
+        let shared = &self.shared;
+        request::check_content_type(request.headers(), JSON_TYPES)?;
+        let (head, body) = request.into_parts();
+        let (bytes_max, timeout) = (shared.options.body_bytes_max, shared.options.body_timeout);
+        let body = body::read(&head.headers, body, bytes_max, timeout).await?;
+        let by = caller.unwrap_or(ANYBODY).to_owned();
+        let service = Arc::clone(&shared.service);
+        // On a task of its own: it is finished also when whoever asked goes away.
+        let erased = tokio::spawn(async move { service.erase(&body, &by).await });
+        let erased =
+            erased.await.map_err(|error| DecideError::Internal(format!("an erasure ended: {error}")))?;
+        to_json(StatusCode::OK, &erased?)
     }
 
     fn readiness(&self) -> Result<Response<ResponseBody>, Problem> {
@@ -173,10 +194,13 @@ fn route(method: &Method, path: &str) -> (Route, Result<Call, Problem>) {
         "/v1/rules/backtest" => Route::RulesBacktest,
         "/v1/rules/candidate" => Route::RulesCandidate,
         "/v1/rules/check" => Route::RulesCheck,
+        "/v1/audit/erasures" => Route::Erasures,
         _ => return (Route::Unknown, Err(not_found())),
     };
     let (allowed, allow) = match route {
-        Route::Reload | Route::RulesBacktest | Route::RulesCheck => (*method == Method::POST, "POST"),
+        Route::Reload | Route::RulesBacktest | Route::RulesCheck | Route::Erasures => {
+            (*method == Method::POST, "POST")
+        }
         _ => (matches!(*method, Method::GET | Method::HEAD), "GET, HEAD"),
     };
     (route, if allowed { Ok(Call::Of(route)) } else { Err(Problem::method_not_allowed(allow)) })
@@ -204,6 +228,26 @@ fn reloaded(status: &PolicyStatus) -> Result<Response<ResponseBody>, Problem> {
         Ok(policy) => problem.with_policy(policy),
         Err(_) => problem,
     })
+}
+
+impl From<ErasureError> for Problem {
+    fn from(error: ErasureError) -> Self {
+        match error {
+            ErasureError::Busy => Self::new(ProblemKind::InFlight, error.to_string()).retry_after(1),
+            ErasureError::Rejected(rejection) => DecideError::Rejected(rejection).into(),
+            ErasureError::NotRecorded(cause) => {
+                tracing::error!(%cause, "an erasure cannot be recorded");
+                let detail = "the erasure was not recorded in time; send it again";
+                Self::new(ProblemKind::AuditUnavailable, detail).retry_after(1)
+            }
+            ErasureError::NotDestroyed(cause) => {
+                tracing::error!(%cause, "the keys of an erasure are not destroyed yet");
+                let detail = "the erasure is recorded, and its keys are not destroyed yet, which is tried again every second; \
+                              send it again until it succeeds";
+                Self::new(ProblemKind::AuditUnavailable, detail).retry_after(1)
+            }
+        }
+    }
 }
 
 pub(super) fn to_json(status: StatusCode, body: &impl Serialize) -> Result<Response<ResponseBody>, Problem> {

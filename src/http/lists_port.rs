@@ -21,7 +21,7 @@ use crate::pipeline::service::DecideError;
 /// Entries of a page that does not say how many.
 const PAGE_ENTRIES_DEFAULT: usize = 100;
 /// Who changes a list where no key is asked for.
-const ANYBODY: &str = "anybody";
+pub(super) const ANYBODY: &str = "anybody";
 
 /// What a path is about.
 #[derive(PartialEq, Eq, Debug)]

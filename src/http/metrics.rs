@@ -63,11 +63,13 @@ pub enum Route {
     Reviews,
     /// `POST /v1/reviews/{decision_id}`.
     Review,
+    /// `POST /v1/audit/erasures`.
+    Erasures,
     /// Anything else.
     Unknown,
 }
 
-const ROUTES: [(Route, &str); 26] = [
+const ROUTES: [(Route, &str); 27] = [
     (Route::Decide, "/v1/decisions"),
     (Route::Batch, "/v1/decisions/batch"),
     (Route::Label, "/v1/labels"),
@@ -93,12 +95,13 @@ const ROUTES: [(Route, &str); 26] = [
     (Route::AuditRecord, "/v1/audit/{sequence}"),
     (Route::Reviews, "/v1/reviews"),
     (Route::Review, "/v1/reviews/{decision_id}"),
+    (Route::Erasures, "/v1/audit/erasures"),
     (Route::Unknown, "unknown"),
 ];
 
 /// Every status that is answered; the last place counts any other.
-const STATUSES: [u16; 17] =
-    [200, 201, 400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 500, 503, 507, 0];
+const STATUSES: [u16; 18] =
+    [200, 201, 400, 401, 403, 404, 405, 408, 409, 410, 413, 415, 422, 429, 500, 503, 507, 0];
 
 /// The counters.
 #[derive(Debug, Default)]

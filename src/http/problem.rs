@@ -45,6 +45,8 @@ pub enum ProblemKind {
     UnsupportedMediaType,
     /// Wrong fields, headers or parameters.
     InvalidFields,
+    /// It was erased on request.
+    Erased,
     /// The key was used before, with another body.
     KeyReused,
     /// The policy on disk was refused; the last good one stays.
@@ -71,7 +73,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::BadRequest,
         Self::NotJson,
         Self::Unauthorized,
@@ -83,6 +85,7 @@ impl ProblemKind {
         Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::InvalidFields,
+        Self::Erased,
         Self::KeyReused,
         Self::PolicyRefused,
         Self::ListedInFile,
@@ -128,6 +131,7 @@ impl ProblemKind {
             Self::InvalidFields => {
                 ("urn:tollgate:problem:invalid-fields", "Invalid fields", StatusCode::UNPROCESSABLE_ENTITY)
             }
+            Self::Erased => ("urn:tollgate:problem:erased", "Erased", StatusCode::GONE),
             Self::KeyReused => (
                 "urn:tollgate:problem:idempotency-key-reused",
                 "Idempotency key reused",
@@ -400,6 +404,7 @@ impl From<DecideError> for Problem {
                     .with_errors(errors.into_iter().map(ProblemError::from).collect())
             }
             DecideError::KeyReused => Self::new(ProblemKind::KeyReused, error.to_string()),
+            DecideError::Erased => Self::new(ProblemKind::Erased, error.to_string()),
             DecideError::InFlight => Self::new(ProblemKind::InFlight, error.to_string()).retry_after(1),
             DecideError::Overloaded { retry_after_s } => {
                 Self::new(ProblemKind::Overloaded, error.to_string()).retry_after(retry_after_s)
@@ -432,6 +437,7 @@ mod tests {
         let cases = [
             (DecideError::Rejected(Rejection::NotJson("x".into())), 400, "not-json", None),
             (DecideError::Rejected(field), 422, "invalid-fields", None),
+            (DecideError::Erased, 410, "erased", None),
             (DecideError::KeyReused, 422, "idempotency-key-reused", None),
             (DecideError::InFlight, 409, "in-flight", Some("1")),
             (DecideError::Overloaded { retry_after_s: 7 }, 503, "overloaded", Some("7")),

@@ -12,6 +12,7 @@ use crate::evaluation::truth::Unlabelled;
 use crate::pipeline::audit_search::{AuditPage, ReviewPage};
 use crate::pipeline::backtest::{BacktestError, CandidateRun};
 use crate::pipeline::candidate_shadow::CandidateStatus;
+use crate::pipeline::erasure::{ErasureDone, ErasureError};
 use crate::pipeline::list_status::{ListChanged, ListPage, ListedStatus, ListsStatus};
 use crate::pipeline::lists::ListError;
 use crate::pipeline::policy::PolicyStatus;
@@ -135,6 +136,13 @@ pub trait DecisionService: Send + Sync + 'static {
         by: &str,
     ) -> impl Future<Output = Result<ReviewAnswer, ReviewError>> + Send;
 
+    /// Erases somebody's personal data. `body` is the JSON of the request, `by` whose API key it came with.
+    fn erase(
+        self: &Arc<Self>,
+        body: &[u8],
+        by: &str,
+    ) -> impl Future<Output = Result<ErasureDone, ErasureError>> + Send;
+
     /// Every metric as Prometheus or OpenMetrics text.
     fn metrics_text(&self) -> String;
 }
@@ -238,6 +246,14 @@ impl DecisionService for Service {
         by: &str,
     ) -> impl Future<Output = Result<ReviewAnswer, ReviewError>> + Send {
         Self::review(self, decision_id, body, by)
+    }
+
+    fn erase(
+        self: &Arc<Self>,
+        body: &[u8],
+        by: &str,
+    ) -> impl Future<Output = Result<ErasureDone, ErasureError>> + Send {
+        Self::erase(self, body, by)
     }
 
     fn backtest(

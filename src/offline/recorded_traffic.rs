@@ -6,10 +6,11 @@ use std::path::Path;
 
 use thiserror::Error;
 
+use crate::audit::bodies::{Bodies, Opened};
 use crate::audit::damage::ReadError;
 use crate::audit::frame::Kind;
 use crate::audit::reader::{LogReader, Record};
-use crate::audit::record::{DecisionRecord, RecordError, decode};
+use crate::audit::record::RecordError;
 use crate::audit::segment::list_segments;
 use crate::engine::doubts::count;
 use crate::engine::policy::Policy;
@@ -48,6 +49,8 @@ pub struct RecordedTraffic {
 /// Counts the newest `last` decisions of the log in `directory`. The rules may ask for what nobody asked then: what stood on lists
 /// is read from the start of the log.
 pub fn recorded(directory: &Path, policy: &Policy, last: u64) -> Result<RecordedTraffic, TrafficError> {
+    let bodies =
+        Bodies::beside(directory).map_err(|source| ReadError::Io { path: directory.to_owned(), source })?;
     let (start, skipped) = newest(directory, last)?;
     let asks = StandingLists::matter_to(policy);
     let mut lists = if asks { lists_before(directory, start)? } else { StandingLists::default() };
@@ -57,7 +60,7 @@ pub fn recorded(directory: &Path, policy: &Policy, last: u64) -> Result<Recorded
     while let Some(stored) = reader.next()? {
         let sequence = stored.header.sequence;
         let wrong = |source| TrafficError::Record { sequence, source };
-        lists.take(&stored).map_err(wrong)?;
+        lists.take(&bodies, &stored).map_err(wrong)?;
         if stored.header.kind != Kind::Decision {
             continue;
         }
@@ -68,7 +71,7 @@ pub fn recorded(directory: &Path, policy: &Policy, last: u64) -> Result<Recorded
         if seen > skipped + last {
             break;
         }
-        count_one(&mut traffic, policy, &lists, &stored).map_err(wrong)?;
+        count_one(&mut traffic, policy, &lists, &bodies, &stored).map_err(wrong)?;
     }
     let lists_note = lists.note().filter(|_| asks);
     Ok(RecordedTraffic { traffic, lists_note })
@@ -78,9 +81,11 @@ fn count_one(
     traffic: &mut Traffic,
     policy: &Policy,
     lists: &StandingLists,
+    bodies: &Bodies,
     stored: &Record<'_>,
 ) -> Result<(), RecordError> {
-    let record: DecisionRecord = decode(stored.body)?;
+    // What was erased says nothing of what rules would find.
+    let Opened::Whole(record) = bodies.decision(stored)? else { return Ok(()) };
     let transaction = record.transaction()?;
     let is_same = record.answer.versions.features == policy.catalogue.sha256
         && record.features.len() == policy.catalogue.features.len();

@@ -16,6 +16,7 @@ use crate::pipeline::lane::{Mark, SharedLane};
 use crate::pipeline::policy::LivePolicy;
 use crate::pipeline::rule_counts::CountedHit;
 use crate::pipeline::shadow::{Seen, ShadowQueue};
+use crate::privacy::key_store::KeyStore;
 use crate::rules::run_time::{Entry, ListChange};
 
 /// What is to be done when a record is in the log. Dropped undone, its claim is released.
@@ -27,6 +28,8 @@ pub enum Consequence {
     Label(Box<LabelConsequence>),
     /// Of a change of a list.
     ListChange(Box<ListConsequence>),
+    /// Of an erasure.
+    Erasure(Box<ErasureConsequence>),
     /// Of a change of policy: none.
     Policy,
     /// Of a review: none, as its label has one of its own.
@@ -80,6 +83,17 @@ pub struct ListConsequence {
     pub place: OwnedSemaphorePermit,
 }
 
+/// See `Consequence::Erasure`.
+#[derive(Debug)]
+pub struct ErasureConsequence {
+    /// The keys that are to be destroyed.
+    pub keys: Vec<u64>,
+    /// What must not stand on lists any more.
+    pub values: Vec<Box<str>>,
+    /// Is told how many entries of lists were taken off.
+    pub entries: oneshot::Sender<u64>,
+}
+
 impl Consequence {
     /// Of a decision: with a claim on its transaction id when that is not its idempotency key and nobody holds it.
     pub fn decision(
@@ -111,10 +125,11 @@ pub(crate) fn apply(
     state: &State,
     lane: &SharedLane,
     shadow: &ShadowQueue,
+    keys: &KeyStore,
     committed: Drain<'_, Committed<Consequence>>,
 ) {
     for Committed { receipt, context, .. } in committed {
-        let mut before = None;
+        let (mut before, mut entries) = (None, 0);
         {
             let mut lane = lane.lock();
             match &context {
@@ -128,6 +143,11 @@ pub(crate) fn apply(
                 }
                 Consequence::ListChange(made) => {
                     before = state.change_list(&made.change, receipt.sequence, receipt.recorded_at);
+                }
+                Consequence::Erasure(erasure) => {
+                    // Before the record counts as applied: a snapshot that has seen it finds the keys doomed.
+                    keys.doom(&erasure.keys);
+                    entries = state.erase_listed(|value| erasure.values.iter().any(|it| **it == *value));
                 }
                 Consequence::Policy
                 | Consequence::Review
@@ -155,6 +175,9 @@ pub(crate) fn apply(
             Consequence::ListChange(made) => {
                 // Who asked may have given up waiting.
                 let _ = made.before.send(before);
+            }
+            Consequence::Erasure(erasure) => {
+                let _ = erasure.entries.send(entries as u64);
             }
             Consequence::Policy
             | Consequence::Review

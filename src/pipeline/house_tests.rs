@@ -26,6 +26,7 @@ use crate::pipeline::index::RequestKey;
 use crate::pipeline::ip::IpSettings;
 use crate::pipeline::lane::Mark;
 use crate::pipeline::lists::ListError;
+use crate::pipeline::privacy::PrivacySettings;
 use crate::pipeline::service::Service;
 use crate::pipeline::settings::{OnAuditFailure, OnBacklog, ServiceSettings};
 use crate::pipeline::shadow::ShadowSettings;
@@ -113,6 +114,7 @@ rules:
             },
             shadow: ShadowSettings::default(),
             ip: IpSettings::default(),
+            privacy: PrivacySettings::default(),
             snapshot_interval,
         };
         fs::create_dir_all(self.data()).unwrap();
@@ -127,7 +129,7 @@ rules:
             .unwrap();
         fs::create_dir_all(copy.data()).unwrap();
         fs::copy(self.data().join("secret"), copy.data().join("secret")).unwrap();
-        for directory in ["log", "state"].into_iter().take(1 + usize::from(with_snapshots)) {
+        for directory in ["log", "keys", "state"].into_iter().take(2 + usize::from(with_snapshots)) {
             fs::create_dir(copy.data().join(directory)).unwrap();
             for file in fs::read_dir(self.data().join(directory)).unwrap() {
                 let file = file.unwrap();

@@ -76,6 +76,14 @@ impl Fingerprint {
         Self(u128::from_be_bytes(bytes))
     }
 
+    /// Of a request whose record says no more what it asked, since that was erased: every body agrees with it, as the answer says only that.
+    pub const ERASED: Self = Self(0);
+
+    /// Whether a request with that fingerprint may be the same one.
+    pub fn agrees(self, other: Self) -> bool {
+        self == other || self == Self::ERASED
+    }
+
     /// From its text in a record; `None` when it is none.
     pub fn parse(text: &str) -> Option<Self> {
         u128::from_str_radix(text, 16).ok().map(Self)
@@ -157,10 +165,10 @@ impl DecisionIndex {
                 })
             }
             Entry::Occupied(occupied) => match occupied.get() {
-                Slot::Claimed { fingerprint: known, released } if *known == fingerprint => {
+                Slot::Claimed { fingerprint: known, released } if known.agrees(fingerprint) => {
                     Claim::InFlight(released.clone())
                 }
-                Slot::Done { fingerprint: known, position } if *known == fingerprint => {
+                Slot::Done { fingerprint: known, position } if known.agrees(fingerprint) => {
                     Claim::Done(*position)
                 }
                 Slot::Claimed { .. } | Slot::Done { .. } => Claim::Conflict,

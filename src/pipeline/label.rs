@@ -6,10 +6,13 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::audit::frame::Kind;
+use crate::audit::bodies::{Bodies, Sealing, label_body};
+use crate::audit::frame::{Body, Kind};
 use crate::audit::receipt::{LogId, Receipt};
-use crate::audit::record::{self, LabelRecord};
+use crate::audit::record::{DecisionRecord, LabelRecord};
 use crate::domain::label::Label;
+use crate::domain::time::EventTime;
+use crate::domain::transaction::Transaction;
 use crate::engine::state::Counted;
 use crate::pipeline::fold::Consequence;
 use crate::pipeline::index::{Claim, Claimed, Fingerprint, RequestKey};
@@ -35,6 +38,15 @@ struct LabelAudit {
     log: LogId,
     sequence: u64,
     hash: String,
+}
+
+/// What a label is for.
+pub(super) struct Labelled {
+    raw: Box<RawValue>,
+    transaction: Transaction,
+    counted: Counted,
+    /// Whether it is only what an erasure has left of it: merchant and terminal, and nothing to be sealed.
+    is_left: bool,
 }
 
 impl Service {
@@ -64,13 +76,13 @@ impl Service {
                 }
             }
         };
-        let (raw, counted) = labelled.map_or((None, None), |(raw, counted)| (Some(raw), Some(counted)));
-        let (body, consequence) = label_record(claimed, &label, raw, counted)?;
+        let sealing = self.label_sealing(labelled.as_ref(), now).await?;
+        let (body, consequence) = label_record(claimed, &label, labelled, sealing.as_ref())?;
         let pending = self
             .log
             .reserve()
             .map_err(|error| DecideError::AuditUnavailable(error.to_string()))?
-            .commit(Kind::Label, now, body, consequence);
+            .commit_body(Kind::Label, now, body, consequence);
         let receipt = tokio::time::timeout(RECORD_WAIT_MAX, pending)
             .await
             .map_err(|_| DecideError::AuditUnavailable("the label was not written in time".to_owned()))?
@@ -84,11 +96,28 @@ impl Service {
         (key, Fingerprint::of(canonical.as_bytes()))
     }
 
-    fn labelled(&self, label: &Label) -> Result<Option<(Box<RawValue>, Counted)>, DecideError> {
+    /// What the record of a label is sealed with; none where nothing is to be sealed.
+    pub(super) async fn label_sealing(
+        &self,
+        labelled: Option<&Labelled>,
+        now: EventTime,
+    ) -> Result<Option<Sealing>, DecideError> {
+        let Some(labelled) = labelled.filter(|it| !it.is_left) else { return Ok(None) };
+        let sealing = self.privacy.of_transaction(&labelled.transaction, now).await;
+        sealing.map_err(|error| DecideError::AuditUnavailable(error.to_string()))
+    }
+
+    fn labelled(&self, label: &Label) -> Result<Option<Labelled>, DecideError> {
         let Some((found, _)) = self.find_transaction(label.transaction_id.as_str())? else { return Ok(None) };
+        let (found, why) = found.or_left();
+        self.labelled_of(&found, why.is_some()).map(Some)
+    }
+
+    /// The transaction of a decision as a label counts it; `is_left` where it is only what an erasure has left.
+    pub(super) fn labelled_of(&self, found: &DecisionRecord, is_left: bool) -> Result<Labelled, DecideError> {
         let transaction = found.transaction().map_err(|error| DecideError::Internal(error.to_string()))?;
         let counted = self.state.counted(&self.policies.live().policy.catalogue, &transaction);
-        Ok(Some((found.transaction, counted)))
+        Ok(Labelled { raw: found.transaction.clone(), transaction, counted, is_left })
     }
 
     fn label_again(
@@ -96,8 +125,8 @@ impl Service {
         label: &Label,
         position: crate::audit::receipt::Position,
     ) -> Result<Bytes, DecideError> {
-        let (body, receipt) = self.read_body::<LabelRecord>(position)?;
-        self.label_answer(label, body.transaction.is_some(), true, &receipt)
+        let (body, receipt) = self.read_body(position, Bodies::label)?;
+        self.label_answer(label, body.get().transaction.is_some(), true, &receipt)
     }
 
     fn label_answer(
@@ -122,11 +151,15 @@ impl Service {
 pub(super) fn label_record(
     claimed: Claimed,
     label: &Label,
-    transaction: Option<Box<RawValue>>,
-    counted: Option<Counted>,
-) -> Result<(Vec<u8>, Consequence), DecideError> {
-    let body = LabelRecord::new(label, transaction)
-        .and_then(|body| record::encode(&body))
+    labelled: Option<Labelled>,
+    sealing: Option<&Sealing>,
+) -> Result<(Body, Consequence), DecideError> {
+    let (raw, transaction, counted) = match labelled {
+        None => (None, None, None),
+        Some(it) => (Some(it.raw), Some(it.transaction), Some(it.counted)),
+    };
+    let body = LabelRecord::new(label, raw)
+        .and_then(|body| label_body(&body, transaction.as_ref(), sealing))
         .map_err(|error| DecideError::Internal(error.to_string()))?;
     Ok((body, Consequence::label(claimed, label.clone(), counted)))
 }

@@ -10,9 +10,10 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
+use crate::audit::bodies::list_change_body;
 use crate::audit::frame::Kind;
 use crate::audit::receipt::Receipt;
-use crate::audit::record::{self, ListChangeRecord};
+use crate::audit::record::ListChangeRecord;
 use crate::domain::limits::ID_BYTES_MAX;
 use crate::domain::time::EventTime;
 use crate::expr::suggest::nearest;
@@ -21,6 +22,7 @@ use crate::pipeline::list_status::{
     ChangeAudit, EntryStatus, FileEntryStatus, ListChanged, ListPage, ListStatus, ListedStatus, ListsStatus,
 };
 use crate::pipeline::service::{DecideError, Service};
+use crate::privacy::subject::Subject;
 use crate::rules::file::end_of_day;
 use crate::rules::list::List;
 use crate::rules::run_time::{Action, Entry, ListChange, NOTE_BYTES_MAX, RUN_TIME_ENTRIES_MAX};
@@ -176,13 +178,15 @@ impl Service {
         }
         drop(lists);
         let made = ListChange { list: list.into(), value: value.into(), action, note, by: by.into() };
-        let body = record::encode(&ListChangeRecord::from(&made))
-            .map_err(|error| DecideError::Internal(error.to_string()))?;
         let unavailable = |error: String| DecideError::AuditUnavailable(error);
+        let sealing = self.privacy.of(Subject::Listed(value)).await;
+        let sealing = sealing.map_err(|error| unavailable(error.to_string()))?;
+        let body = list_change_body(ListChangeRecord::from(&made), sealing.as_ref())
+            .map_err(|error| DecideError::Internal(error.to_string()))?;
         let (told, mut before) = oneshot::channel();
         let consequence = ListConsequence { change: made.clone(), before: told, place };
         let consequence = Consequence::ListChange(Box::new(consequence));
-        let pending = self.log.reserve().map_err(|error| unavailable(error.to_string()))?.commit(
+        let pending = self.log.reserve().map_err(|error| unavailable(error.to_string()))?.commit_body(
             Kind::ListChange,
             self.clock.now(),
             body,

@@ -298,6 +298,7 @@ impl Metrics {
             Ok(_) => "ok",
             Err(DecideError::Rejected(_)) => "rejected",
             Err(DecideError::KeyReused) => "key_reused",
+            Err(DecideError::Erased) => "erased",
             Err(DecideError::InFlight) => "in_flight",
             Err(DecideError::Overloaded { .. }) => "overloaded",
             Err(DecideError::NotReady(_)) => "not_ready",

@@ -30,6 +30,8 @@ pub(crate) struct ProfileMetrics {
     breaker_refused: Counted,
     updates: Counted,
     update_lag: Gauge,
+    /// The last record that profiles have seen, and one more; 0 while nothing updates them.
+    updates_done: AtomicU64,
 }
 
 impl ProfileMetrics {
@@ -83,6 +85,16 @@ impl ProfileMetrics {
             metrics.update_lag.clone(),
         );
         metrics
+    }
+
+    /// Notes the last record that profiles have seen.
+    pub(crate) fn set_updates_done(&self, sequence: u64) {
+        self.updates_done.store(sequence.saturating_add(1), Ordering::Release);
+    }
+
+    /// The last record that profiles have seen; none while nothing updates them.
+    pub(crate) fn updates_done(&self) -> Option<u64> {
+        self.updates_done.load(Ordering::Acquire).checked_sub(1)
     }
 
     /// Notes how many records of the log profiles have not seen.

@@ -11,24 +11,11 @@
 
 use std::collections::HashMap;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
-use crate::audit::record::RecordError;
+use crate::audit::record::{DecisionRecord, RecordError};
 use crate::domain::decision::Outcome;
 use crate::domain::text::Id;
 use crate::domain::transaction::Transaction;
 use crate::enrich::update::{ProfileUpdate, UpdateStep};
-use crate::wire;
-
-/// What profiles need of a decision's record.
-#[derive(Debug, Deserialize)]
-pub(super) struct DecidedRecord {
-    decision: Outcome,
-    #[serde(default)]
-    repeat: bool,
-    transaction: Box<RawValue>,
-}
 
 /// The steps of a batch, by profile, in the log's order.
 pub(super) struct Steps {
@@ -43,11 +30,11 @@ impl Steps {
     }
 
     /// Takes the decision whose record has that sequence.
-    pub(super) fn take(&mut self, sequence: u64, decided: &DecidedRecord) -> Result<(), RecordError> {
+    pub(super) fn take(&mut self, sequence: u64, decided: &DecisionRecord) -> Result<(), RecordError> {
         if decided.repeat {
             return Ok(());
         }
-        let transaction = wire::transaction::parse_slice(decided.transaction.get().as_bytes())?.transaction;
+        let transaction = decided.transaction()?;
         for (entity, id) in [("customer", &transaction.customer.id), ("card", &transaction.card.fingerprint)]
         {
             let Some(id) = id else { continue };
@@ -58,7 +45,7 @@ impl Steps {
                 updates.len() - 1
             });
             if let Some(update) = updates.get_mut(place) {
-                update.steps.push(step(sequence, decided.decision, &transaction));
+                update.steps.push(step(sequence, decided.answer.decision, &transaction));
             }
         }
         Ok(())

@@ -14,13 +14,13 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
+use crate::audit::bodies::Opened;
 use crate::audit::damage::ReadError;
 use crate::audit::follow::{Ending, FollowError, FollowThread, Follower, Work};
 use crate::audit::frame::Kind;
-use crate::audit::record;
 use crate::enrich::source::ProfileSource as _;
 use crate::enrich::update::ProfileUpdate;
-use crate::pipeline::profile_steps::{DecidedRecord, Steps};
+use crate::pipeline::profile_steps::Steps;
 use crate::pipeline::service::Service;
 use crate::pipeline::start::LOG_DIRECTORY;
 
@@ -76,6 +76,7 @@ impl Work for Updates {
         let metrics = &self.service.metrics.profiles;
         let behind = settled.saturating_sub(follower.done());
         metrics.set_update_lag(behind);
+        metrics.set_updates_done(follower.done());
         let skipped = behind.saturating_sub(self.settings.catch_up_records_max);
         if skipped > 0 {
             warn!(skipped, "profiles are too far behind the log; decisions are left out of them");
@@ -89,8 +90,13 @@ impl Work for Updates {
         let last = follower.read(settled, BATCH_RECORDS_MAX, |record| {
             if record.header.kind == Kind::Decision {
                 let sequence = record.header.sequence;
-                let decided = record::decode::<DecidedRecord>(record.body);
-                if let Err(error) = decided.and_then(|decided| steps.take(sequence, &decided)) {
+                let decided = self.service.privacy.bodies.decision(record);
+                let taken = decided.and_then(|decided| match decided {
+                    Opened::Whole(decided) => steps.take(sequence, &decided),
+                    // Nobody is left whose profile it could change.
+                    Opened::Left(..) => Ok(()),
+                });
+                if let Err(error) = taken {
                     error!(%error, sequence, "a decision cannot be read to update profiles");
                 }
             }

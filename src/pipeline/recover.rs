@@ -6,18 +6,20 @@
 
 use thiserror::Error;
 
+use crate::audit::bodies::{self, Bodies};
 use crate::audit::damage::ReadError;
 use crate::audit::frame::Kind;
 use crate::audit::reader::{LogReader, Record};
-use crate::audit::record::{self, LabelRecord, ListChangeRecord, RecordError};
+use crate::audit::record::{RecordError, Unreadable};
 use crate::audit::writer::GROUP_RECORDS_MAX;
 use crate::engine::consequences::{Consequence, Consequences};
 use crate::engine::state::State;
-use crate::evaluation::record_view;
 use crate::feature::catalogue::Catalogue;
 use crate::pipeline::index::{DecisionIndex, Fingerprint, RequestKey};
 use crate::pipeline::lane::Mark;
 use crate::pipeline::secret::Secret;
+use crate::privacy::key_store::KeyStore;
+use crate::privacy::subject::{Subject, Tag};
 use crate::rules::run_time::ListChange;
 
 /// Why the state cannot be rebuilt.
@@ -47,6 +49,12 @@ pub struct Recovered {
     pub labels: u64,
     /// Changes of lists among them.
     pub list_changes: u64,
+    /// Erasures among them.
+    pub erasures: u64,
+    /// Decisions of which only the clear part could be folded: their merchants are counted, and nobody else.
+    pub unreadable: u64,
+    /// Those of them whose key is not there, although nobody erased it.
+    pub keys_lost: u64,
     /// The last record; none when there was none to fold.
     pub last: Option<Mark>,
 }
@@ -64,6 +72,8 @@ pub struct Fold<'a> {
     secret: &'a Secret,
     state: &'a State,
     index: &'a DecisionIndex,
+    keys: &'a KeyStore,
+    bodies: Bodies,
     consequences: Consequences,
 }
 
@@ -76,14 +86,17 @@ impl std::fmt::Debug for Fold<'_> {
 impl<'a> Fold<'a> {
     /// A fold into a state and an index that are empty, or were restored from a snapshot. For `waiting_max` see
     /// `consequences_max`.
-    pub const fn new(
+    pub fn new(
         catalogue: &'a Catalogue,
         secret: &'a Secret,
         state: &'a State,
         index: &'a DecisionIndex,
+        keys: &'a KeyStore,
         waiting_max: usize,
     ) -> Self {
-        Self { catalogue, secret, state, index, consequences: Consequences::new(waiting_max) }
+        let bodies = Bodies::new(keys.keys().clone());
+        let consequences = Consequences::new(waiting_max);
+        Self { catalogue, secret, state, index, keys, bodies, consequences }
     }
 
     /// Folds all that the reader gives. `progress` is called with each sequence.
@@ -98,7 +111,11 @@ impl<'a> Fold<'a> {
             let folded = match stored.header.kind {
                 Kind::Decision => {
                     recovered.decisions += 1;
-                    self.decision(&stored)
+                    let folded = self.decision(&stored);
+                    folded.map(|unreadable| {
+                        recovered.unreadable += u64::from(unreadable.is_some());
+                        recovered.keys_lost += u64::from(unreadable == Some(Unreadable::KeyLost));
+                    })
                 }
                 Kind::Label => {
                     recovered.labels += 1;
@@ -107,6 +124,10 @@ impl<'a> Fold<'a> {
                 Kind::ListChange => {
                     recovered.list_changes += 1;
                     self.list_change(&stored)
+                }
+                Kind::Erasure => {
+                    recovered.erasures += 1;
+                    self.erasure(&stored)
                 }
                 _ => Ok(()),
             };
@@ -119,8 +140,10 @@ impl<'a> Fold<'a> {
         Ok(recovered)
     }
 
-    fn decision(&mut self, stored: &Record<'_>) -> Result<(), RecordError> {
-        let decided = record_view::decode(stored.body)?;
+    /// Why not all of it could be read, if not. Of an erased one, what is kept of its transaction is counted.
+    fn decision(&mut self, stored: &Record<'_>) -> Result<Option<Unreadable>, RecordError> {
+        let (decided, unreadable) = self.bodies.decision(stored)?.or_left();
+        self.note_lost(stored, unreadable);
         let counted = self.state.counted(self.catalogue, &decided.transaction()?);
         self.consequences.apply_until(self.state, decided.state_sequence);
         self.state.restore_attempt(&counted);
@@ -130,23 +153,39 @@ impl<'a> Fold<'a> {
             counted,
             Consequence::Outcome(decided.answer.decision),
         );
-        let fingerprint =
-            Fingerprint::parse(&decided.fingerprint).ok_or(RecordError::Malformed("fingerprint"))?;
         let id = &decided.answer.transaction_id;
+        let (key, fingerprint) = if unreadable.is_some() {
+            let key = RequestKey::of_decision_id(&decided.answer.decision_id);
+            (key.ok_or(RecordError::Malformed("decision_id"))?, Fingerprint::ERASED)
+        } else {
+            let fingerprint = Fingerprint::parse(&decided.fingerprint);
+            let key = RequestKey::of_request(self.secret, &decided.idempotency_key);
+            (key, fingerprint.ok_or(RecordError::Malformed("fingerprint"))?)
+        };
+        let by_request = RequestKey::of_request(self.secret, id);
         // As while serving: of several decisions of one transaction, the first is the one that its id finds.
         let by_id = RequestKey::of_transaction(self.secret, id);
         let is_found = self.index.position(by_id).is_some()
-            || self.index.fingerprint(RequestKey::of_request(self.secret, id)) == Some(fingerprint);
-        if decided.idempotency_key != *id && !is_found {
+            || self.index.fingerprint(by_request).is_some_and(|known| known.agrees(fingerprint));
+        if key != by_request && !is_found {
             self.index.insert(by_id, fingerprint, stored.position);
         }
-        let key = RequestKey::of_request(self.secret, &decided.idempotency_key);
         self.index.insert(key, fingerprint, stored.position);
-        Ok(())
+        Ok(unreadable)
+    }
+
+    /// The number of a key that is not there is not given again: a record names it.
+    fn note_lost(&self, stored: &Record<'_>, unreadable: Option<Unreadable>) {
+        if unreadable == Some(Unreadable::KeyLost)
+            && let Some(number) = bodies::sealed_with(stored)
+        {
+            self.keys.skip_through(number);
+        }
     }
 
     fn label(&mut self, stored: &Record<'_>) -> Result<(), RecordError> {
-        let labelled: LabelRecord = record::decode(stored.body)?;
+        let (labelled, unreadable) = self.bodies.label(stored)?.or_left();
+        self.note_lost(stored, unreadable);
         if let Some(transaction) = labelled.transaction()? {
             let counted = self.state.counted(self.catalogue, &transaction);
             let label = Consequence::Label(Box::new(labelled.label()?));
@@ -160,9 +199,24 @@ impl<'a> Fold<'a> {
 
     /// At once: no decision is made again, so none asks what stood on a list at its time.
     fn list_change(&self, stored: &Record<'_>) -> Result<(), RecordError> {
-        let recorded: ListChangeRecord = record::decode(stored.body)?;
+        let (recorded, unreadable) = self.bodies.list_change(stored)?.or_left();
+        if unreadable.is_some() {
+            // The erasure took the value off.
+            self.note_lost(stored, unreadable);
+            return Ok(());
+        }
         let change = ListChange::try_from(recorded)?;
         self.state.change_list(&change, stored.header.sequence, stored.header.recorded_at);
+        Ok(())
+    }
+
+    /// Dooms the keys of an erasure, in case it was cut short, and takes off lists what a snapshot or a record in clear had put there.
+    fn erasure(&self, stored: &Record<'_>) -> Result<(), RecordError> {
+        let erasure = bodies::erasure(stored)?;
+        self.keys.doom(&erasure.keys);
+        let erased: Vec<Tag> = erasure.subjects.iter().map(|subject| subject.tag).collect();
+        let tagger = self.keys.tagger();
+        self.state.erase_listed(|value| erased.contains(&tagger.tag(Subject::Listed(value))));
         Ok(())
     }
 }

@@ -14,7 +14,8 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 use tracing::warn;
 
-use crate::audit::frame::Kind;
+use crate::audit::bodies::{Sealing, review_body};
+use crate::audit::frame::{Body, Kind};
 use crate::audit::queue::Pending;
 use crate::audit::receipt::Receipt;
 use crate::audit::record::{self, DecisionRecord, LabelRecord};
@@ -89,6 +90,8 @@ struct Wanted {
 /// The decision that it is for.
 struct Reviewed {
     record: DecisionRecord,
+    /// Whether it is only what an erasure has left of it.
+    is_left: bool,
     receipt: Receipt,
     related: Vec<Related>,
 }
@@ -166,39 +169,49 @@ impl Service {
         let ended = |error| DecideError::Internal(format!("a look-up ended: {error}"));
         let looked = tokio::task::spawn_blocking(move || {
             let found = match remembered {
-                Some(found) => Some(found),
+                Some((opened, receipt)) => {
+                    let (record, why) = opened.or_left();
+                    Some((record, why.is_some(), receipt))
+                }
                 None => index
                     .find(&id)
                     .map_err(|error| DecideError::Internal(error.to_string()))?
                     .filter(|found| *found.record.answer.decision_id == *id)
                     .map(|found| {
                         let crate::search::find::Found {
-                            sequence, recorded_at, hash, position, record, ..
+                            sequence,
+                            recorded_at,
+                            hash,
+                            position,
+                            record,
+                            unreadable,
+                            ..
                         } = found;
-                        (record, Receipt { sequence, hash, position, recorded_at })
+                        (record, unreadable.is_some(), Receipt { sequence, hash, position, recorded_at })
                     }),
             };
-            let Some((record, receipt)) = found else { return Ok(None) };
+            let Some((record, is_left, receipt)) = found else { return Ok(None) };
             let related = index.related(Subject {
                 sequence: receipt.sequence,
                 transaction_id: &record.answer.transaction_id,
                 decision_id: &record.answer.decision_id,
             })?;
-            Ok(Some(Reviewed { record, receipt, related }))
+            Ok(Some(Reviewed { record, is_left, receipt, related }))
         });
         looked.await.map_err(ended)?
     }
 
     async fn record_review(&self, decided: &Reviewed, review: &ReviewRecord) -> Result<Receipt, DecideError> {
-        let (label_body, label_consequence, label) = self.label_of(decided, review)?;
-        let body = record::encode(review).map_err(|error| DecideError::Internal(error.to_string()))?;
         let now = self.clock.now();
+        let (label_body, label_consequence, label, sealing) = self.label_of(decided, review, now).await?;
+        let body = review_body(review, sealing.as_ref());
+        let body = body.map_err(|error| DecideError::Internal(error.to_string()))?;
         let unavailable = |error: String| DecideError::AuditUnavailable(error);
         let (label_pending, pending): (Pending, Pending) = {
             let label_ticket = self.log.reserve().map_err(|error| unavailable(error.to_string()))?;
             let ticket = self.log.reserve().map_err(|error| unavailable(error.to_string()))?;
-            let pending = ticket.commit(Kind::Review, now, body, Consequence::Review);
-            (label_ticket.commit(Kind::Label, now, label_body, label_consequence), pending)
+            let pending = ticket.commit_body(Kind::Review, now, body, Consequence::Review);
+            (label_ticket.commit_body(Kind::Label, now, label_body, label_consequence), pending)
         };
         let both = async { (label_pending.await, pending.await) };
         let (labelled, reviewed) = tokio::time::timeout(WAIT_MAX, both)
@@ -210,12 +223,13 @@ impl Service {
         Ok(receipt)
     }
 
-    /// The label that a review stands for, as a record.
-    fn label_of(
+    /// The label that a review stands for, as a record, and what both are sealed with.
+    async fn label_of(
         &self,
         decided: &Reviewed,
         review: &ReviewRecord,
-    ) -> Result<(Vec<u8>, Consequence, Label), DecideError> {
+        now: EventTime,
+    ) -> Result<(Body, Consequence, Label, Option<Sealing>), DecideError> {
         let wrong = |what: &str| DecideError::Internal(format!("a reviewed decision has no valid {what}"));
         let label = Label {
             transaction_id: TransactionId::parse(&review.transaction_id)
@@ -231,12 +245,10 @@ impl Service {
         let Claim::New(claimed) = self.index.claim(key, fingerprint) else {
             return Err(DecideError::InFlight);
         };
-        let transaction = decided.record.transaction();
-        let transaction = transaction.map_err(|error| DecideError::Internal(error.to_string()))?;
-        let counted = self.state.counted(&self.policies.live().policy.catalogue, &transaction);
-        let raw = Some(decided.record.transaction.clone());
-        let (body, consequence) = label_record(claimed, &label, raw, Some(counted))?;
-        Ok((body, consequence, label))
+        let labelled = self.labelled_of(&decided.record, decided.is_left)?;
+        let sealing = self.label_sealing(Some(&labelled), now).await?;
+        let (body, consequence) = label_record(claimed, &label, Some(labelled), sealing.as_ref())?;
+        Ok((body, consequence, label, sealing))
     }
 
     /// A disk that failed between the two records may have left a review without its label.
@@ -248,11 +260,12 @@ impl Service {
             return Ok(());
         }
         warn!(decision_id = %review.decision_id, "a review has no label: it is recorded again");
-        let (body, consequence, label) = self.label_of(decided, review)?;
+        let now = self.clock.now();
+        let (body, consequence, label, _) = self.label_of(decided, review, now).await?;
         let unavailable = |error: String| DecideError::AuditUnavailable(error);
-        let pending = self.log.reserve().map_err(|error| unavailable(error.to_string()))?.commit(
+        let pending = self.log.reserve().map_err(|error| unavailable(error.to_string()))?.commit_body(
             Kind::Label,
-            self.clock.now(),
+            now,
             body,
             consequence,
         );

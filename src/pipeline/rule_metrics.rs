@@ -22,7 +22,8 @@ impl Service {
             .write_rules(text)
             .and_then(|()| self.write_lists(text))
             .and_then(|()| self.write_ip(text))
-            .and_then(|()| self.write_search(text));
+            .and_then(|()| self.write_search(text))
+            .and_then(|()| self.write_keys(text));
         if has_end {
             text.push_str(EOF);
         }

@@ -93,6 +93,11 @@ impl Secret {
         *blake3::keyed_hash(&self.0, b"forward").as_bytes()
     }
 
+    /// What keys the hashes that stand for those whose data it is.
+    pub fn subject_key(&self) -> [u8; 32] {
+        *blake3::keyed_hash(&self.0, b"subjects").as_bytes()
+    }
+
     /// What says that hashes were made under this secret, without saying which it is.
     pub fn check_value(&self) -> [u8; 16] {
         let hash = blake3::keyed_hash(&self.0, b"state snapshot");

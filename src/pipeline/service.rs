@@ -11,13 +11,14 @@ use thiserror::Error;
 use tokio::sync::{Semaphore, watch};
 use tracing::error;
 
+use crate::audit::bodies::{Sealing, decision_body};
 use crate::audit::failure::LogError;
 use crate::audit::follow::FollowThread;
 use crate::audit::frame::Kind;
 use crate::audit::lookup::LogLookup;
 use crate::audit::queue::{Pending, Ticket};
 use crate::audit::receipt::LogId;
-use crate::audit::record::{self, DecisionRecord, RecordedHit, StageTimes};
+use crate::audit::record::{DecisionRecord, RecordedHit, StageTimes};
 use crate::audit::writer::{LogHandle, LogStatus};
 use crate::domain::decision::{Challenge, Decision, Outcome, Reason, ReasonSource, RiskLevel, Versions};
 use crate::domain::enrichment::Enrichment;
@@ -39,6 +40,7 @@ use crate::pipeline::ip::IpKeeper;
 use crate::pipeline::lane::SharedLane;
 use crate::pipeline::metrics::Metrics;
 use crate::pipeline::policy::{LivePolicy, PolicyKeeper};
+use crate::pipeline::privacy::Privacy;
 use crate::pipeline::rule_counts::CountedHit;
 use crate::pipeline::secret::Secret;
 use crate::pipeline::settings::{OnAuditFailure, OnBacklog, ServiceSettings};
@@ -89,6 +91,9 @@ pub enum DecideError {
     /// The decision cannot be recorded, and config says that then there is none.
     #[error("the decision cannot be recorded: {0}")]
     AuditUnavailable(String),
+    /// The decision was made, and the personal data of its record was erased since.
+    #[error("the personal data of this decision was erased on request")]
+    Erased,
     /// A defect of this program.
     #[error("internal error: {0}")]
     Internal(String),
@@ -118,8 +123,12 @@ pub struct Service {
     pub(crate) log: LogHandle<Consequence>,
     /// The log's name.
     pub(crate) log_id: LogId,
+    /// The data directory.
+    pub(crate) data: PathBuf,
     /// Where the log lies.
     pub(crate) log_directory: PathBuf,
+    /// What seals and opens records.
+    pub(crate) privacy: Privacy,
     /// The newest checkpoint of the log.
     pub(crate) board: Arc<Board>,
     /// Records by position.
@@ -140,6 +149,8 @@ pub struct Service {
     pub(crate) shadow: Shadow,
     /// One place for a backtest.
     pub(crate) backtests: Arc<Semaphore>,
+    /// One place for an erasure.
+    pub(crate) erasures: Arc<Semaphore>,
     /// Admission.
     pub(crate) in_flight: Semaphore,
     /// Admission of changes of lists.
@@ -320,7 +331,20 @@ impl Service {
         let claims = Claims { request: claimed, transaction: transaction_claimed };
         walk.times.parse += walk.stopwatch.lap_us(); // claiming is part of taking the request in
         let policy = self.policies.live();
-        let enrichment = self.enrich(&policy, transaction, &mut walk).await;
+        // A new key may have to be synced: beside the profiles, and before a ticket is taken.
+        let sealing = self.privacy.of_transaction(transaction, walk.received_at);
+        let sealing = tokio::time::timeout(walk.remaining(), sealing);
+        let (sealing, enrichment) = tokio::join!(sealing, self.enrich(&policy, transaction, &mut walk));
+        let late = "its key was not synced within the deadline";
+        let sealing = match sealing.map(|sealing| sealing.map_err(|error| error.to_string())) {
+            Ok(Ok(sealing)) => sealing,
+            failed => {
+                let error =
+                    failed.map_or_else(|_| late.to_owned(), |sealing| sealing.err().unwrap_or_default());
+                let versions = policy.policy.versions.clone();
+                return self.without_record(transaction, key, Err(versions), &error, walk);
+            }
+        };
 
         // From the ticket to `commit` nothing waits, so that a client that hangs up cannot leave a gap between windows and log.
         let (ticket, observation, state_sequence) = loop {
@@ -355,6 +379,7 @@ impl Service {
             idempotency_key,
             fingerprint,
             canonical,
+            sealing.as_ref(),
             &walk,
         )?;
         let receipt = tokio::time::timeout(walk.remaining().max(RECORD_WAIT_MIN), pending).await;
@@ -388,7 +413,7 @@ impl Service {
         let by_id = RequestKey::of_transaction(&self.secret, id);
         if idempotency_key == id {
             let known = self.index.fingerprint(by_id);
-            return if known.is_none_or(|known| known == fingerprint) {
+            return if known.is_none_or(|known| known.agrees(fingerprint)) {
                 Ok(None)
             } else {
                 Err(DecideError::KeyReused)
@@ -396,7 +421,8 @@ impl Service {
         }
         let is_it = |record: &DecisionRecord| &*record.answer.transaction_id == id;
         if let Some((first, _)) = self.find(RequestKey::of_request(&self.secret, id), is_it)? {
-            let is_same = Fingerprint::parse(&first.fingerprint) == Some(fingerprint);
+            let (first, left) = first.or_left();
+            let is_same = left.is_some() || Fingerprint::parse(&first.fingerprint) == Some(fingerprint);
             return if is_same { Ok(None) } else { Err(DecideError::KeyReused) };
         }
         loop {
@@ -471,6 +497,7 @@ impl Service {
         idempotency_key: &str,
         fingerprint: Fingerprint,
         canonical: Box<RawValue>,
+        sealing: Option<&Sealing>,
         walk: &Walk,
     ) -> Result<(Decision, Pending), DecideError> {
         let Decided { policy, key, counted, is_new, enrichment, judgement, answer, state_sequence, lists } =
@@ -509,7 +536,8 @@ impl Service {
             policy: policy.policy.hash.clone(),
             latency_us,
         };
-        let body = record::encode(&record).map_err(|error| DecideError::Internal(error.to_string()))?;
+        let body = decision_body(&record, transaction, sealing)
+            .map_err(|error| DecideError::Internal(error.to_string()))?;
         let (answer, candidate) = match self.candidates.current() {
             None => (record.answer, None),
             Some(candidate) => {
@@ -530,7 +558,7 @@ impl Service {
         let seen = Seen::new(policy, features, score, key, walk.received_at, candidate).map(Box::new);
         let consequence =
             Consequence::decision(claims.request, claims.transaction, counted, answer.decision, hits, seen);
-        let pending = ticket.commit(Kind::Decision, walk.received_at, body, consequence);
+        let pending = ticket.commit_body(Kind::Decision, walk.received_at, body, consequence);
         Ok((answer, pending))
     }
 

@@ -29,6 +29,7 @@ use crate::pipeline::restore::Restored;
 use crate::pipeline::snapshot_directory::StateDirectory;
 use crate::pipeline::snapshot_file::{self, Beside};
 use crate::pipeline::snapshot_header::{Header, Identity};
+use crate::privacy::key_store::{KeyStore, KeyStoreError};
 use crate::rules::run_time;
 
 /// How long a snapshot waits for the attempts that are counted to be in the log.
@@ -57,6 +58,9 @@ pub enum SnapshotFailure {
     /// The log does not write what it was given.
     #[error("records that are on their way do not reach the log")]
     Unsettled,
+    /// Keys that the records before it need, or whose erasure is before it: a start from it would not look for them again.
+    #[error("the keys of subjects cannot be settled: {0}")]
+    Keys(#[from] KeyStoreError),
     /// The file.
     #[error("it cannot be written: {0}")]
     Io(#[from] io::Error),
@@ -96,6 +100,7 @@ pub(crate) struct Source {
     pub(crate) index: Arc<DecisionIndex>,
     pub(crate) lane: SharedLane,
     pub(crate) log: LogHandle<Consequence>,
+    pub(crate) keys: Arc<KeyStore>,
     pub(crate) identity: Identity,
     pub(crate) directory: StateDirectory,
     pub(crate) metrics: Arc<Metrics>,
@@ -193,7 +198,7 @@ impl Taker {
 
     /// None when no record has come since the last one.
     fn take(&self) -> Result<Option<Taken>, SnapshotFailure> {
-        let Source { state, index, lane, log, identity, directory, clock, .. } = &self.source;
+        let Source { state, index, lane, log, keys, identity, directory, clock, .. } = &self.source;
         let (started, taken_at) = (clock.instant(), clock.now());
         self.sweep_lists(taken_at);
         let (applied, next_ticket, windows, ledger, lists) = {
@@ -211,6 +216,7 @@ impl Taker {
         };
         let (Some(windows), Some(ledger)) = (windows, ledger) else { return Err(SnapshotFailure::Busy) };
         let taken = self.settled(next_ticket, started)?.unwrap_or(applied);
+        keys.settle()?;
         let header =
             Header { identity: identity.clone(), applied, taken, taken_at_ms: taken_at.unix_millis() };
         let size = directory.write(applied.sequence, &|| self.may_go_on(), |out| {

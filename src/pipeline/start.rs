@@ -29,6 +29,7 @@ use crate::pipeline::lane::Lane;
 use crate::pipeline::lists::LIST_CHANGES_IN_FLIGHT_MAX;
 use crate::pipeline::metrics::Metrics;
 use crate::pipeline::policy::{LivePolicy, PolicyKeeper};
+use crate::pipeline::privacy::{Privacy, PrivacySettings};
 use crate::pipeline::recover::{Fold, RecoverError, consequences_max};
 use crate::pipeline::restore::{Beginning, Restore};
 use crate::pipeline::reviews::REVIEWS_IN_FLIGHT_MAX;
@@ -41,6 +42,7 @@ use crate::pipeline::snapshot_directory::StateDirectory;
 use crate::pipeline::snapshot_header::Identity;
 use crate::policy_archive::error::StoreError;
 use crate::policy_archive::store::PolicyArchive;
+use crate::privacy::key_store::KeyStoreError;
 use crate::search::live::{Indexer, LiveIndex};
 use crate::search::parts::SEARCH_DIRECTORY;
 
@@ -70,6 +72,12 @@ pub enum StartError {
     /// No secret.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// No keys.
+    #[error(transparent)]
+    Keys(#[from] KeyStoreError),
+    /// No thread for keys.
+    #[error("the thread that syncs the keys of subjects cannot be started: {0}")]
+    Keeper(std::io::Error),
     /// The log cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -124,6 +132,8 @@ pub struct Parts {
     pub settings: ServiceSettings,
     /// The log.
     pub log: LogSettings,
+    /// How personal data is recorded.
+    pub privacy: PrivacySettings,
     /// What is looked at after a decision.
     pub shadow: ShadowSettings,
     /// How often a snapshot of the state is taken; none: never. One that is there is read in any case.
@@ -154,6 +164,7 @@ impl Service {
         let archive = PolicyArchive::create(&parts.data)?;
         archive.store(&policy.policy, &parts.files)?;
         let log_id = opened.log_id();
+        let mut privacy = Privacy::open(&parts.data, &secret, log_id, parts.log.ack, parts.privacy)?;
         let identity = Identity::new(log_id, &secret, decisions_max, &catalogue);
         let snapshots = StateDirectory::new(&parts.data);
         let restore = Restore {
@@ -169,18 +180,29 @@ impl Service {
             restore.begin(&*clock).map_err(RecoverError::from)?;
         let state = Arc::new(state);
         let waiting_max = consequences_max(parts.log.queue_max);
-        let recovered =
-            Fold::new(&catalogue, &secret, &state, &index, waiting_max).run(reader, |sequence| {
+        let recovered = Fold::new(&catalogue, &secret, &state, &index, &privacy.keys, waiting_max).run(
+            reader,
+            |sequence| {
                 if sequence.is_multiple_of(1_000_000) {
                     info!(sequence, "rebuilding the state from the log");
                 }
-            })?;
+            },
+        )?;
+        if recovered.keys_lost > 0 {
+            let (decisions, keys) = (recovered.keys_lost, privacy.keys.keys().path().display());
+            warn!(decisions, %keys, "the keys of recorded decisions are not there: restore them from a backup, if nobody erased them");
+        }
+        // An erasure that was cut short is finished before anything is answered.
+        privacy.keys.destroy_doomed()?;
+        privacy.start_keeper().map_err(StartError::Keeper)?;
         info!(
             decisions = recovered.decisions,
             labels = recovered.labels,
             list_changes = recovered.list_changes,
             list_entries = state.lists.load().len(),
             records = recovered.records,
+            erasures = recovered.erasures,
+            unreadable = recovered.unreadable,
             snapshot = restored.as_ref().map(|restored| restored.header.applied.sequence),
             seconds = clock.instant().saturating_duration_since(started).as_secs_f64(),
             "the state is rebuilt"
@@ -199,9 +221,9 @@ impl Service {
         let candidates = Arc::new(CandidateKeeper::new(parts.shadow.candidate_rules.clone()));
         let (shadow_queue, seen) = ShadowQueue::new(parts.shadow.queue_max, &metrics, &candidates);
         let on_committed = {
-            let (state, lane) = (Arc::clone(&state), Arc::clone(&lane));
+            let (state, lane, keys) = (Arc::clone(&state), Arc::clone(&lane), Arc::clone(&privacy.keys));
             Box::new(move |committed: std::vec::Drain<'_, _>| {
-                fold::apply(&state, &lane, &shadow_queue, committed);
+                fold::apply(&state, &lane, &shadow_queue, &keys, committed);
             })
         };
         let on_failed = Box::new(|failed: std::vec::Drain<'_, crate::audit::writer::Failed<Consequence>>| {
@@ -216,6 +238,7 @@ impl Service {
             index: Arc::clone(&index),
             lane: Arc::clone(&lane),
             log: log.clone(),
+            keys: Arc::clone(&privacy.keys),
             identity,
             directory: snapshots,
             metrics: Arc::clone(&metrics),
@@ -226,9 +249,14 @@ impl Service {
         let shadow =
             Shadow::start(seen, &parts.shadow, log.clone(), Arc::clone(&metrics), Arc::clone(&clock))
                 .map_err(StartError::Shadow)?;
-        let search =
-            LiveIndex::open(&parts.data.join(SEARCH_DIRECTORY), &directory, log_id, secret.search_key())
-                .map_err(StartError::Search)?;
+        let search = LiveIndex::open(
+            &parts.data.join(SEARCH_DIRECTORY),
+            &directory,
+            log_id,
+            secret.search_key(),
+            privacy.bodies.clone(),
+        )
+        .map_err(StartError::Search)?;
         let indexed = search.status().through;
         // The first review waits until the index knows of all that came before this start.
         let head = log.status().head.sequence;
@@ -261,8 +289,11 @@ impl Service {
             last_review: tokio::sync::Mutex::new(head),
             reviews: Semaphore::new(REVIEWS_IN_FLIGHT_MAX),
             log_directory: directory,
+            privacy,
             candidates,
             backtests: Arc::new(Semaphore::new(1)),
+            erasures: Arc::new(Semaphore::new(1)),
+            data: parts.data,
             settings: parts.settings,
             draining: AtomicBool::new(false),
             clock,

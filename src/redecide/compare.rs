@@ -3,11 +3,11 @@
 use serde::Serialize;
 
 use crate::audit::record::{DecisionRecord, RecordedHit};
+use crate::audit::record_view::{RecordField, RecordView};
 use crate::domain::decision::{Challenge, Outcome};
 use crate::engine::judge::Judgement;
 use crate::engine::policy::Policy;
 use crate::evaluation::again;
-use crate::evaluation::record_view::{RecordField, RecordView};
 use crate::feature::vector::FeatureVector;
 use crate::redecide::decision::Inputs;
 use crate::redecide::report::FieldDifference;

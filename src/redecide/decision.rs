@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use crate::audit::bodies::{Bodies, Opened};
 use crate::audit::reader::Record;
-use crate::audit::record::{BODY_SCHEMA, RecordError};
+use crate::audit::record::{BODY_SCHEMA, RecordError, Unreadable};
+use crate::audit::record_view::{self, RecordField, RecordView};
 use crate::domain::decision::{Outcome, Versions};
 use crate::domain::enrichment::Enrichment;
 use crate::domain::ip_facts::IpFacts;
@@ -13,7 +15,6 @@ use crate::engine::judge::Judgement;
 use crate::engine::policy::Policy;
 use crate::engine::settings::Effort;
 use crate::evaluation::again::{self, NotAgain};
-use crate::evaluation::record_view::{self, RecordField, RecordView};
 use crate::feature::vector::FeatureVector;
 use crate::redecide::compare::{self, Differences};
 use crate::redecide::policies::{Found, Origin, Policies};
@@ -52,14 +53,25 @@ pub struct Inputs<'a> {
 pub enum Unread {
     /// Written by a newer version.
     Schema(u16),
+    /// Its personal data was erased, or its key is not there.
+    Unreadable(Unreadable),
     /// Not what its schema says.
     Body(RecordError),
 }
 
 impl From<RecordError> for Unread {
     fn from(error: RecordError) -> Self {
-        Self::Body(error)
+        match error {
+            RecordError::Schema(schema) => Self::Schema(schema),
+            RecordError::Unreadable(why) => Self::Unreadable(why),
+            error => Self::Body(error),
+        }
     }
+}
+
+/// The body of a record in clear, as `Inputs` reads it.
+pub fn unsealed<'a>(bodies: &Bodies, stored: &Record<'a>) -> Result<Cow<'a, [u8]>, Unread> {
+    Ok(bodies.plain(stored).and_then(Opened::whole)?)
 }
 
 impl Unread {
@@ -67,20 +79,18 @@ impl Unread {
     pub fn reason(&self) -> String {
         match self {
             Self::Schema(schema) => {
-                format!("its body has the schema {schema}; this version reads {BODY_SCHEMA}")
+                format!("its body has the schema {schema}; this version reads up to {BODY_SCHEMA}")
             }
+            Self::Unreadable(why) => why.to_string(),
             Self::Body(_) => "its body is not what its schema says".to_owned(),
         }
     }
 }
 
 impl<'a> Inputs<'a> {
-    /// The one place where this room reads the body of a decision. `numbers` is room that is used again.
-    pub fn read(stored: &Record<'a>, numbers: &mut Vec<f64>) -> Result<Self, Unread> {
-        if stored.header.schema != BODY_SCHEMA {
-            return Err(Unread::Schema(stored.header.schema));
-        }
-        if let Some(view) = RecordView::of(stored.body)
+    /// The one place where this room reads the body of a decision, which is in clear (`unsealed`). `numbers` is room that is used again.
+    pub fn read(body: &'a [u8], numbers: &mut Vec<f64>) -> Result<Self, Unread> {
+        if let Some(view) = RecordView::of(body)
             && let Some(policy) = view.plain_text(RecordField::Policy)
             && let Some(features) = view.vector(numbers)
         {
@@ -99,7 +109,7 @@ impl<'a> Inputs<'a> {
                 view: Some(view),
             });
         }
-        let record = record_view::decode(stored.body)?;
+        let record = record_view::decode(body)?;
         Ok(Self {
             transaction: record.transaction()?,
             features: FeatureVector::recorded(&record.features, &record.feature_texts),
@@ -145,6 +155,7 @@ struct Last {
 #[derive(Debug)]
 pub struct Redecider<'p> {
     policies: &'p Policies,
+    bodies: &'p Bodies,
     last: Option<Last>,
     numbers: Vec<f64>,
     text: Vec<u8>,
@@ -164,18 +175,23 @@ pub struct Redecided {
 }
 
 impl<'p> Redecider<'p> {
-    /// By these policies.
-    pub const fn new(policies: &'p Policies) -> Self {
-        Self { policies, last: None, numbers: Vec::new(), text: Vec::new() }
+    /// By these policies; `bodies` opens the log's records.
+    pub const fn new(policies: &'p Policies, bodies: &'p Bodies) -> Self {
+        Self { policies, bodies, last: None, numbers: Vec::new(), text: Vec::new() }
     }
 
     /// Makes a decision again, from what its record says that it saw.
     pub fn redecide(&mut self, stored: &Record<'_>) -> Redecided {
         let unread = |again| Redecided { policy_hash: None, found: None, features: None, again };
-        let inputs = match Inputs::read(stored, &mut self.numbers) {
+        let body = match unsealed(self.bodies, stored) {
+            Ok(body) => body,
+            Err(why) => return unread(Again::Not(why.reason())),
+        };
+        let inputs = match Inputs::read(&body, &mut self.numbers) {
             Ok(inputs) => inputs,
             Err(why) => return unread(Again::Not(why.reason())),
         };
+        let stored = &Record { body: &body, ..*stored };
         let found = self.find(&inputs.policy, stored);
         let policy_hash = Some(Box::from(&*inputs.policy));
         let not = |found, why| Redecided {

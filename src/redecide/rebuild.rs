@@ -9,26 +9,30 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::audit::bodies::{Bodies, Opened};
 use crate::audit::damage::ReadError;
 use crate::audit::frame::Kind;
 use crate::audit::reader::{LogReader, Record};
 use crate::audit::record::{self, DecisionRecord, PolicyRecord, RecordError};
+use crate::audit::record_view;
 use crate::audit::segment::list_segments;
 use crate::engine::policy::Policy;
-use crate::evaluation::record_view;
 use crate::feature::catalogue::Catalogue;
 use crate::feature::extract;
 use crate::pipeline::secret::{Secret, SecretError};
-use crate::redecide::decision::{Inputs, Redecider, Unread};
+use crate::redecide::decision::{Inputs, Redecider, Unread, unsealed};
 use crate::redecide::policies::{Found, Policies};
 use crate::redecide::report::{Compared, Difference, FieldDifference, Rebuilt};
-use crate::redecide::run::{Progress, Stretch};
+use crate::redecide::run::{Progress, Stretch, opened};
 use crate::redecide::window_state::{CountedWindows, Snapshot, WindowSettings};
 
 /// What the cause of a policy's record is when a service starts with it.
 const START: &str = "start";
 /// Most features of one record that are shown.
 const SHOWN_FEATURES_MAX: usize = 16;
+/// Counted under this reason: a vector that differs where windows lack what was erased. Which of its values may differ by that, nobody can say.
+const LACKS_ERASED: &str =
+    "its vector differs, and the windows lack what can be read no more of decisions before it";
 /// How many records pass between two looks at whether to stop.
 const RECORDS_PER_LOOK: u64 = 64;
 
@@ -77,13 +81,15 @@ pub fn run(
             Secret::public()
         }
     };
-    let beginning = begin(stretch, policies, &secret, settings)?;
+    let bodies = opened(&stretch.log)?;
+    let beginning = begin(stretch, policies, &secret, &bodies, settings)?;
     let mut pass = Pass {
         stretch,
         secret: &secret,
         settings,
         progress,
-        redecider: Redecider::new(policies),
+        redecider: Redecider::new(policies, &bodies),
+        bodies: &bodies,
         windows: beginning.windows,
         taken: beginning.snapshot.as_ref().map_or(0, |snapshot| snapshot.header.taken.sequence),
         compared: Compared::default(),
@@ -127,6 +133,7 @@ fn begin(
     stretch: &Stretch,
     policies: &Policies,
     secret: &Secret,
+    bodies: &Bodies,
     settings: &WindowSettings,
 ) -> Result<Beginning, RebuildError> {
     let log = &settings.log;
@@ -145,7 +152,7 @@ fn begin(
         let applied = &snapshot.header.applied;
         let restored = LogReader::after(log, applied.position)
             .map_err(RebuildError::from)
-            .and_then(|reader| first_catalogue(reader, policies))
+            .and_then(|reader| first_catalogue(reader, policies, bodies))
             .map_err(|error| error.to_string())
             .and_then(|catalogue| {
                 snapshot.restore(&catalogue, secret, settings).map_err(|refusal| refusal.to_string())
@@ -158,13 +165,17 @@ fn begin(
     if !is_whole {
         return Err(RebuildError::NoBeginning { oldest, why });
     }
-    let catalogue = first_catalogue(LogReader::from_sequence(log, 1)?, policies)?;
+    let catalogue = first_catalogue(LogReader::from_sequence(log, 1)?, policies, bodies)?;
     let windows = CountedWindows::new(&catalogue, secret, settings);
     Ok(Beginning { windows, reader: LogReader::from_sequence(log, 1)?, snapshot: None })
 }
 
 /// The catalogue of the first policy that is named and to be had.
-fn first_catalogue(mut reader: LogReader, policies: &Policies) -> Result<Arc<Catalogue>, RebuildError> {
+fn first_catalogue(
+    mut reader: LogReader,
+    policies: &Policies,
+    bodies: &Bodies,
+) -> Result<Arc<Catalogue>, RebuildError> {
     let mut first_why = None;
     let mut tried = BTreeMap::new();
     while let Some(stored) = reader.next()? {
@@ -173,8 +184,9 @@ fn first_catalogue(mut reader: LogReader, policies: &Policies) -> Result<Arc<Cat
                 Ok(PolicyRecord { policy, versions, .. }) => (policy, versions),
                 Err(_) => continue,
             },
-            Kind::Decision => match record_view::decode(stored.body) {
-                Ok(DecisionRecord { policy, answer, .. }) => (policy, answer.versions),
+            // What stands in clear says so.
+            Kind::Decision => match bodies.decision(&stored).map(Opened::or_left) {
+                Ok((DecisionRecord { policy, answer, .. }, _)) => (policy, answer.versions),
                 Err(_) => continue,
             },
             _ => continue,
@@ -198,6 +210,7 @@ struct Pass<'a> {
     settings: &'a WindowSettings,
     progress: &'a Progress,
     redecider: Redecider<'a>,
+    bodies: &'a Bodies,
     windows: CountedWindows,
     /// Up to this record, the snapshot may have counted attempts that come later.
     taken: u64,
@@ -210,16 +223,23 @@ impl Pass<'_> {
     fn take(&mut self, stored: &Record<'_>, numbers: &mut Vec<f64>) -> Result<(), ReadError> {
         let sequence = stored.header.sequence;
         match stored.header.kind {
-            Kind::Decision => match Inputs::read(stored, numbers) {
-                Ok(inputs) => self.decision(stored, &inputs)?,
-                Err(why) => {
-                    self.compared.seen += 1;
-                    self.not_compared(sequence, &format!("{}: later windows lack it", why.reason()));
+            Kind::Decision => {
+                let body = unsealed(self.bodies, stored);
+                let body = body.as_ref().map_err(Unread::reason);
+                let read = body
+                    .and_then(|body| Ok((body, Inputs::read(body, numbers).map_err(|why| why.reason())?)));
+                match read {
+                    Ok((body, inputs)) => self.decision(&Record { body, ..*stored }, &inputs)?,
+                    Err(why) => {
+                        self.compared.seen += 1;
+                        self.windows.count_left(self.bodies, stored);
+                        self.not_compared(sequence, &format!("{why}: later windows lack it"));
+                    }
                 }
-            },
+            }
             Kind::Label => {
-                if let Err(error) = self.windows.label(stored) {
-                    let why = format!("a label: {}: later windows lack it", Unread::Body(error).reason());
+                if let Err(error) = self.windows.label(self.bodies, stored) {
+                    let why = format!("a label: {}: later windows lack it", Unread::from(error).reason());
                     self.not_compared(sequence, &why);
                 }
             }
@@ -304,6 +324,9 @@ impl Pass<'_> {
             return;
         }
         let sequence = stored.header.sequence;
+        if self.windows.lacks_erased() {
+            return self.not_compared(sequence, LACKS_ERASED);
+        }
         self.compared.differs(sequence, kinds.iter().map(String::as_str), || {
             let answer = record_view::decode(stored.body).map(|record| record.answer).ok();
             let shown = kinds.iter().zip(fields).take(SHOWN_FEATURES_MAX);
@@ -328,8 +351,14 @@ impl Pass<'_> {
     fn begin_anew(&mut self, catalogue: &Arc<Catalogue>, sequence: u64) -> Result<(), ReadError> {
         let progress = self.progress;
         let go_on = |at: u64| !at.is_multiple_of(RECORDS_PER_LOOK) || !progress.is_stopped();
-        self.windows =
-            CountedWindows::folded(catalogue, self.secret, self.settings, sequence.saturating_sub(1), go_on)?;
+        self.windows = CountedWindows::folded(
+            catalogue,
+            self.secret,
+            self.bodies,
+            self.settings,
+            sequence.saturating_sub(1),
+            go_on,
+        )?;
         self.taken = 0;
         self.notes.push(format!(
             "before record {sequence}, the service started with another catalogue: its windows were counted anew, as there"

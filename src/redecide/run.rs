@@ -1,11 +1,12 @@
 //! A whole log, or a stretch of it: segments in parallel, results in order.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::audit::bodies::Bodies;
 use crate::audit::damage::ReadError;
 use crate::audit::frame::Kind;
 use crate::audit::reader::{LogReader, Record};
@@ -103,6 +104,11 @@ fn parts(stretch: &Stretch) -> Result<Vec<Part>, ReadError> {
     Ok(parts.filter(|part| part.last >= stretch.from && part.first <= stretch.to).collect())
 }
 
+/// What opens the records of a log: the keys beside it.
+pub(super) fn opened(log: &Path) -> Result<Bodies, ReadError> {
+    Bodies::beside(log).map_err(|source| ReadError::Io { path: log.to_owned(), source })
+}
+
 /// How many bytes the segments of a stretch have, as far as they can be asked.
 pub fn bytes(stretch: &Stretch) -> Result<u64, ReadError> {
     let size =
@@ -130,13 +136,14 @@ pub fn run(
     progress: &Progress,
 ) -> Result<RedecideReport, ReadError> {
     let parts = parts(stretch)?;
+    let bodies = opened(&stretch.log)?;
     let threads = threads.clamp(1, THREADS_MAX);
     let next = AtomicUsize::new(0);
     let merger = Mutex::new(Merger::new(stretch));
     std::thread::scope(|scope| {
         for _ in 0..threads.min(parts.len()) {
             scope.spawn(|| {
-                let mut redecider = Redecider::new(policies);
+                let mut redecider = Redecider::new(policies, &bodies);
                 while !progress.is_stopped() {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(part) = parts.get(index) else { return };

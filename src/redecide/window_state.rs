@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::audit::bodies::{Bodies, Opened};
 use crate::audit::damage::ReadError;
 use crate::audit::frame::Kind;
 use crate::audit::lookup::LogLookup;
 use crate::audit::reader::{LogReader, Record};
 use crate::audit::receipt::Head;
-use crate::audit::record::{self, LabelRecord, RecordError};
+use crate::audit::record::RecordError;
 use crate::domain::transaction::Mode;
 use crate::engine::consequences::{Consequence, Consequences};
 use crate::engine::observe::{Observation, observe, prepare};
@@ -19,7 +20,7 @@ use crate::pipeline::secret::Secret;
 use crate::pipeline::snapshot_directory::StateDirectory;
 use crate::pipeline::snapshot_file::read_header;
 use crate::pipeline::snapshot_header::{Header, Identity, SnapshotRefusal};
-use crate::redecide::decision::{Inputs, Unread};
+use crate::redecide::decision::{Inputs, Unread, unsealed};
 
 /// How the service that wrote the log counted.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub struct CountedWindows {
     catalogue: Arc<Catalogue>,
     state: State,
     consequences: Consequences,
+    /// Whether a decision was counted of which only the clear part can be read.
+    lacks_erased: bool,
 }
 
 impl CountedWindows {
@@ -53,7 +56,7 @@ impl CountedWindows {
 
     fn with(catalogue: &Arc<Catalogue>, state: State, settings: &WindowSettings) -> Self {
         let consequences = Consequences::new(settings.waiting_max);
-        Self { catalogue: Arc::clone(catalogue), state, consequences }
+        Self { catalogue: Arc::clone(catalogue), state, consequences, lacks_erased: false }
     }
 
     /// Whether a service that starts with this catalogue would have these very windows.
@@ -84,9 +87,27 @@ impl CountedWindows {
         self.consequences.push(&self.state, sequence, counted, Consequence::Outcome(inputs.outcome));
     }
 
-    /// Counts a label. The one place where this room reads the body of one.
-    pub fn label(&mut self, stored: &Record<'_>) -> Result<(), RecordError> {
-        let labelled: LabelRecord = record::decode(stored.body)?;
+    /// Counts what stands in clear of a decision that was erased or whose key is not there, as a start of the service does.
+    pub fn count_left(&mut self, bodies: &Bodies, stored: &Record<'_>) {
+        let Ok(Opened::Left(record, _)) = bodies.decision(stored) else { return };
+        self.lacks_erased = true;
+        let Ok(transaction) = record.transaction() else { return };
+        self.consequences.apply_until(&self.state, record.state_sequence);
+        let counted = self.state.counted(&self.catalogue, &transaction);
+        self.state.restore_attempt(&counted);
+        let outcome = Consequence::Outcome(record.answer.decision);
+        self.consequences.push(&self.state, stored.header.sequence, counted, outcome);
+    }
+
+    /// Whether they lack customers, cards and devices of decisions that were erased or whose keys are not there: then, how many different
+    /// ones a merchant had is less than it was.
+    pub const fn lacks_erased(&self) -> bool {
+        self.lacks_erased
+    }
+
+    /// Counts a label; of an erased transaction, what is left. The one place where this room reads the body of one.
+    pub fn label(&mut self, bodies: &Bodies, stored: &Record<'_>) -> Result<(), RecordError> {
+        let (labelled, _) = bodies.label(stored)?.or_left();
         if let Some(transaction) = labelled.transaction()? {
             let counted = self.state.counted(&self.catalogue, &transaction);
             let label = Consequence::Label(Box::new(labelled.label()?));
@@ -100,6 +121,7 @@ impl CountedWindows {
     pub fn folded(
         catalogue: &Arc<Catalogue>,
         secret: &Secret,
+        bodies: &Bodies,
         settings: &WindowSettings,
         until: u64,
         mut go_on: impl FnMut(u64) -> bool,
@@ -119,11 +141,15 @@ impl CountedWindows {
             match stored.header.kind {
                 // What cannot be read has been counted by the pass that called for this.
                 Kind::Decision => {
-                    let _: Result<(), Unread> =
-                        Inputs::read(&stored, &mut numbers).map(|inputs| windows.count(sequence, &inputs));
+                    if let Ok(body) = unsealed(bodies, &stored) {
+                        let _: Result<(), Unread> =
+                            Inputs::read(&body, &mut numbers).map(|inputs| windows.count(sequence, &inputs));
+                    } else {
+                        windows.count_left(bodies, &stored);
+                    }
                 }
                 Kind::Label => {
-                    let _: Result<(), RecordError> = windows.label(&stored);
+                    let _: Result<(), RecordError> = windows.label(bodies, &stored);
                 }
                 _ => {}
             }

@@ -202,6 +202,19 @@ impl RunTimeLists {
         Some(before)
     }
 
+    /// Takes off every entry whose value is one of those, from every list; says how many.
+    pub fn remove_values(&mut self, is_one: impl Fn(&str) -> bool) -> usize {
+        let found: Vec<Listed> = self
+            .iter()
+            .filter(|(_, value, _)| is_one(value))
+            .map(|(list, value, _)| Listed { list: list.into(), value: value.into() })
+            .collect();
+        for Listed { list, value } in &found {
+            self.remove(list, value);
+        }
+        found.len()
+    }
+
     /// Up to `count` entries that no longer count at any moment from `before` on.
     pub fn expired(&self, before: EventTime, count: usize) -> Vec<Listed> {
         let is_over = |(_, _, entry): &(&str, &str, &Entry)| entry.until.is_some_and(|until| until <= before);

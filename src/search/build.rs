@@ -11,9 +11,8 @@ use crate::audit::damage::ReadError;
 use crate::audit::reader::Record;
 use crate::search::facts::Facts;
 use crate::search::file::PartFile;
-use crate::search::key::SearchKey;
 use crate::search::memory::MemoryPart;
-use crate::search::run::Gap;
+use crate::search::run::{Gap, Searcher};
 
 /// How many records pass between two questions whether to go on.
 const RECORDS_PER_QUESTION: u64 = 256;
@@ -37,17 +36,17 @@ pub enum BuildError {
     Stopped,
 }
 
-/// Makes the parts of a stretch of the log in `log`, and gives each to `done` when it is on disk. `each` is told the sequence and the
+/// Makes the parts of a stretch of the log that `searcher` searches, and gives each to `done` when it is on disk. `each` is told the sequence and the
 /// position of a record now and then.
 pub fn build(
-    log: &Path,
+    searcher: &Searcher,
     directory: &Path,
-    key: &SearchKey,
     gap: Gap,
     mut each: impl FnMut(&Record<'_>) -> ControlFlow<()>,
     mut done: impl FnMut(Arc<PartFile>),
 ) -> Result<(), BuildError> {
-    let mut reader = gap.reader(log)?;
+    let key = searcher.key();
+    let mut reader = gap.reader(searcher.log())?;
     let mut part = MemoryPart::new(reader.log_id());
     let mut write = |part: &MemoryPart| -> Result<(), BuildError> {
         let written = PartFile::write(directory, key, part);
@@ -61,7 +60,7 @@ pub fn build(
             write(&part)?;
             part = MemoryPart::new(part.log_id);
         }
-        let facts = Facts::read(&stored);
+        let facts = Facts::read(searcher.bodies(), &stored);
         part.push(key, &stored, facts.as_ref().ok());
         if stored.header.sequence.is_multiple_of(RECORDS_PER_QUESTION) && each(&stored).is_break() {
             return Err(BuildError::Stopped);

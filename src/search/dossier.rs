@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::audit::bodies::Opened;
 use crate::audit::frame::Kind;
 use crate::audit::receipt::LogId;
 use crate::audit::record;
@@ -33,7 +34,7 @@ pub struct Dossier {
     pub segment: u64,
     /// Bytes from the start of the segment.
     pub offset: u64,
-    /// Its body, as it was recorded.
+    /// Its body, in clear; of an erased one, what is left.
     pub body: Box<RawValue>,
     /// Of a decision: labels of its transaction, the oldest first.
     pub labels: Vec<Later>,
@@ -48,7 +49,7 @@ pub struct Later {
     pub sequence: u64,
     /// When it was recorded.
     pub recorded_at: String,
-    /// Its body, as it was recorded.
+    /// Its body, in clear; of an erased one, what is left.
     pub body: Box<RawValue>,
 }
 
@@ -63,7 +64,9 @@ impl Searcher {
     ) -> Result<Option<Dossier>, SearchError> {
         let read = self.record(stretches, sequence, |stored| {
             let header = &stored.header;
-            let dossier = record::decode::<Box<RawValue>>(stored.body).map(|body| Dossier {
+            let body = self.bodies().plain(stored).map(Opened::or_left);
+            let body = body.and_then(|(body, _)| record::decode::<Box<RawValue>>(&body));
+            let dossier = body.map(|body| Dossier {
                 log,
                 sequence,
                 kind: header.kind.name(),
@@ -77,7 +80,7 @@ impl Searcher {
                 labels: Vec::new(),
                 reviews: Vec::new(),
             });
-            (dossier, Facts::read(stored).ok())
+            (dossier, Facts::read(self.bodies(), stored).ok())
         })?;
         let Some((dossier, facts)) = read else { return Ok(None) };
         let mut dossier = dossier.map_err(|error| SearchError::Body { sequence, error })?;

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::audit::frame::Kind;
+use crate::audit::bodies::{Bodies, Opened};
+use crate::audit::frame::{Kind, SCHEMA_VERSION};
 use crate::audit::reader::Record;
 use crate::audit::record::{self, BODY_SCHEMA, RecordError};
-use crate::audit::review_record::ReviewRecord;
 use crate::domain::decision::{Outcome, RiskLevel};
 use crate::search::key::{Field, SearchKey};
 
@@ -138,18 +138,24 @@ struct LabelledBody {
 }
 
 impl Facts {
-    /// Reads a record.
-    pub fn read(stored: &Record<'_>) -> Result<Self, RecordError> {
+    /// Reads a record. Of an erased one, what stands in clear.
+    pub fn read(bodies: &Bodies, stored: &Record<'_>) -> Result<Self, RecordError> {
         if stored.header.schema > BODY_SCHEMA {
-            return Err(RecordError::Malformed("schema"));
+            return Err(RecordError::Schema(stored.header.schema));
         }
         Ok(match stored.header.kind {
             Kind::Decision => {
-                Self::Decision(Box::new(record::decode::<DecisionBody<'_>>(stored.body)?.into()))
+                let mut body: DecisionBody<'_> = record::decode(stored.body)?;
+                if stored.header.schema > SCHEMA_VERSION
+                    && let Opened::Whole(record) = bodies.decision(stored)?
+                {
+                    body.transaction = record::decode(record.transaction.get().as_bytes())?;
+                }
+                Self::Decision(Box::new(body.into()))
             }
             Kind::Label => Self::Label(record::decode::<LabelBody>(stored.body)?.label.transaction_id),
             Kind::Review => {
-                let review: ReviewRecord = record::decode(stored.body)?;
+                let (review, _) = bodies.review(stored)?.or_left();
                 Self::Review(review.decision_id, review.sequence)
             }
             _ => Self::Other,

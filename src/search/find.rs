@@ -7,11 +7,12 @@ use memchr::memmem;
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::audit::bodies::Bodies;
 use crate::audit::damage::ReadError;
 use crate::audit::frame::Kind;
 use crate::audit::reader::Record;
 use crate::audit::receipt::{Position, RecordHash};
-use crate::audit::record::{self, BODY_SCHEMA, DecisionRecord, RecordError};
+use crate::audit::record::{self, BODY_SCHEMA, DecisionRecord, RecordError, Unreadable};
 use crate::domain::time::EventTime;
 use crate::search::key::Field;
 use crate::search::paged::PageError;
@@ -31,7 +32,7 @@ pub enum FindError {
     Read(#[from] ReadError),
     /// A record of a later version.
     #[error(
-        "record {sequence} has a body of schema {schema}; this version reads {BODY_SCHEMA}: use a newer one"
+        "record {sequence} has a body of schema {schema}; this version reads up to {BODY_SCHEMA}: use a newer one"
     )]
     Schema {
         /// Its sequence.
@@ -70,6 +71,8 @@ pub struct Found {
     pub position: Position,
     /// The record.
     pub record: DecisionRecord,
+    /// Why it is only what stands in clear, if it is.
+    pub unreadable: Option<Unreadable>,
 }
 
 /// As much of a decision as tells whose it is.
@@ -158,7 +161,7 @@ impl Searcher {
         };
         while let Some(stored) = reader.next()? {
             if stored.header.kind == Kind::Decision {
-                open.iter_mut().try_for_each(|it| it.look_at(&stored))?;
+                open.iter_mut().try_for_each(|it| it.look_at(self.bodies(), &stored))?;
             }
             *scanned += 1;
             if scanned.is_multiple_of(RECORDS_PER_PROGRESS) && each(*scanned).is_break() {
@@ -170,7 +173,7 @@ impl Searcher {
 }
 
 impl Wanted<'_> {
-    fn look_at(&mut self, stored: &Record<'_>) -> Result<(), FindError> {
+    fn look_at(&mut self, bodies: &Bodies, stored: &Record<'_>) -> Result<(), FindError> {
         if self.text.find(stored.body).is_none() {
             return Ok(());
         }
@@ -180,10 +183,10 @@ impl Wanted<'_> {
         if ids.decision_id != self.id && ids.transaction_id != self.id {
             return Ok(());
         }
-        if schema != BODY_SCHEMA {
+        if schema > BODY_SCHEMA {
             return Err(FindError::Schema { sequence, schema });
         }
-        let record = record::decode(stored.body).map_err(wrong)?;
+        let (record, unreadable) = bodies.decision(stored).map_err(wrong)?.or_left();
         self.found = Some(Found {
             id: self.id.to_owned(),
             sequence,
@@ -191,6 +194,7 @@ impl Wanted<'_> {
             hash: stored.hash,
             position: stored.position,
             record,
+            unreadable,
         });
         Ok(())
     }
@@ -199,7 +203,7 @@ impl Wanted<'_> {
     fn read_newest(&mut self, searcher: &Searcher, places: &[Position]) -> Result<(), FindError> {
         let mut buffer = Vec::new();
         for position in places {
-            self.look_at(&searcher.lookup().read_at(*position, &mut buffer)?)?;
+            self.look_at(searcher.bodies(), &searcher.lookup().read_at(*position, &mut buffer)?)?;
             if self.found.is_some() {
                 break;
             }

@@ -12,6 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use crate::audit::bodies::Bodies;
 use crate::audit::damage::ReadError;
 use crate::audit::follow::{Ending, Follower, Work};
 use crate::audit::reader::Record;
@@ -82,8 +83,14 @@ pub struct IndexStatus {
 
 impl LiveIndex {
     /// The index in `directory` of the log in `log`. Files that cannot be used are removed: they are made again.
-    pub fn open(directory: &Path, log: &Path, log_id: LogId, key: SearchKey) -> Result<Arc<Self>, ReadError> {
-        let searcher = Searcher::new(log, key);
+    pub fn open(
+        directory: &Path,
+        log: &Path,
+        log_id: LogId,
+        key: SearchKey,
+        bodies: Bodies,
+    ) -> Result<Arc<Self>, ReadError> {
+        let searcher = Searcher::new(log, key, bodies);
         let mut parts = Parts::open(directory, log, log_id, searcher.key(), searcher.lookup())?;
         for refused in &parts.refused {
             warn!(why = refused, "a part of the search index is made again");
@@ -130,11 +137,13 @@ impl LiveIndex {
 
     /// The decision of the record with that sequence, if the query takes it.
     pub fn decision(&self, sequence: u64, query: &Query) -> Result<Option<Hit>, SearchError> {
-        let read = self.searcher.record(&self.stretches(), sequence, |stored| match Facts::read(stored) {
-            Ok(Facts::Decision(decision)) if query.takes(&decision, stored.header.recorded_at) => {
-                Some(Hit::new(stored, *decision))
+        let read = self.searcher.record(&self.stretches(), sequence, |stored| {
+            match Facts::read(self.searcher.bodies(), stored) {
+                Ok(Facts::Decision(decision)) if query.takes(&decision, stored.header.recorded_at) => {
+                    Some(Hit::new(stored, *decision))
+                }
+                _ => None,
             }
-            _ => None,
         });
         Ok(read?.flatten())
     }
@@ -180,7 +189,7 @@ impl LiveIndex {
     }
 
     fn take(&self, stored: &Record<'_>) {
-        let facts = Facts::read(stored);
+        let facts = Facts::read(self.searcher.bodies(), stored);
         match &facts {
             Ok(facts) => self.reviews.lock().take(stored.header.sequence, facts),
             Err(error) => {
@@ -273,7 +282,7 @@ impl Indexer {
             if ending.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let searcher = &index.searcher;
-        match build(searcher.log(), &index.directory, searcher.key(), gap, each, |part| index.put(part)) {
+        match build(searcher, &index.directory, gap, each, |part| index.put(part)) {
             Ok(()) => self.failures = 0,
             Err(BuildError::Read(error)) => {
                 // Perhaps because the segment has gone to the archive.

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use crate::audit::bodies::Bodies;
 use crate::audit::damage::ReadError;
 use crate::audit::reader::Record;
 use crate::audit::receipt::LogId;
@@ -43,7 +44,8 @@ impl LogSearch {
         let log_id = log_id(log)?;
         let has_key = key.is_some();
         // Nothing is hashed where nothing is indexed.
-        let searcher = Searcher::new(log, key.unwrap_or(SearchKey::new([0; 32])));
+        let bodies = Bodies::beside(log).map_err(|source| ReadError::Io { path: log.to_owned(), source })?;
+        let searcher = Searcher::new(log, key.unwrap_or(SearchKey::new([0; 32])), bodies);
         let parts = match log_id {
             Some(log_id) if has_key => {
                 Parts::open(directory, log, log_id, searcher.key(), searcher.lookup())?
@@ -81,7 +83,7 @@ impl LogSearch {
         useless.remove_useless(directory);
         for stretch in self.stretches.iter().rev() {
             if let Stretch::Gap(gap) = stretch {
-                build(self.searcher.log(), directory, self.searcher.key(), *gap, &mut each, |_| made += 1)?;
+                build(&self.searcher, directory, *gap, &mut each, |_| made += 1)?;
             }
         }
         Ok(made)

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use crate::audit::bodies::Bodies;
 use crate::audit::damage::ReadError;
 use crate::audit::frame::Kind;
 use crate::audit::reader::Record;
@@ -29,7 +30,7 @@ pub struct Related {
     pub hash: RecordHash,
     /// A label or a review.
     pub kind: Kind,
-    /// Its body.
+    /// Its body in the form of schema 1, or what is left of it (`Bodies::plain`).
     pub body: Vec<u8>,
 }
 
@@ -108,7 +109,7 @@ impl Searcher {
         let mut buffer = Vec::new();
         for position in places {
             match self.lookup().read_at(*position, &mut buffer) {
-                Ok(stored) => take(&stored, subject, found),
+                Ok(stored) => take(self.bodies(), &stored, subject, found)?,
                 Err(ReadError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error.into()),
             }
@@ -130,7 +131,7 @@ impl Searcher {
         };
         while let Some(stored) = reader.next()? {
             if matches!(stored.header.kind, Kind::Label | Kind::Review) {
-                take(&stored, subject, found);
+                take(self.bodies(), &stored, subject, found)?;
             }
             if stored.header.sequence.is_multiple_of(RECORDS_PER_QUESTION) && go_on().is_break() {
                 return Err(SearchError::Stopped);
@@ -140,16 +141,24 @@ impl Searcher {
     }
 }
 
-fn take(stored: &Record<'_>, subject: Subject<'_>, found: &mut Vec<Related>) {
-    if Facts::read(stored).is_ok_and(|facts| subject.has(&facts)) {
+fn take(
+    bodies: &Bodies,
+    stored: &Record<'_>,
+    subject: Subject<'_>,
+    found: &mut Vec<Related>,
+) -> Result<(), SearchError> {
+    if Facts::read(bodies, stored).is_ok_and(|facts| subject.has(&facts)) {
+        let sequence = stored.header.sequence;
+        let body = bodies.plain(stored).map_err(|error| SearchError::Body { sequence, error })?;
         found.push(Related {
             sequence: stored.header.sequence,
             recorded_at: stored.header.recorded_at,
             hash: stored.hash,
             kind: stored.header.kind,
-            body: stored.body.to_vec(),
+            body: body.or_left().0.into_owned(),
         });
     }
+    Ok(())
 }
 
 /// Where the newest records with one of the keys lie.

@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 use thiserror::Error;
 use tracing::warn;
 
+use crate::audit::bodies::Bodies;
 use crate::audit::damage::ReadError;
 use crate::audit::lookup::LogLookup;
 use crate::audit::reader::{LogReader, Record};
@@ -153,6 +154,7 @@ pub struct Searcher {
     log: PathBuf,
     lookup: LogLookup,
     key: SearchKey,
+    bodies: Bodies,
 }
 
 struct Search<'a, F> {
@@ -164,8 +166,13 @@ struct Search<'a, F> {
 
 impl Searcher {
     /// Searches the log in `directory`.
-    pub fn new(directory: &Path, key: SearchKey) -> Self {
-        Self { log: directory.to_owned(), lookup: LogLookup::new(directory), key }
+    pub fn new(directory: &Path, key: SearchKey, bodies: Bodies) -> Self {
+        Self { log: directory.to_owned(), lookup: LogLookup::new(directory), key, bodies }
+    }
+
+    /// What opens records.
+    pub const fn bodies(&self) -> &Bodies {
+        &self.bodies
     }
 
     /// What keys the index.
@@ -285,7 +292,7 @@ impl Searcher {
                     Err(error) => return Err(error.into()),
                 };
                 before = candidate.sequence;
-                if let Ok(Facts::Decision(decision)) = Facts::read(&stored)
+                if let Ok(Facts::Decision(decision)) = Facts::read(&self.bodies, &stored)
                     && search.query.takes(&decision, stored.header.recorded_at)
                     && search.is_full_with(Hit::new(&stored, *decision))
                 {
@@ -323,7 +330,7 @@ impl Searcher {
             {
                 return Err(SearchError::Stopped);
             }
-            match Facts::read(&stored) {
+            match Facts::read(&self.bodies, &stored) {
                 Ok(Facts::Decision(decision)) if search.query.takes(&decision, stored.header.recorded_at) => {
                     if last.len() == max {
                         last.pop_front();

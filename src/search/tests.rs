@@ -9,6 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::audit::bodies::Bodies;
 use crate::audit::follow::{Ending, Follower, Work as _};
 use crate::audit::frame::Kind;
 use crate::audit::mark::MARK_FILE;
@@ -339,7 +340,7 @@ fn check(records: &[Made], later: &[Made], queries: &[Asked], mishap: Mishap) ->
         }
     }
     // A service makes what is missing, and gathers the end in memory.
-    let index = LiveIndex::open(&parts, &log, LOG, KEY).unwrap();
+    let index = LiveIndex::open(&parts, &log, LOG, KEY, Bodies::beside(&log).unwrap()).unwrap();
     let mut rounds = Rounds::new(&index);
     rounds.until(all.len() as u64);
     for asked in queries {

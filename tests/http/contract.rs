@@ -67,6 +67,7 @@ async fn answers_are_as_described() {
         (decisions, post(decisions, "", " ".repeat(100_000))),
         (decisions, post(decisions, "", transaction("in-flight"))),
         (decisions, post(decisions, "", transaction("overloaded"))),
+        (decisions, post(decisions, "", transaction("erased"))),
         (decisions, post(decisions, "", transaction("internal"))),
         ("/v1/labels", post("/v1/labels", "", &label)),
         ("/v1/labels", post("/v1/labels", "", "{}")),
@@ -109,6 +110,12 @@ async fn answers_are_as_described() {
         for body in ["{}", "no JSON", &" ".repeat(9 << 20)] {
             let checked = ask(running.admin, post("/v1/rules/check", "", body)).await;
             contract.check("post", "/v1/rules/check", &checked);
+        }
+        for (body, status) in [("{}", 200), ("busy", 409), ("wrong", 422), ("audit", 503), ("keys", 503)] {
+            let path = "/v1/audit/erasures";
+            let answer = ask(running.admin, post(path, "", body)).await;
+            assert_eq!(answer.status, status, "{body}");
+            contract.check("post", path, &answer);
         }
         for (path, described, status) in [
             ("/v1/audit/7/proof", "/v1/audit/{sequence}/proof", 200),

@@ -13,6 +13,7 @@ use tollgate::enrich::embedded::EmbeddedProfiles;
 use tollgate::enrich::profiles::Profiles;
 use tollgate::model::backend::Backend;
 use tollgate::pipeline::ip::IpSettings;
+use tollgate::pipeline::privacy::PrivacySettings;
 use tollgate::pipeline::service::Service;
 use tollgate::pipeline::settings::{OnAuditFailure, OnBacklog, ServiceSettings};
 use tollgate::pipeline::shadow::ShadowSettings;
@@ -30,6 +31,7 @@ pub(crate) fn start(data: &Path) -> Arc<Service> {
 pub(crate) fn start_with(data: &Path, ack: Ack, commit_interval: Duration) -> Arc<Service> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let parts = Parts {
+        privacy: PrivacySettings::default(),
         data: data.to_owned(),
         files: PolicyFiles {
             rules: root.join("rules"),

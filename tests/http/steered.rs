@@ -26,6 +26,8 @@ use tollgate::http::service::DecisionService;
 use tollgate::pipeline::audit_search::{AuditPage, ReviewPage};
 use tollgate::pipeline::backtest::{BacktestError, CandidateRun};
 use tollgate::pipeline::candidate_shadow::CandidateStatus;
+use tollgate::pipeline::erasure::{ErasureDone, ErasureError};
+use tollgate::pipeline::erasure_traces::Touched;
 use tollgate::pipeline::ip::{DatabaseStatus, IpStatus, ListFileStatus};
 use tollgate::pipeline::list_status::{
     ChangeAudit, EntryStatus, FileEntryStatus, ListChanged, ListPage, ListStatus, ListedStatus, ListsStatus,
@@ -155,6 +157,7 @@ impl DecisionService for Steered {
             "blocks" => std::thread::sleep(Duration::from_millis(300)),
             "panic" => panic!("told to"),
             "reused" => return Err(DecideError::KeyReused),
+            "erased" => return Err(DecideError::Erased),
             "in-flight" => return Err(DecideError::InFlight),
             "overloaded" => return Err(DecideError::Overloaded { retry_after_s: 2 }),
             "not-ready" => return Err(DecideError::NotReady("starting")),
@@ -271,6 +274,25 @@ impl DecisionService for Steered {
         let problems = vec![Problem::error("rules/mine.yaml", "unknown field `amont`")];
         let files = vec!["mine.yaml".to_owned()];
         RulesChecked { sound: false, problems, rules: None, tests: None, hash: None, files }
+    }
+
+    async fn erase(self: &Arc<Self>, body: &[u8], by: &str) -> Result<ErasureDone, ErasureError> {
+        match String::from_utf8_lossy(body).as_ref() {
+            "busy" => Err(ErasureError::Busy),
+            "wrong" => Err(Rejection::field("/note", "is required").into()),
+            "audit" => Err(ErasureError::NotRecorded("disk full".to_owned())),
+            "keys" => Err(ErasureError::NotDestroyed("disk full".to_owned())),
+            body => Ok(ErasureDone {
+                log: LogId([1; 16]),
+                sequences: vec![7],
+                keys_destroyed: 1,
+                records: Touched { decisions: 3, is_complete: true, ..Touched::default() },
+                list_entries: 2,
+                profiles_removed: 1,
+                snapshots_removed: 0,
+                notes: vec![format!("{by}: {body}")],
+            }),
+        }
     }
 
     fn lists_status(&self) -> ListsStatus {

@@ -70,6 +70,12 @@ fn operations() -> Vec<Operation> {
             String::new(),
             Some(("policy_change", &[("/by", NAME), ("/cause", "api")])),
         ),
+        operation(
+            "erase",
+            "/v1/audit/erasures",
+            json!({"customer": "c_7", "note": "case 4"}).to_string(),
+            Some(("erasure", &[("/by", NAME), ("/note", "case 4")])),
+        ),
         operation("checkRules", "/v1/rules/check", candidate.clone(), None),
         operation("backtestRules", "/v1/rules/backtest", candidate, None),
     ]

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tollgate::audit::bodies::{Bodies, Opened};
 use tollgate::audit::frame::Kind;
 use tollgate::audit::open::{LogOptions, OpenedLog};
 use tollgate::audit::reader::LogReader;
@@ -181,12 +182,13 @@ fn decisions_without_profiles_are_decided_again_as_they_were() {
     same(&installation.data(), &["--rebuild"]);
 }
 
-/// A log of the same records, but for what `change` makes of their bodies; every checksum and the chain are right.
+/// A log of the same records in clear, but for what `change` makes of their bodies; every checksum and the chain are right.
 fn forged(from: &Path, to: &Path, mut change: impl FnMut(Kind, u64, &mut Value)) {
     let mut reader = LogReader::from_sequence(&from.join("log"), 1).unwrap();
     fs::create_dir_all(to).unwrap();
     fs::copy(from.join("secret"), to.join("secret")).unwrap();
     copy(&from.join("policies"), &to.join("policies"));
+    let bodies = Bodies::beside(&from.join("log")).unwrap();
     let mut handle: Option<LogHandle<()>> = None;
     while let Some(stored) = reader.next().unwrap() {
         let header = stored.header;
@@ -202,11 +204,12 @@ fn forged(from: &Path, to: &Path, mut change: impl FnMut(Kind, u64, &mut Value))
             )
             .unwrap()
         });
-        let mut body: Value = serde_json::from_slice(stored.body).unwrap();
+        let plain = bodies.plain(&stored).and_then(Opened::whole).unwrap();
+        let mut body: Value = serde_json::from_slice(&plain).unwrap();
         let before = body.clone();
         change(header.kind, header.sequence, &mut body);
         // What is not changed stays as it is written, with its order of fields.
-        let bytes = if body == before { stored.body.to_vec() } else { ordered(stored.body, &before, &body) };
+        let bytes = if body == before { plain.to_vec() } else { ordered(&plain, &before, &body) };
         handle.reserve().unwrap().commit(header.kind, header.recorded_at, bytes, ()).wait_blocking().unwrap();
     }
     handle.unwrap().close(Duration::from_secs(20)).unwrap();

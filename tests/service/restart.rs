@@ -21,15 +21,18 @@ fn with_interval(interval_s: u64) -> Installation {
     Installation::with_settings(&format!("{PATIENT}[state]\nsnapshot_interval_s = {interval_s}\n"))
 }
 
-/// An installation with the same log and secret and without snapshots. Nobody may be writing.
+/// An installation with the same log, keys and secret and without snapshots. Nobody may be writing.
 fn without_snapshots(installation: &Installation) -> Installation {
     let copy = with_interval(0);
     let (from, to) = (installation.data(), copy.data());
-    std::fs::create_dir_all(to.join("log")).unwrap();
+    std::fs::create_dir_all(&to).unwrap();
     std::fs::copy(from.join("secret"), to.join("secret")).unwrap();
-    for file in std::fs::read_dir(from.join("log")).unwrap() {
-        let file = file.unwrap();
-        std::fs::copy(file.path(), to.join("log").join(file.file_name())).unwrap();
+    for directory in ["log", "keys"] {
+        std::fs::create_dir_all(to.join(directory)).unwrap();
+        for file in std::fs::read_dir(from.join(directory)).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), to.join(directory).join(file.file_name())).unwrap();
+        }
     }
     copy
 }
