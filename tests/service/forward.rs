@@ -63,8 +63,9 @@ fn check(installation: &Installation, redis: &RedisServer) {
         let body: Value = serde_json::from_str(&entry["body"]).unwrap();
         assert_eq!(body, record["body"]);
         assert!(!entry["key"].contains("c_"));
-        let (sequence, customer) =
-            (record["sequence"].as_u64().unwrap(), &body["transaction"]["customer"]["id"]);
+        // Whose it is, the number of the key says that it is sealed with.
+        let (sequence, customer) = (record["sequence"].as_u64().unwrap(), &body["sealed"]["key"]);
+        assert!(customer.is_u64(), "{body}");
         let last = of_customers.entry(customer.to_string()).or_insert((0, entry["key"].clone()));
         assert!(last.0 < sequence && last.1 == entry["key"], "{customer}");
         last.0 = sequence;
