@@ -56,7 +56,8 @@ fn the_oldest_segments_leave_and_the_service_goes_on_and_starts_again_without_th
     wait_until("two snapshots", || (installation.snapshots().len() == 2).then_some(()));
     let answers = send(&service, second);
     wait_until("a segment to leave", || (oldest(&installation) > 1).then_some(()));
-    assert!(service.metric("tollgate_archive_pruned_segments_total") >= 1.0);
+    let pruned = || service.metric("tollgate_archive_pruned_segments_total");
+    wait_until("it to be counted", || (pruned() >= 1.0).then_some(()));
     service.kill();
 
     // What is in the archive proves itself, and with what is still here it is the whole log.
