@@ -19,6 +19,13 @@ pub(crate) struct Measured {
     pub(crate) exchange_us: Histogram<u64>,
     /// From when it was due to when it was sent, where a connection was free in time.
     pub(crate) lag_us: Histogram<u64>,
+    /// What was counted.
+    pub(crate) counts: Counts,
+}
+
+/// Numbers of requests.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Counts {
     /// Requests that are over, those of the warm-up included.
     pub(crate) answered: u64,
     /// Requests sent.
@@ -52,76 +59,46 @@ impl Measured {
             ok_us: histogram()?,
             exchange_us: histogram()?,
             lag_us: histogram()?,
-            answered: 0,
-            sent: 0,
-            duplicates: 0,
-            bursts: 0,
-            ok: 0,
-            degraded: 0,
-            replayed: 0,
-            in_time: 0,
-            waited: 0,
-            errors: BTreeMap::new(),
-            last_sent: None,
+            counts: Counts::default(),
         })
+    }
+
+    const fn histograms(&mut self) -> [&mut Histogram<u64>; 4] {
+        [&mut self.latency_us, &mut self.ok_us, &mut self.exchange_us, &mut self.lag_us]
     }
 
     /// Adds what another thread measured.
     pub(crate) fn add(&mut self, other: &Self) {
-        for (all, one) in [
-            (&mut self.latency_us, &other.latency_us),
-            (&mut self.ok_us, &other.ok_us),
-            (&mut self.exchange_us, &other.exchange_us),
-            (&mut self.lag_us, &other.lag_us),
-        ] {
+        let others = [&other.latency_us, &other.ok_us, &other.exchange_us, &other.lag_us];
+        for (all, one) in self.histograms().into_iter().zip(others) {
             // All have the same bounds.
             let _ = all.add(one);
         }
-        self.answered += other.answered;
-        self.sent += other.sent;
-        self.duplicates += other.duplicates;
-        self.bursts += other.bursts;
-        self.ok += other.ok;
-        self.degraded += other.degraded;
-        self.replayed += other.replayed;
-        self.in_time += other.in_time;
-        self.waited += other.waited;
-        for (name, count) in &other.errors {
-            *self.errors.entry(name.clone()).or_default() += count;
+        let (counts, others) = (&mut self.counts, &other.counts);
+        counts.answered += others.answered;
+        counts.sent += others.sent;
+        counts.duplicates += others.duplicates;
+        counts.bursts += others.bursts;
+        counts.ok += others.ok;
+        counts.degraded += others.degraded;
+        counts.replayed += others.replayed;
+        counts.in_time += others.in_time;
+        counts.waited += others.waited;
+        for (name, count) in &others.errors {
+            *counts.errors.entry(name.clone()).or_default() += count;
         }
-        self.last_sent = self.last_sent.max(other.last_sent);
+        counts.last_sent = counts.last_sent.max(others.last_sent);
     }
 
-    /// Nothing measured again.
+    /// Nothing measured again, in the same memory: this is done each second while others wait for the lock.
     pub(crate) fn clear(&mut self) {
-        let mut histograms = [&mut self.latency_us, &mut self.ok_us, &mut self.exchange_us, &mut self.lag_us]
-            .map(|histogram| std::mem::replace(histogram, Histogram::new_from(histogram)));
-        for histogram in &mut histograms {
-            histogram.reset();
-        }
-        let [latency_us, ok_us, exchange_us, lag_us] = histograms;
-        *self = Self {
-            latency_us,
-            ok_us,
-            exchange_us,
-            lag_us,
-            answered: 0,
-            sent: 0,
-            duplicates: 0,
-            bursts: 0,
-            ok: 0,
-            degraded: 0,
-            replayed: 0,
-            in_time: 0,
-            waited: 0,
-            errors: BTreeMap::new(),
-            last_sent: None,
-        };
+        self.histograms().into_iter().for_each(Histogram::reset);
+        self.counts = Counts::default();
     }
 
     /// A request that was never sent, and that has waited `age_us` in vain.
     pub(crate) fn not_sent(&mut self, age_us: u64) {
         self.latency_us.saturating_record(age_us);
-        *self.errors.entry("not_sent".to_owned()).or_default() += 1;
+        *self.counts.errors.entry("not_sent".to_owned()).or_default() += 1;
     }
 }

@@ -118,14 +118,14 @@ impl LoadReport {
         let quantile = |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile);
         let latency = &measured.latency_us;
         // The last of n requests is sent n - 1 intervals after the first: one interval more makes it a rate.
-        let took_s = measured.last_sent.map_or(0.0, |last| {
+        let took_s = measured.counts.last_sent.map_or(0.0, |last| {
             last.saturating_duration_since(measured_from).as_secs_f64() + rate.map_or(0.0, f64::recip)
         });
         let per_second = |count: u64| if took_s > 0.0 { count as f64 / took_s } else { 0.0 };
-        let rate_achieved = per_second(measured.sent);
+        let rate_achieved = per_second(measured.counts.sent);
         let p99_us = quantile(latency, 0.99);
         let lag_p99_us = quantile(&measured.lag_us, 0.99);
-        let waited_share = measured.waited as f64 / measured.sent.max(1) as f64;
+        let waited_share = measured.counts.waited as f64 / measured.counts.sent.max(1) as f64;
         let is_late = lag_p99_us > LAG_US_MAX || lag_p99_us as f64 > p99_us as f64 * LAG_SHARE_MAX;
         let chance = if options.arrivals == Spread::Poisson { 3.0 } else { 0.0 };
         let is_behind =
@@ -140,15 +140,15 @@ impl LoadReport {
         Self {
             rate_target: rate,
             rate_achieved,
-            sent: measured.sent,
-            ok: measured.ok,
-            errors: measured.errors.values().sum(),
-            errors_by_kind: measured.errors.clone(),
-            degraded: measured.degraded,
-            duplicates: measured.duplicates,
-            replayed: measured.replayed,
-            bursts: measured.bursts,
-            goodput: per_second(measured.in_time),
+            sent: measured.counts.sent,
+            ok: measured.counts.ok,
+            errors: measured.counts.errors.values().sum(),
+            errors_by_kind: measured.counts.errors.clone(),
+            degraded: measured.counts.degraded,
+            duplicates: measured.counts.duplicates,
+            replayed: measured.counts.replayed,
+            bursts: measured.counts.bursts,
+            goodput: per_second(measured.counts.in_time),
             deadline_ms: options.deadline_ms,
             p50_us: quantile(latency, 0.5),
             p90_us: quantile(latency, 0.9),
@@ -162,7 +162,7 @@ impl LoadReport {
             exchange_p99_us: quantile(&measured.exchange_us, 0.99),
             generator_lag_p50_us: quantile(&measured.lag_us, 0.5),
             generator_lag_p99_us: lag_p99_us,
-            waited_for_connection: measured.waited,
+            waited_for_connection: measured.counts.waited,
             connections: options.connections,
             transactions,
             bottleneck,

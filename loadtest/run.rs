@@ -214,12 +214,12 @@ impl Load {
 }
 
 fn show(bar: &ProgressBar, all: &Measured, interval: &Measured) {
-    bar.set_position(all.answered);
+    bar.set_position(all.counts.answered);
     let p99_ms = interval.latency_us.value_at_quantile(0.99) / 1_000;
-    let failed: u64 = interval.errors.values().sum();
+    let failed: u64 = interval.counts.errors.values().sum();
     bar.set_message(format!(
         "sending: this second {} sent, {failed} failed, p99 {p99_ms} ms;",
-        interval.sent
+        interval.counts.sent
     ));
 }
 
@@ -287,7 +287,7 @@ impl Sender<'_> {
         result: Result<Answer, Failure>,
     ) {
         let mut measured = self.measured.lock();
-        measured.answered += 1;
+        measured.counts.answered += 1;
         if due.is_warm_up {
             return;
         }
@@ -299,22 +299,25 @@ impl Sender<'_> {
             // The connection was free in time, so that whatever was late, it was this program.
             measured.lag_us.saturating_record(micros(lag));
         } else {
-            measured.waited += 1;
+            measured.counts.waited += 1;
         }
-        measured.last_sent = measured.last_sent.max(Some(sent));
-        measured.sent += 1;
-        measured.duplicates += u64::from(matches!(due.what, What::Again { .. }));
-        measured.bursts += u64::from(matches!(due.what, What::Burst { .. }));
+        measured.counts.last_sent = measured.counts.last_sent.max(Some(sent));
+        measured.counts.sent += 1;
+        measured.counts.duplicates += u64::from(matches!(due.what, What::Again { .. }));
+        measured.counts.bursts += u64::from(matches!(due.what, What::Burst { .. }));
         match result {
             Ok(Answer { status: 200, degraded, replayed }) => {
-                measured.ok += 1;
+                measured.counts.ok += 1;
                 measured.ok_us.saturating_record(micros(latency));
-                measured.degraded += u64::from(degraded);
-                measured.replayed += u64::from(replayed);
-                measured.in_time += u64::from(self.deadline.is_none_or(|deadline| latency <= deadline));
+                measured.counts.degraded += u64::from(degraded);
+                measured.counts.replayed += u64::from(replayed);
+                measured.counts.in_time +=
+                    u64::from(self.deadline.is_none_or(|deadline| latency <= deadline));
             }
-            Ok(Answer { status, .. }) => *measured.errors.entry(format!("status_{status}")).or_default() += 1,
-            Err(failure) => *measured.errors.entry(failure.name().to_owned()).or_default() += 1,
+            Ok(Answer { status, .. }) => {
+                *measured.counts.errors.entry(format!("status_{status}")).or_default() += 1
+            }
+            Err(failure) => *measured.counts.errors.entry(failure.name().to_owned()).or_default() += 1,
         }
     }
 }

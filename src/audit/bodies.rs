@@ -68,6 +68,21 @@ pub fn decision_body(
     Ok(Body { schema: SEALED_SCHEMA, bytes: decision_body::body(record, transaction, &sealed)? })
 }
 
+/// Of a decision's body, or of the part of it that was sealed, the transaction.
+#[derive(Deserialize)]
+struct WithTransaction {
+    transaction: Box<RawValue>,
+}
+
+/// Of a decision with a sealed part, what it takes to open its transaction.
+#[derive(Deserialize)]
+struct SealedTransaction<'a> {
+    #[serde(borrow)]
+    decision_id: Cow<'a, str>,
+    transaction: Box<RawValue>,
+    sealed: Sealed,
+}
+
 /// A label with a sealed part: what stands in clear, and the whole transaction.
 #[derive(Serialize)]
 struct SealedLabel<'a> {
@@ -240,6 +255,18 @@ impl Bodies {
         Ok(match self.open(Kind::Decision, read.id(), &read.sealed)? {
             Ok(part) => Opened::Whole(read.whole(&part)?),
             Err(why) => Opened::Left(read.left(), why),
+        })
+    }
+
+    /// The transaction of a decision, and nothing else of it: for those who read millions. Of an erased one, what is kept of it.
+    pub fn transaction_of(&self, stored: &Record<'_>) -> Result<Opened<Box<RawValue>>, RecordError> {
+        if is_open(stored)? {
+            return Ok(Opened::Whole(record::decode::<WithTransaction>(stored.body)?.transaction));
+        }
+        let read: SealedTransaction<'_> = record::decode(stored.body)?;
+        Ok(match self.open(Kind::Decision, &read.decision_id, &read.sealed)? {
+            Ok(part) => Opened::Whole(serde_json::from_slice::<WithTransaction>(&part)?.transaction),
+            Err(why) => Opened::Left(read.transaction, why),
         })
     }
 

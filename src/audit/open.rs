@@ -120,8 +120,8 @@ pub enum OpenError {
     },
     /// Damage that no crash of the service explains.
     #[error(
-        "the log is damaged: {path} at byte {offset}: {damage}{after}. Nothing was changed. Restore the file from a copy; or look at it with verify, and if the \
-         records from there on can be given up, open with the damaged tail set aside",
+        "the log is damaged: {path} at byte {offset}: {damage}{after}. Nothing was changed. `tollgate audit verify` shows all \
+         of the damage; restore the file from a copy, as of the archive (`tollgate archive restore`)",
         path = path.display(),
         after = match readable_from { Some(offset) => format!("; readable records follow from byte {offset}"), None => String::new() }
     )]

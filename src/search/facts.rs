@@ -147,9 +147,9 @@ impl Facts {
             Kind::Decision => {
                 let mut body: DecisionBody<'_> = record::decode(stored.body)?;
                 if stored.header.schema > SCHEMA_VERSION
-                    && let Opened::Whole(record) = bodies.decision(stored)?
+                    && let Opened::Whole(transaction) = bodies.transaction_of(stored)?
                 {
-                    body.transaction = record::decode(record.transaction.get().as_bytes())?;
+                    body.transaction = record::decode(transaction.get().as_bytes())?;
                 }
                 Self::Decision(Box::new(body.into()))
             }
