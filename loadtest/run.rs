@@ -315,7 +315,7 @@ impl Sender<'_> {
                     u64::from(self.deadline.is_none_or(|deadline| latency <= deadline));
             }
             Ok(Answer { status, .. }) => {
-                *measured.counts.errors.entry(format!("status_{status}")).or_default() += 1
+                *measured.counts.errors.entry(format!("status_{status}")).or_default() += 1;
             }
             Err(failure) => *measured.counts.errors.entry(failure.name().to_owned()).or_default() += 1,
         }
