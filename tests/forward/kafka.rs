@@ -41,6 +41,9 @@ fn with_options(brokers: &str, options: &[(&str, &str)]) -> TargetSettings {
     TargetSettings { destination, ..target("redis://nowhere") }
 }
 
+/// How often a consumer may have nothing to say.
+const EMPTY_POLLS_MAX: u32 = 60;
+
 /// Everything in the topic, partition by partition.
 fn entries(cluster: &Cluster) -> Vec<Entry> {
     let consumer: BaseConsumer = ClientConfig::new()
@@ -49,13 +52,22 @@ fn entries(cluster: &Cluster) -> Vec<Entry> {
         .set("enable.partition.eof", "true")
         .create()
         .unwrap();
-    let mut entries = Vec::new();
+    let (mut entries, mut empty_polls) = (Vec::new(), 0);
     for partition in 0..PARTITIONS {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(TOPIC, partition, Offset::Beginning).unwrap();
         consumer.assign(&list).unwrap();
         loop {
-            let message = match consumer.poll(Duration::from_secs(10)).expect("a message or the end") {
+            // It gives none also for what is no message, such as the news that a broker was reached.
+            let Some(polled) = consumer.poll(Duration::from_secs(1)) else {
+                empty_polls += 1;
+                assert!(
+                    empty_polls < EMPTY_POLLS_MAX,
+                    "neither a message nor the end of partition {partition}"
+                );
+                continue;
+            };
+            let message = match polled {
                 Ok(message) => message,
                 Err(rdkafka::error::KafkaError::PartitionEOF(_)) => break,
                 Err(error) => panic!("{error}"),
