@@ -102,7 +102,7 @@ struct Scored {
 }
 
 /// What rules see: the transaction, its features, the score and the lists.
-pub(super) struct JudgeFacts<'a> {
+pub struct JudgeFacts<'a> {
     transaction: TransactionFacts<'a>,
     score: Option<f32>,
     lists: &'a Lists,
@@ -113,7 +113,8 @@ pub(super) struct JudgeFacts<'a> {
 }
 
 impl<'a> JudgeFacts<'a> {
-    pub(super) fn new(
+    /// Of a transaction whose vector and score are known.
+    pub fn new(
         policy: &'a Policy,
         transaction: &'a Transaction,
         ip: Option<&'a IpFacts>,
