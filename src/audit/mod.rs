@@ -27,6 +27,7 @@ pub mod frame;
 pub mod lookup;
 pub mod mark;
 pub mod open;
+mod packed;
 pub mod queue;
 pub mod reader;
 pub mod receipt;
