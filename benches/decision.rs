@@ -15,6 +15,7 @@ use tollgate::engine::judge::Stage;
 use crate::stages::inputs::{Inputs, Size};
 use crate::stages::work::{Lap, OPERATIONS, Operation, Work};
 
+#[allow(dead_code, reason = "other programs use the rest")]
 mod stages;
 
 #[global_allocator]

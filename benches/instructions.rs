@@ -13,13 +13,14 @@ use crate::baseline::Baseline;
 use crate::callgrind::Callgrind;
 use crate::stages::inputs::{Inputs, Size};
 use crate::stages::work::{ATTRIBUTIONS, OPERATIONS, Work};
-use crate::table::report::Section;
+use crate::table::report::{Cell, Section};
 use crate::table::turns::print;
 
 #[path = "instructions/baseline.rs"]
 mod baseline;
 #[path = "instructions/callgrind.rs"]
 mod callgrind;
+#[allow(dead_code, reason = "other programs use the rest")]
 mod stages;
 #[allow(dead_code, reason = "the tables whose contestants take turns use the rest")]
 mod table;
@@ -136,13 +137,15 @@ fn run(options: &Options) -> Result<Vec<String>, Box<dyn Error>> {
     for (name, count) in &counts {
         let recorded = before.counts.get(name).copied();
         let change = recorded.map_or(f64::NAN, |recorded| (*count as f64 / recorded as f64 - 1.0) * 100.0);
-        if change < -TOLERANCE_PERCENT {
-            far_fewer.push(name.clone());
-        } else if recorded.is_none() || change > TOLERANCE_PERCENT {
+        if recorded.is_none() {
+            too_many.push(format!("{name} (not recorded)"));
+        } else if change > TOLERANCE_PERCENT {
             too_many.push(format!("{name} ({change:+.1} %)"));
+        } else if change < -TOLERANCE_PERCENT {
+            far_fewer.push(name.clone());
         }
-        let recorded = recorded.map_or_else(|| "-".to_owned(), |recorded| recorded.to_string());
-        section.row([name.as_str().into(), (*count).into(), recorded.as_str().into(), change.into()]);
+        let recorded = recorded.map_or_else(|| "-".into(), Cell::from);
+        section.row([name.as_str().into(), (*count).into(), recorded, change.into()]);
     }
     let made_with = callgrind::made_with()?;
     if before.made_with != made_with && !options.accept {
