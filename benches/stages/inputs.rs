@@ -47,7 +47,7 @@ pub(crate) struct Size {
 impl Size {
     /// For a clock.
     pub(crate) const LARGE: Self = Self { customers: 4_000, payments: 50_000 };
-    /// Where each instruction is interpreted or nothing is optimised: as many payments a customer, of fewer of them.
+    /// Where each instruction is interpreted: as many payments a customer, of fewer of them.
     pub(crate) const SMALL: Self = Self { customers: 400, payments: 5_000 };
 }
 
