@@ -21,6 +21,7 @@ if [ $# -eq 0 ]; then
   cargo test --locked --features shuttle --test window_schedules
 fi
 cargo test --locked --features parquet "$@"
-if [ $# -eq 0 ]; then
+# What is recorded is what an x86_64 takes.
+if [ $# -eq 0 ] && [ "$(uname -m)" = x86_64 ]; then
   benches/instructions.sh
 fi
