@@ -16,8 +16,8 @@ use crate::domain::transaction::{
     Address, Card, Customer, Device, Location, Merchant, Metadata, MetadataValue, Mode, Transaction,
 };
 use crate::wire::pan;
-use crate::wire::recorded;
 use crate::wire::reader::{ObjectReader, escape};
+use crate::wire::recorded;
 use crate::wire::rejection::{FieldErrors, Rejection};
 
 /// What `POST /v1/decisions` takes.
