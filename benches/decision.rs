@@ -73,17 +73,17 @@ fn decisions(criterion: &mut Criterion) {
     let mut next = || cases.next().expect("cases");
     for operation in &OPERATIONS {
         match operation.work {
-            Work::OfCase(run) => {
+            Work::Case(run) => {
                 group.bench_function(operation.name, |bencher| bencher.iter(|| run(&inputs, next())));
             }
-            Work::OfWindows(run) => timed(&mut group, operation, |lap| {
+            Work::Windows(run) => timed(&mut group, operation, |lap| {
                 let case = next();
                 let windows = case.windows.clone();
                 let begin = Instant::now();
                 run(&inputs, case, windows, lap);
                 begin.elapsed()
             }),
-            Work::OfPayment(run) => timed(&mut group, operation, |lap| {
+            Work::Payment(run) => timed(&mut group, operation, |lap| {
                 let payment = inputs.payment();
                 let begin = Instant::now();
                 let (counted, outcome) = run(&inputs, &payment, lap);

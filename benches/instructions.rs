@@ -96,9 +96,9 @@ fn counted() -> ExitCode {
     for operation in &OPERATIONS {
         for case in &cases {
             match operation.work {
-                Work::OfCase(run) => run(&inputs, case),
-                Work::OfWindows(run) => run(&inputs, case, case.windows.clone(), &mut |_| {}),
-                Work::OfPayment(run) => {
+                Work::Case(run) => run(&inputs, case),
+                Work::Windows(run) => run(&inputs, case, case.windows.clone(), &mut |_| {}),
+                Work::Payment(run) => {
                     let (counted, outcome) = run(&inputs, &inputs.payment(), &mut |_| {});
                     inputs.state.record_outcome(&counted, outcome);
                 }

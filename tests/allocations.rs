@@ -173,12 +173,12 @@ fn stages_allocate_no_more_than_their_bounds() {
         let bound =
             STAGES.iter().find(|bound| bound.stage == operation.name).expect("a bound for each stage");
         let of_all = cases.iter().map(|case| match operation.work {
-            Work::OfCase(run) => taken(|| run(&inputs, case)).0,
-            Work::OfWindows(run) => {
+            Work::Case(run) => taken(|| run(&inputs, case)).0,
+            Work::Windows(run) => {
                 let windows = case.windows.clone();
                 taken(|| run(&inputs, case, windows, &mut |_| {})).0
             }
-            Work::OfPayment(run) => {
+            Work::Payment(run) => {
                 let payment = inputs.payment();
                 let (taken, (counted, outcome)) = taken(|| run(&inputs, &payment, &mut |_| {}));
                 inputs.state.record_outcome(&counted, outcome);

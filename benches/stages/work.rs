@@ -26,11 +26,11 @@ pub(crate) type Lap<'a> = &'a mut dyn FnMut(Stage);
 #[derive(Clone, Copy)]
 pub(crate) enum Work {
     /// A case, which it leaves as it is: it can be done again.
-    OfCase(fn(&Inputs, &Case)),
+    Case(fn(&Inputs, &Case)),
     /// A case, and what the windows said of it, which is used up.
-    OfWindows(fn(&Inputs, &Case, FeatureVector, Lap<'_>)),
+    Windows(fn(&Inputs, &Case, FeatureVector, Lap<'_>)),
     /// A payment that has not been counted yet. It says what was counted, and what was decided.
-    OfPayment(fn(&Inputs, &Transaction, Lap<'_>) -> (Counted, Outcome)),
+    Payment(fn(&Inputs, &Transaction, Lap<'_>) -> (Counted, Outcome)),
 }
 
 /// One stage.
@@ -52,19 +52,19 @@ pub(crate) const ATTRIBUTIONS: &str = "attributions";
 
 /// All of them, in the order in which a decision walks.
 pub(crate) const OPERATIONS: [Operation; 11] = [
-    operation("parse", "work::parse", Work::OfCase(parse)),
-    operation("windows", "work::windows", Work::OfPayment(windows)),
-    operation("features", "work::features", Work::OfWindows(features)),
-    operation("model", "work::model", Work::OfCase(model)),
-    operation(ATTRIBUTIONS, "work::attributions", Work::OfCase(attributions)),
-    operation("rules", "work::rules", Work::OfCase(rules)),
-    Operation { has_attributions: true, ..operation("judge", "work::judge", Work::OfWindows(judge)) },
-    operation("audit body", "work::audit_body", Work::OfCase(audit_body)),
-    operation("audit frame", "work::audit_frame", Work::OfCase(audit_frame)),
-    operation("audit body and frame", "work::audit_both", Work::OfCase(audit_both)),
+    operation("parse", "work::parse", Work::Case(parse)),
+    operation("windows", "work::windows", Work::Payment(windows)),
+    operation("features", "work::features", Work::Windows(features)),
+    operation("model", "work::model", Work::Case(model)),
+    operation(ATTRIBUTIONS, "work::attributions", Work::Case(attributions)),
+    operation("rules", "work::rules", Work::Case(rules)),
+    Operation { has_attributions: true, ..operation("judge", "work::judge", Work::Windows(judge)) },
+    operation("audit body", "work::audit_body", Work::Case(audit_body)),
+    operation("audit frame", "work::audit_frame", Work::Case(audit_frame)),
+    operation("audit body and frame", "work::audit_both", Work::Case(audit_both)),
     Operation {
         has_attributions: true,
-        ..operation("decision in process", "work::decision", Work::OfPayment(decision))
+        ..operation("decision in process", "work::decision", Work::Payment(decision))
     },
 ];
 
