@@ -13,6 +13,7 @@ pub mod audit_forward;
 pub mod audit_index;
 pub mod audit_prove;
 pub mod audit_redecide;
+pub mod audit_repair;
 pub mod audit_search;
 pub mod audit_show;
 mod audit_show_text;
