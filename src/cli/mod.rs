@@ -21,6 +21,7 @@ pub mod audit_tail;
 pub mod audit_verify;
 pub mod backtest;
 pub mod check;
+mod covered_by;
 pub mod decide;
 pub mod decide_recorded;
 pub mod explain;
