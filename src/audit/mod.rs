@@ -33,6 +33,7 @@ pub mod receipt;
 pub mod record;
 pub mod record_view;
 mod repair;
+pub mod retention_record;
 pub mod review_record;
 mod rewrite;
 mod scan;

@@ -29,6 +29,8 @@ pub mod features;
 mod forward_targets;
 pub mod interrupt;
 pub mod ip;
+#[cfg(feature = "parquet")]
+mod log_record;
 mod log_search;
 pub mod logging;
 pub mod model;

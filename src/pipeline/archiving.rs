@@ -22,7 +22,11 @@ use crate::archive::error::ArchiveError;
 use crate::archive::needs::of_followers;
 use crate::archive::prune::{Need, Pruned};
 use crate::audit::damage::ReadError;
-use crate::audit::segment::list_segments;
+use crate::audit::frame::Kind;
+use crate::audit::record;
+use crate::audit::retention_record::RetentionRecord;
+use crate::audit::segment::{list_segments, segment_path};
+use crate::pipeline::fold::Consequence;
 use crate::pipeline::service::Service;
 use crate::pipeline::snapshot_directory::StateDirectory;
 use crate::pipeline::snapshot_file::read_header;
@@ -160,13 +164,14 @@ impl Worker {
         if compacted.files_before > 0 {
             info!(?compacted, "small files of the archive are merged");
         }
-        let removed = archive.retain(work)?;
+        let record = |removed: &RetentionRecord| self.service.record_retention(removed);
+        let removed = archive.retain(work, &record)?;
         metrics.removed(removed.records);
         if removed.records > 0 {
             info!(?removed, "days have outlived their retention in the archive");
         }
         let needs = needs(&self.service, &self.data)?;
-        let pruned = archive.prune(log, &needs, work)?;
+        let pruned = archive.prune(log, &needs, work, &record)?;
         metrics.pruned(&pruned);
         self.last_closed = open_segment;
         let Pruned { segments, bytes, kept } = pruned;
@@ -178,6 +183,20 @@ impl Worker {
             self.kept = kept;
         }
         Ok(())
+    }
+}
+
+impl Service {
+    /// Records what is about to be deleted, and returns when that survives a power loss: what is deleted is gone for ever, so must its record not be.
+    fn record_retention(&self, removed: &RetentionRecord) -> Result<(), String> {
+        let body = record::encode(removed).map_err(|error| error.to_string())?;
+        let ticket = self.log.reserve_spare().map_err(|error| error.to_string())?;
+        let pending = ticket.commit(Kind::Retention, self.clock.now(), body, Consequence::Retention);
+        let receipt = pending.wait_blocking().map_err(|error| error.to_string())?;
+        let path = segment_path(&self.log_directory, receipt.position.segment);
+        File::open(&path)
+            .and_then(|file| file.sync_data())
+            .map_err(|error| format!("{}: {error}", path.display()))
     }
 }
 

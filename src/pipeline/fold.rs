@@ -38,6 +38,8 @@ pub enum Consequence {
     ChallengerScores,
     /// Of a signed tree head: none.
     Checkpoint,
+    /// Of records that leave a place where they are kept: none.
+    Retention,
 }
 
 /// See `Consequence::Decision`.
@@ -152,7 +154,8 @@ pub(crate) fn apply(
                 Consequence::Policy
                 | Consequence::Review
                 | Consequence::ChallengerScores
-                | Consequence::Checkpoint => {}
+                | Consequence::Checkpoint
+                | Consequence::Retention => {}
             }
             lane.applied = Some(Mark::from(&receipt));
         }
@@ -182,7 +185,8 @@ pub(crate) fn apply(
             Consequence::Policy
             | Consequence::Review
             | Consequence::ChallengerScores
-            | Consequence::Checkpoint => {}
+            | Consequence::Checkpoint
+            | Consequence::Retention => {}
         }
     }
 }

@@ -69,7 +69,8 @@ fn the_oldest_segments_leave_and_the_service_goes_on_and_starts_again_without_th
     );
     let url = installation.data().join("archive");
     run("audit", ["verify", "--archive", url.to_str().unwrap()]);
-    assert!(installation.verify()["first_sequence"].as_u64().unwrap() > 1);
+    let left = installation.verify()["first_sequence"].as_u64().unwrap();
+    assert!(left > 1);
 
     // The start needs a snapshot now, and has one.
     let service = installation.serve();
@@ -100,6 +101,16 @@ fn the_oldest_segments_leave_and_the_service_goes_on_and_starts_again_without_th
     assert!(restored["segments"].as_u64().unwrap() >= 1, "{restored:#}");
     let report = installation.verify();
     assert_eq!(report["first_sequence"], 1);
+    // What had left is in the log, from the beginning on and without a gap.
+    let mut next = 1;
+    for record in installation.records().iter().filter(|record| record["kind"] == "retention") {
+        let body = &record["body"];
+        assert_eq!((&body["place"], &body["rule"]), (&"log".into(), &"archive.keep_local_days".into()));
+        assert!(body["first_sequence"].as_u64().unwrap() <= next, "{body:#}");
+        next = body["last_sequence"].as_u64().unwrap() + 1;
+        assert!(record["sequence"].as_u64().unwrap() >= next, "recorded after what it names: {record:#}");
+    }
+    assert!(next >= left, "records 1 to {left} had left");
     let service = installation.serve();
     let said = service.heard("the state is rebuilt");
     assert_eq!((&said[0]["snapshot"], &said[0]["records"]), (&Value::Null, &report["records"]), "{said:?}");
