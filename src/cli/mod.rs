@@ -1,5 +1,6 @@
 //! The command line: wiring only. Each command turns arguments and settings into calls of the rooms below.
 
+mod admin_client;
 #[cfg(feature = "parquet")]
 pub mod archive;
 pub mod args;
@@ -29,7 +30,6 @@ pub mod features;
 mod forward_targets;
 pub mod interrupt;
 pub mod ip;
-#[cfg(feature = "parquet")]
 mod log_record;
 mod log_search;
 pub mod logging;

@@ -203,6 +203,41 @@ fn show_names_the_checkpoint_that_covers_a_record() {
 }
 
 #[test]
+fn a_checkpoint_is_signed_when_asked_for() {
+    let settings = format!("{PATIENT}[audit.checkpoints]\ninterval_s = 3600\norigin = \"{ORIGIN}\"\n");
+    let installation = Installation::with_settings(&settings);
+    let data = installation.data();
+    let service = installation.serve();
+    let admin = service.admin.to_string();
+    let sign = || run("audit", ["checkpoint", "--now", "--admin", &admin]);
+    assert_eq!(service.admin("/v1/audit/checkpoint").status, 404);
+    let mut last = 0;
+    for round in 0..3 {
+        let decided = service.connect().decide(&transaction(&format!("pay_{round}")).to_string());
+        let sequence = decided["audit"]["sequence"].as_u64().unwrap();
+        let note = sign();
+        assert!(size_of(&note) >= sequence, "{note}");
+        assert_eq!(service.admin("/v1/audit/checkpoint").body, note);
+        assert_eq!(sign(), note, "nothing has come since");
+        let proof = service.admin(&format!("/v1/audit/{sequence}/proof"));
+        assert_eq!(proof.status, 200, "{}", proof.body);
+        assert!(size_of(&note) > last);
+        last = size_of(&note);
+    }
+    let said = refused(&["checkpoint", "--now", "--data", text(&data)]);
+    assert!(said.contains("checkpoint --now --admin"), "{said}");
+    assert_eq!(kinds(&installation).iter().filter(|kind| **kind == "checkpoint").count(), 3);
+    service.kill();
+    installation.verify();
+
+    let without = Installation::with_settings(&format!("{PATIENT}[audit.checkpoints]\ninterval_s = 0\n"));
+    let service = without.serve();
+    let answer = service.connect_admin().post("/v1/audit/checkpoint", "", "");
+    assert_eq!(answer.status, 404, "{}", answer.body);
+    assert!(answer.body.contains("audit.checkpoints.interval_s"), "{}", answer.body);
+}
+
+#[test]
 fn checkpoints_go_on_after_a_kill_and_with_a_new_key() {
     let installation = installation();
     let (data, config) = (installation.data(), installation.path().join("tollgate.toml"));
