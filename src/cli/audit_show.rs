@@ -73,8 +73,9 @@ pub fn run(args: &AuditShowArgs) -> anyhow::Result<()> {
     bar.finish_and_clear();
     let Some(dossier) = dossier else {
         bail!(
-            "{}: the log has no record with this sequence, no decision with this id and none of a transaction with this id",
-            args.which
+            "{}: the log has no record with this sequence, no decision with this id and none of a transaction with this id{}",
+            args.which,
+            log_search::elsewhere(&args.data)
         );
     };
     let checkpoint = covered_by(&args.data, dossier.sequence).unwrap_or_else(|error| {
