@@ -115,6 +115,7 @@ impl Log {
         ArchiveSettings {
             url: self.url(),
             keep_local: Duration::ZERO,
+            hold_open_reviews_days: 0,
             retention_days: 100,
             legal_hold: false,
             compact_file_bytes: 1 << 20,
