@@ -254,7 +254,8 @@ impl Service {
             last = Some(receipt);
         }
         self.destroy(last.as_ref()).await?;
-        self.search.erased().are_due(&hashes);
+        let sequence = last.map_or(0, |receipt| receipt.sequence);
+        self.search.erased().are_due(&hashes, sequence);
         let mut done = ErasureDone {
             log: self.log_id,
             sequences,
@@ -265,7 +266,6 @@ impl Service {
             snapshots_removed: 0,
             notes: Vec::new(),
         };
-        let sequence = last.map_or(0, |receipt| receipt.sequence);
         self.remove_profiles(&request, sequence, &mut done).await;
         self.remove_snapshots(&request, sequence, &mut done).await;
         done.notes.extend(done.records.note());

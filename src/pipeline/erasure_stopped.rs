@@ -138,7 +138,7 @@ pub fn erase_stopped(
     keys.doom(&numbers);
     keys.destroy_doomed()?;
     writer.close(CLOSE_PATIENCE)?;
-    erased.are_due(&hashes);
+    erased.are_due(&hashes, head);
     remove_parts(&erased, &directory, log, &search_key).map_err(|error| in_search(&error))?;
     erasure_traces::remove_snapshots(data, &request.values()).map_err(StoppedError::Snapshots)?;
     Ok(done)

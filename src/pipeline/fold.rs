@@ -18,6 +18,8 @@ use crate::pipeline::rule_counts::CountedHit;
 use crate::pipeline::shadow::{Seen, ShadowQueue};
 use crate::privacy::key_store::KeyStore;
 use crate::rules::run_time::{Entry, ListChange};
+use crate::search::facts::{DecisionFacts, Facts};
+use crate::search::live::LiveIndex;
 
 /// What is to be done when a record is in the log. Dropped undone, its claim is released.
 #[derive(Debug)]
@@ -53,6 +55,8 @@ pub struct DecisionConsequence {
     hits: PolicyHits,
     /// For what is looked at afterwards.
     seen: Option<Box<Seen>>,
+    /// What it is found by.
+    facts: Box<DecisionFacts>,
 }
 
 /// Rules that matched.
@@ -105,6 +109,7 @@ impl Consequence {
         outcome: Outcome,
         hits: PolicyHits,
         seen: Option<Box<Seen>>,
+        facts: Box<DecisionFacts>,
     ) -> Self {
         Self::Decision(Box::new(DecisionConsequence {
             claimed,
@@ -113,6 +118,7 @@ impl Consequence {
             outcome,
             hits,
             seen,
+            facts,
         }))
     }
 
@@ -128,9 +134,10 @@ pub(crate) fn apply(
     lane: &SharedLane,
     shadow: &ShadowQueue,
     keys: &KeyStore,
+    search: &LiveIndex,
     committed: Drain<'_, Committed<Consequence>>,
 ) {
-    for Committed { receipt, context, .. } in committed {
+    for Committed { receipt, context, kind } in committed {
         let (mut before, mut entries) = (None, 0);
         {
             let mut lane = lane.lock();
@@ -159,7 +166,7 @@ pub(crate) fn apply(
             }
             lane.applied = Some(Mark::from(&receipt));
         }
-        match context {
+        let facts = match context {
             Consequence::Decision(decision) => {
                 if let Some(claimed) = decision.transaction_claimed {
                     claimed.complete(receipt.position);
@@ -170,23 +177,29 @@ pub(crate) fn apply(
                 if let Some(seen) = decision.seen {
                     shadow.hand_over(receipt.sequence, seen);
                 }
+                Facts::Decision(decision.facts)
             }
             Consequence::Label(label) => {
                 label.claimed.complete(receipt.position);
                 shadow.hand_over_label(&label.label);
+                Facts::Label(label.label.transaction_id.as_str().into())
             }
             Consequence::ListChange(made) => {
                 // Who asked may have given up waiting.
                 let _ = made.before.send(before);
+                Facts::Other
             }
             Consequence::Erasure(erasure) => {
                 let _ = erasure.entries.send(entries as u64);
+                Facts::Other
             }
+            // The index reads what is reviewed.
+            Consequence::Review => continue,
             Consequence::Policy
-            | Consequence::Review
             | Consequence::ChallengerScores
             | Consequence::Checkpoint
-            | Consequence::Retention => {}
-        }
+            | Consequence::Retention => Facts::Other,
+        };
+        search.note_written(kind, &receipt, facts);
     }
 }

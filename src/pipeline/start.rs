@@ -226,16 +226,28 @@ impl Service {
             ack: parts.log.ack,
             queue_max: parts.log.queue_max,
             commit_interval: parts.log.commit_interval,
+            linger: std::time::Duration::from_micros(
+                std::env::var("X_LINGER").ok().and_then(|s| s.parse().ok()).unwrap_or(0),
+            ),
             clock: Arc::clone(&clock),
             disk,
             ..WriterOptions::default()
         };
         let candidates = Arc::new(CandidateKeeper::new(parts.shadow.candidate_rules.clone()));
         let (shadow_queue, seen) = ShadowQueue::new(parts.shadow.queue_max, &metrics, &candidates);
+        let search = LiveIndex::open(
+            &parts.data.join(SEARCH_DIRECTORY),
+            &directory,
+            log_id,
+            secret.search_key(),
+            privacy.bodies.clone(),
+        )
+        .map_err(StartError::Search)?;
         let on_committed = {
             let (state, lane, keys) = (Arc::clone(&state), Arc::clone(&lane), Arc::clone(&privacy.keys));
+            let search = Arc::clone(&search);
             Box::new(move |committed: std::vec::Drain<'_, _>| {
-                fold::apply(&state, &lane, &shadow_queue, &keys, committed);
+                fold::apply(&state, &lane, &shadow_queue, &keys, &search, committed);
             })
         };
         let on_failed = Box::new(|failed: std::vec::Drain<'_, crate::audit::writer::Failed<Consequence>>| {
@@ -261,14 +273,6 @@ impl Service {
         let shadow =
             Shadow::start(seen, &parts.shadow, log.clone(), Arc::clone(&metrics), Arc::clone(&clock))
                 .map_err(StartError::Shadow)?;
-        let search = LiveIndex::open(
-            &parts.data.join(SEARCH_DIRECTORY),
-            &directory,
-            log_id,
-            secret.search_key(),
-            privacy.bodies.clone(),
-        )
-        .map_err(StartError::Search)?;
         let indexed = search.status().through;
         // The first review waits until the index knows of all that came before this start.
         let head = log.status().head.sequence;

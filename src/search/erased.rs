@@ -28,8 +28,8 @@ const ALL: &str = "all";
 struct Entry {
     /// None: whatever a part holds.
     hash: Option<u64>,
-    /// Whether its keys are destroyed.
-    is_due: bool,
+    /// Once its keys are destroyed: the last record that may be indexed by what was known of it before.
+    due_after: Option<u64>,
     number: u64,
 }
 
@@ -46,6 +46,14 @@ pub struct Pass {
     hashes: Vec<Option<u64>>,
     /// It is of the entries up to this number.
     through: u64,
+    /// How far the index had come.
+    taken: u64,
+}
+
+impl Entry {
+    fn is_due(&self, taken: u64) -> bool {
+        self.due_after.is_some_and(|after| after <= taken)
+    }
 }
 
 impl Erased {
@@ -62,7 +70,7 @@ impl Erased {
             if hash.is_none() && line != ALL {
                 warn!(file = ERASED_FILE, line, "no hash; every part of the search index is made anew");
             }
-            entries.push(Entry { hash, is_due: true, number });
+            entries.push(Entry { hash, due_after: Some(0), number });
         }
         let last = entries.len() as u64;
         Ok(Self { directory: directory.to_owned(), entries: Mutex::new((entries, last)) })
@@ -85,7 +93,7 @@ impl Erased {
         let mut last = entries.1;
         let mut add = |new: &mut Vec<Entry>, hash| {
             last += 1;
-            new.push(Entry { hash, is_due: false, number: last });
+            new.push(Entry { hash, due_after: None, number: last });
         };
         if new.len() + hashes.len() > ERASED_MAX {
             new.clear();
@@ -98,26 +106,29 @@ impl Erased {
         Ok(())
     }
 
-    /// The keys of those whose hashes these are have been destroyed.
-    pub fn are_due(&self, hashes: &[u64]) {
+    /// The keys of those whose hashes these are have been destroyed, as the record `sequence` says.
+    pub fn are_due(&self, hashes: &[u64], sequence: u64) {
         for entry in &mut self.entries.lock().0 {
-            entry.is_due |= entry.hash.is_none_or(|hash| hashes.contains(&hash));
+            if entry.hash.is_none_or(|hash| hashes.contains(&hash)) {
+                entry.due_after = Some(sequence);
+            }
         }
     }
 
-    /// What is to be done now.
-    pub fn pass(&self) -> Option<Pass> {
+    /// What is to be done in an index that has come to the record `taken`: not before it holds the record of the erasure, since it may still be told
+    /// of records before that.
+    pub fn pass(&self, taken: u64) -> Option<Pass> {
         let entries = self.entries.lock();
-        let due = || entries.0.iter().filter(|entry| entry.is_due);
+        let due = || entries.0.iter().filter(|entry| entry.is_due(taken));
         let through = due().map(|entry| entry.number).max()?;
-        Some(Pass { hashes: due().map(|entry| entry.hash).collect(), through })
+        Some(Pass { hashes: due().map(|entry| entry.hash).collect(), through, taken })
     }
 
     /// The parts hold nothing of it any more.
     pub fn is_done(&self, pass: &Pass) -> io::Result<()> {
         let mut entries = self.entries.lock();
         let mut new = entries.0.clone();
-        new.retain(|entry| !entry.is_due || entry.number > pass.through);
+        new.retain(|entry| !entry.is_due(pass.taken) || entry.number > pass.through);
         self.write(&new)?;
         entries.0 = new;
         Ok(())
@@ -160,7 +171,7 @@ impl Pass {
 pub fn remove_parts(erased: &Erased, log: &Path, log_id: LogId, key: &SearchKey) -> Result<(), ReadError> {
     let directory = &erased.directory;
     let io_error = |source| ReadError::Io { path: directory.clone(), source };
-    let Some(pass) = erased.pass() else { return Ok(()) };
+    let Some(pass) = erased.pass(u64::MAX) else { return Ok(()) };
     let mut parts = Parts::open(directory, log, log_id, key, &LogLookup::new(log))?;
     parts.remove_useless(directory);
     for part in parts.files.iter().filter(|part| pass.concerns(&***part)) {
@@ -179,20 +190,21 @@ mod tests {
         let file = directory.path().join(ERASED_FILE);
         let erased = Erased::open(directory.path()).unwrap();
         erased.note(&[7, 8]).unwrap();
-        assert!(erased.pass().is_none(), "the keys are not destroyed");
-        erased.are_due(&[7, 8]);
+        assert!(erased.pass(u64::MAX).is_none(), "the keys are not destroyed");
+        erased.are_due(&[7, 8], 40);
+        assert!(erased.pass(39).is_none(), "the index may still be told of them");
         erased.note(&[9]).unwrap();
-        let pass = erased.pass().unwrap();
+        let pass = erased.pass(40).unwrap();
         assert_eq!(pass.hashes, [Some(7), Some(8)]);
         // Erased once more while the pass goes on.
         erased.note(&[7]).unwrap();
-        erased.are_due(&[7]);
+        erased.are_due(&[7], 41);
         erased.is_done(&pass).unwrap();
-        assert_eq!(erased.pass().unwrap().hashes, [Some(7)]);
+        assert_eq!(erased.pass(41).unwrap().hashes, [Some(7)]);
         drop(erased);
 
         let again = Erased::open(directory.path()).unwrap();
-        let pass = again.pass().unwrap();
+        let pass = again.pass(0).unwrap();
         assert_eq!(pass.hashes, [Some(9), Some(7)], "a start has destroyed all keys");
         again.is_done(&pass).unwrap();
         assert!(again.is_empty() && !file.exists());
@@ -201,6 +213,6 @@ mod tests {
         again.note(&(0..=ERASED_MAX as u64).collect::<Vec<_>>()).unwrap();
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "all\n");
         std::fs::write(&file, "00000000000000zz\n").unwrap();
-        assert_eq!(Erased::open(directory.path()).unwrap().pass().unwrap().hashes, [None]);
+        assert_eq!(Erased::open(directory.path()).unwrap().pass(0).unwrap().hashes, [None]);
     }
 }
