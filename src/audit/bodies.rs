@@ -368,9 +368,14 @@ fn plain<'a, T: Serialize>(
     Ok(Opened::Left(Cow::Owned(record::encode(&body)?), why))
 }
 
+/// Whether a record's body has no sealed part.
+pub const fn is_in_clear(stored: &Record<'_>) -> bool {
+    stored.header.schema == OPEN_SCHEMA
+}
+
 /// The number of the key that a record is sealed with, if it is.
 pub fn sealed_with(stored: &Record<'_>) -> Option<u64> {
-    if stored.header.schema == OPEN_SCHEMA {
+    if is_in_clear(stored) {
         return None;
     }
     record::decode::<SealedGlance>(stored.body).ok()?.sealed.map(|sealed| sealed.key)

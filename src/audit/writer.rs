@@ -406,9 +406,7 @@ impl<C> Writer<C> {
 
     fn linger(&self) {
         if self.options.ack == Ack::Process && self.failing.is_none() && !self.options.linger.is_zero() {
-            let naps: u32 =
-                std::env::var("X_NAPS").ok().and_then(|s| s.parse().ok()).unwrap_or(LINGER_NAPS_MAX);
-            for _ in 0..naps {
+            for _ in 0..LINGER_NAPS_MAX {
                 if self.queue.is_ready() {
                     return;
                 }

@@ -226,9 +226,6 @@ impl Service {
             ack: parts.log.ack,
             queue_max: parts.log.queue_max,
             commit_interval: parts.log.commit_interval,
-            linger: std::time::Duration::from_micros(
-                std::env::var("X_LINGER").ok().and_then(|s| s.parse().ok()).unwrap_or(0),
-            ),
             clock: Arc::clone(&clock),
             disk,
             ..WriterOptions::default()
