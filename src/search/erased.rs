@@ -110,7 +110,7 @@ impl Erased {
     pub fn are_due(&self, hashes: &[u64], sequence: u64) {
         for entry in &mut self.entries.lock().0 {
             if entry.hash.is_none_or(|hash| hashes.contains(&hash)) {
-                entry.due_after = Some(sequence);
+                entry.due_after.get_or_insert(sequence);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The bound on connections, and the threads that serve them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate::http::auth::ApiKeys;
@@ -37,7 +38,7 @@ async fn one_connection_too_many_is_told_and_closed() {
 
 #[tokio::test]
 async fn worker_threads_serve_as_well() {
-    let mut running = Running::serve_on(2, Running::<Steered>::options(), Arc::default()).await;
+    let mut running = Running::serve_on(2, Running::<Steered>::options(), Arc::<Steered>::default()).await;
     let mut clients = Vec::new();
     for _ in 0..8 {
         clients.push(Client::connect(running.decision).await);
