@@ -68,9 +68,8 @@ pub(super) struct Unpacked<'a> {
 
 /// Takes a packed part apart.
 pub(super) fn unpack(part: &[u8]) -> Result<Unpacked<'_>, RecordError> {
-    let packed: Result<Packed<'_, Vec<Number>, Vec<(u16, f32)>>, _> = postcard::from_bytes(part);
-    let Packed { json, features, contributions } =
-        packed.map_err(|_| RecordError::Malformed("sealed part"))?;
+    let unpacked = postcard::from_bytes(part).map_err(|_| RecordError::Malformed("sealed part"))?;
+    let Packed::<Vec<Number>, Vec<(u16, f32)>> { json, features, contributions } = unpacked;
     Ok(Unpacked { json, features: features.into_iter().map(Into::into).collect(), contributions })
 }
 

@@ -52,7 +52,7 @@ pub struct Inputs<'a> {
 #[derive(Debug)]
 pub enum Recorded<'a> {
     /// In clear, as this program writes one: compared as it is written.
-    InClear(RecordView<'a>),
+    InClear(Box<RecordView<'a>>),
     /// Any other: compared value by value.
     Read(Box<DecisionRecord>),
 }
@@ -111,7 +111,7 @@ impl<'a> Inputs<'a> {
                 outcome: view.required(RecordField::Decision)?,
                 state_sequence: view.required(RecordField::StateSequence)?,
                 is_repeat: view.get(RecordField::Repeat)?,
-                recorded: Recorded::InClear(view),
+                recorded: Recorded::InClear(Box::new(view)),
             });
         }
         let record = bodies.decision(stored).and_then(Opened::whole)?;

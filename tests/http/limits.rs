@@ -38,7 +38,8 @@ async fn one_connection_too_many_is_told_and_closed() {
 
 #[tokio::test]
 async fn worker_threads_serve_as_well() {
-    let mut running = Running::serve_on(2, Running::<Steered>::options(), Arc::<Steered>::default()).await;
+    let service = Arc::new(Steered::default());
+    let mut running = Running::serve_on(2, Running::options(), service).await;
     let mut clients = Vec::new();
     for _ in 0..8 {
         clients.push(Client::connect(running.decision).await);
