@@ -316,7 +316,7 @@ fn what_leaves_is_recorded_before_and_stays_where_that_fails() {
         rule: Rule::Retention,
         days: 100,
         kept_from: Some("2026-10-22".into()),
-        ..of_log.clone()
+        ..of_log
     };
     assert_eq!(told.into_inner(), [(of_log, whole), (of_archive, pruned)], "all was still there then");
 }
