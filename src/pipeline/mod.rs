@@ -65,6 +65,7 @@ pub mod snapshot_directory;
 pub mod snapshot_file;
 pub mod snapshot_header;
 pub mod start;
+mod stage_times;
 pub mod stopwatch;
 pub mod tree;
 
