@@ -49,8 +49,17 @@ The feature peers adds hessboost.";
 const WARM_UP: usize = 30_000;
 const ROWS: usize = 512;
 
-const COLUMNS: &[&str] =
-    &["contestant", "us a row", "least", "most", "x tollgate", "x least", "x most", "largest difference", "what it is"];
+const COLUMNS: &[&str] = &[
+    "contestant",
+    "us a row",
+    "least",
+    "most",
+    "x tollgate",
+    "x least",
+    "x most",
+    "largest difference",
+    "what it is",
+];
 
 /// Name, what it is, and the margin of the row with that number.
 type Contestant<'a> = (String, &'static str, Box<dyn FnMut(usize) -> f32 + 'a>);
@@ -160,7 +169,8 @@ fn contestants<'a>(
         use hessboost::model::{BoostedModel, ModelFormat};
 
         let text = std::fs::read_to_string(&model.file).map_err(|error| error.to_string())?;
-        let peer = BoostedModel::decode(&text, ModelFormat::XgboostJson).map_err(|error| error.to_string())?;
+        let peer =
+            BoostedModel::decode(&text, ModelFormat::XgboostJson).map_err(|error| error.to_string())?;
         let run = Box::new(move |row: usize| peer.predict_margin_row(&rows[row], ..).unwrap());
         add("hessboost", "the Rust crate, its own reader of XGBoost's files", run);
     }

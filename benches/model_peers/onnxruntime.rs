@@ -74,7 +74,8 @@ impl Api {
             return Ok(());
         }
         // SAFETY: the message lives as long as the status, which is never freed: the bench ends.
-        let text = unsafe { CStr::from_ptr(self.function::<GetErrorMessage>(place::GET_ERROR_MESSAGE)(status)) };
+        let text =
+            unsafe { CStr::from_ptr(self.function::<GetErrorMessage>(place::GET_ERROR_MESSAGE)(status)) };
         Err(text.to_string_lossy().into_owned())
     }
 }
@@ -94,7 +95,8 @@ pub(crate) fn margins(
     // ends, and moving a vector does not move what it holds.
     unsafe {
         let library = Library::new(path).map_err(said)?;
-        let base = library.get::<unsafe extern "C" fn() -> *const ApiBase>(b"OrtGetApiBase\0").map_err(said)?();
+        let base =
+            library.get::<unsafe extern "C" fn() -> *const ApiBase>(b"OrtGetApiBase\0").map_err(said)?();
         let version = CStr::from_ptr(((*base).get_version)()).to_string_lossy().into_owned();
         let api = Api(((*base).get_api)(API_VERSION));
         let (mut environment, mut options, mut session, mut memory) =

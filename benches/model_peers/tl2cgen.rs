@@ -25,7 +25,10 @@ pub(crate) fn margins(path: &Path, rows: &[Vec<f32>]) -> Result<impl FnMut(usize
     // SAFETY: it takes nothing.
     let features = unsafe { features() };
     if rows.iter().any(|row| i32::try_from(row.len()) != Ok(features)) {
-        return Err(format!("{} is of a model with {features} features: run models.py again", path.display()));
+        return Err(format!(
+            "{} is of a model with {features} features: run models.py again",
+            path.display()
+        ));
     }
     // SAFETY: see above; the library goes where the function goes.
     let predict = unsafe { *library.get::<Predict>(b"predict\0").map_err(said)? };

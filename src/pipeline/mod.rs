@@ -64,8 +64,8 @@ pub mod snapshot;
 pub mod snapshot_directory;
 pub mod snapshot_file;
 pub mod snapshot_header;
-pub mod start;
 mod stage_times;
+pub mod start;
 pub mod stopwatch;
 pub mod tree;
 

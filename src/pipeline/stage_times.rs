@@ -19,8 +19,8 @@ use crate::audit::record::StageTimes;
 const STAGES: [&str; 8] = ["total", "parse", "enrich", "windows", "model", "explain", "rules", "audit"];
 /// Upper ends of the buckets, in microseconds: from 10 us to the longest deadline, dense around the budget.
 const BUCKETS_US: [u64; 17] = [
-    10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 500_000, 1_000_000,
-    10_000_000,
+    10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 500_000,
+    1_000_000, 10_000_000,
 ];
 const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
 /// What is longer counts as this: the longest deadline.
@@ -175,7 +175,8 @@ impl StageHistograms {
     /// One stage over all threads; what is recent stands in the first histogram.
     fn merged(&self, stage: usize, now: Instant) -> Option<Stage> {
         let period = self.period(now);
-        let mut sum = Stage { recent: [empty().ok()?, empty().ok()?], buckets: [0; BUCKETS_US.len() + 1], sum_us: 0 };
+        let mut sum =
+            Stage { recent: [empty().ok()?, empty().ok()?], buckets: [0; BUCKETS_US.len() + 1], sum_us: 0 };
         for place in &self.places {
             let Some(Some(recorded)) = place.0.get() else { continue };
             let recorded = recorded.lock();
@@ -235,9 +236,12 @@ mod tests {
                 });
             }
         });
-        for (stage, name, expected_us) in
-            [("total", "0.5", 5_000.0), ("total", "0.999", 9_990.0), ("rules", "0.99", 99.0), ("audit", "0.5", 0.0)]
-        {
+        for (stage, name, expected_us) in [
+            ("total", "0.5", 5_000.0),
+            ("total", "0.999", 9_990.0),
+            ("rules", "0.99", 99.0),
+            ("audit", "0.5", 0.0),
+        ] {
             let found_us = quantile(&histograms, began, stage, name).unwrap() * 1e6;
             assert!((found_us - expected_us).abs() <= expected_us / 100.0, "{stage} {name}: {found_us}");
         }

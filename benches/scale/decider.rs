@@ -1,0 +1,126 @@
+//! Whole decisions in process (`observe`, `judge` with attributions, consequences; no HTTP, log or Redis), by policies that are made here.
+
+use std::fs;
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+
+use rand::RngExt;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tollgate::domain::hash::sha256;
+use tollgate::domain::transaction::{Mode, Transaction};
+use tollgate::engine::policy::{Policy, PolicyFiles};
+use tollgate::engine::settings::{MissingPolicy, OnMissing};
+use tollgate::evaluation::session::Session;
+use tollgate::model::backend::Backend;
+use tollgate::simulate::parameters::Parameters;
+use tollgate::simulate::simulation::Simulation;
+
+use crate::peers::files::rules;
+use crate::table::turns::Turn;
+use crate::workload::model_text_of;
+
+/// Payments that fill the windows before anything is measured, and those after them: more than one size decides in all its rounds.
+const WARM_UP: usize = 30_000;
+const LIVE: usize = 120_000;
+/// Payments whose values are the thresholds of generated trees.
+const SAMPLES: usize = 64;
+
+/// What all policies share.
+pub(crate) struct Ground {
+    root: &'static Path,
+    directory: TempDir,
+    transactions: Vec<Transaction>,
+}
+
+impl Ground {
+    pub(crate) fn prepare() -> Result<Self, Box<dyn std::error::Error>> {
+        let parameters = Parameters { customers: 4_000, days: 60, ..Parameters::default() };
+        let simulated = Simulation::new(&parameters)?.take(WARM_UP + LIVE);
+        Ok(Self {
+            root: Path::new(env!("CARGO_MANIFEST_DIR")),
+            directory: tempfile::tempdir()?,
+            transactions: simulated.map(|simulated| simulated.transaction).collect(),
+        })
+    }
+
+    fn shipped(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    fn policy(&self, rules: PathBuf, model: PathBuf) -> Result<Policy, String> {
+        let features = self.shipped("models/features.yaml");
+        let files = PolicyFiles {
+            rules,
+            model: Some(model),
+            backend: Backend::default(),
+            challengers: vec![],
+            features,
+        };
+        Policy::load(&files, MISSING).map_err(|mistakes| mistakes.join("\n"))
+    }
+
+    /// The shipped model and catalogue with that many rules of five conditions, of which hardly one matches.
+    pub(crate) fn with_rules(&self, count: usize) -> Result<Policy, Box<dyn std::error::Error>> {
+        let directory = self.directory.path().join(format!("rules-{count}"));
+        fs::create_dir(&directory)?;
+        fs::copy(self.shipped("rules/default.yaml"), directory.join("default.yaml"))?;
+        fs::write(directory.join("many.yaml"), rules(self.root, count)?)?;
+        Ok(self.policy(directory, self.shipped("models/default"))?)
+    }
+
+    /// The shipped rules and catalogue with a model of that many complete trees of depth 6, whose thresholds are values of payments.
+    pub(crate) fn with_trees(&self, count: usize) -> Result<Policy, Box<dyn std::error::Error>> {
+        let shipped = self.policy(self.shipped("rules"), self.shipped("models/default"))?;
+        let bound = shipped.model.as_ref().ok_or("the shipped policy has no model")?;
+        let session = Session::new(&shipped);
+        let samples: Vec<Vec<f32>> = self.transactions[..WARM_UP]
+            .iter()
+            .map(|transaction| session.decide(transaction, Mode::Live).features)
+            .skip(WARM_UP - SAMPLES)
+            .map(|features| bound.binding.row(features.numbers()))
+            .collect();
+        let text = model_text_of(count, bound.model.feature_names.len(), |random, feature| {
+            let values: Vec<f32> =
+                samples.iter().map(|row| row[feature]).filter(|it| it.is_finite()).collect();
+            if values.is_empty() { 0.0 } else { values[random.random_range(0..values.len())] }
+        });
+        let mut manifest: Value =
+            serde_json::from_slice(&fs::read(self.shipped("models/default/manifest.json"))?)?;
+        manifest["model_sha256"] = json!(sha256(text.as_bytes()));
+        let directory = self.directory.path().join(format!("trees-{count}"));
+        fs::create_dir(&directory)?;
+        fs::write(directory.join("model.json"), text)?;
+        fs::write(directory.join("manifest.json"), manifest.to_string())?;
+        Ok(self.policy(self.shipped("rules"), directory)?)
+    }
+
+    /// A catalogue alone.
+    pub(crate) fn with_catalogue(
+        &self,
+        name: &str,
+        text: &str,
+    ) -> Result<Policy, Box<dyn std::error::Error>> {
+        let file = self.directory.path().join(name);
+        fs::write(&file, text)?;
+        Ok(Policy::features_only(&file, MISSING).map_err(|mistakes| mistakes.join("\n"))?)
+    }
+
+    /// Decides the next payment, after the windows have been filled. An item's number does not matter: a payment comes once.
+    pub(crate) fn turn<'a>(&'a self, name: &str, policy: &'a Policy) -> Turn<'a> {
+        let session = Session::new(policy);
+        let (before, live) = self.transactions.split_at(WARM_UP);
+        for transaction in before {
+            session.decide(transaction, Mode::Live);
+        }
+        let mut live = live.iter();
+        let decide = move |_| {
+            let transaction = live.next().expect("fewer decisions: with so many, say --pass-ms 50");
+            black_box(session.decide(black_box(transaction), Mode::Live));
+        };
+        (name.to_owned(), Box::new(decide))
+    }
+}
+
+const MISSING: MissingPolicy =
+    MissingPolicy { enrich: OnMissing::Continue, model: OnMissing::Review, overload: OnMissing::Continue };
