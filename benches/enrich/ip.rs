@@ -32,7 +32,7 @@ pub(crate) fn section(options: &Options) -> Result<Section, Box<dyn std::error::
     for entries in ENTRIES {
         let files = files(directory.path(), entries)?;
         let began = SystemClock.instant();
-        let knowledge = IpKnowledge::load(&files)?;
+        let knowledge = IpKnowledge::load(&files).map_err(|errors| format!("{errors:?}"))?;
         let read_ms = began.elapsed().as_secs_f64() * 1e3;
         let is_listed = |address: &&IpAddress| knowledge.look_up(address).list_weight == Some(1.0);
         let found = addresses.iter().filter(is_listed).count();

@@ -50,7 +50,7 @@ impl Files {
         fs::write(&files.profiles, profiles(&lines)?)?;
         fs::create_dir(&files.rules)?;
         copy(&root.join("rules"), &files.rules)?;
-        fs::write(files.rules.join("many.yaml"), rules(root, RULES)?)?;
+        fs::write(files.rules.join("many.yaml"), rules(root)?)?;
         Ok(files)
     }
 
@@ -112,15 +112,15 @@ fn profiles(lines: &[&str]) -> Result<String, Box<dyn std::error::Error>> {
     Ok(text)
 }
 
-/// So many rules over counts of the catalogue, of which hardly one matches.
-pub(crate) fn rules(root: &Path, count: usize) -> Result<String, Box<dyn std::error::Error>> {
+/// Rules over counts and sums of the catalogue, of which hardly one matches.
+fn rules(root: &Path) -> Result<String, Box<dyn std::error::Error>> {
     let manifest: Value = serde_json::from_slice(&fs::read(root.join("models/default/manifest.json"))?)?;
     let names = manifest["feature_names"].as_array().ok_or("the manifest has no feature names")?;
     let counts: Vec<&str> =
         names.iter().filter_map(Value::as_str).filter(|name| name.contains(".count_")).collect();
     let mut random = ChaCha8Rng::seed_from_u64(SEED);
     let mut text = String::from("rules:\n");
-    for number in 0..count {
+    for number in 0..RULES {
         let conditions: Vec<String> = (0..CONDITIONS)
             .map(|_| {
                 let name = counts[random.random_range(0..counts.len())];

@@ -1,10 +1,12 @@
 //! Whole decisions in process (`observe`, `judge` with attributions, consequences; no HTTP, log or Redis), by policies that are made here.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 
-use rand::RngExt;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tollgate::domain::hash::sha256;
@@ -16,15 +18,19 @@ use tollgate::model::backend::Backend;
 use tollgate::simulate::parameters::Parameters;
 use tollgate::simulate::simulation::Simulation;
 
-use crate::peers::files::rules;
 use crate::table::turns::Turn;
 use crate::workload::model_text_of;
 
 /// Payments that fill the windows before anything is measured, and those after them: more than one size decides in all its rounds.
 const WARM_UP: usize = 30_000;
 const LIVE: usize = 120_000;
-/// Payments whose values are the thresholds of generated trees.
-const SAMPLES: usize = 64;
+/// Payments whose values are the thresholds of generated rules and trees.
+const SAMPLES: usize = 256;
+/// Payments over which matches of rules are counted.
+const MATCHED: usize = 2_000;
+/// Conditions of a rule.
+const CONDITIONS: usize = 5;
+const SEED: u64 = 20_261_126;
 
 /// What all policies share.
 pub(crate) struct Ground {
@@ -60,31 +66,84 @@ impl Ground {
         Policy::load(&files, MISSING).map_err(|mistakes| mistakes.join("\n"))
     }
 
-    /// The shipped model and catalogue with that many rules of five conditions, of which hardly one matches.
+    /// The shipped model and catalogue with that many rules of five conditions, whose thresholds lie between the middle and the end of
+    /// what payments have.
     pub(crate) fn with_rules(&self, count: usize) -> Result<Policy, Box<dyn std::error::Error>> {
+        let shipped = self.shipped_policy()?;
+        let samples = self.samples(&shipped);
+        let names = &shipped.model.as_ref().ok_or("the shipped policy has no model")?.model.feature_names;
+        // By feature: its values in order. What hardly any payment has is no feature for a rule.
+        let values: Vec<(&str, Vec<f32>)> = names
+            .iter()
+            .enumerate()
+            .map(|(feature, name)| {
+                let mut values: Vec<f32> =
+                    samples.iter().map(|row| row[feature]).filter(|value| value.is_finite()).collect();
+                values.sort_unstable_by(f32::total_cmp);
+                (&**name, values)
+            })
+            .filter(|(name, values)| {
+                name.contains('_') && !name.contains("tx.") && values.len() > SAMPLES / 2
+            })
+            .filter(|(_, values)| values.first() < values.last())
+            .collect();
+        let mut random = ChaCha8Rng::seed_from_u64(SEED);
+        let mut text = String::from("rules:\n");
+        for number in 0..count {
+            let conditions: Vec<String> = (0..CONDITIONS)
+                .map(|_| {
+                    let (name, values) = &values[random.random_range(0..values.len())];
+                    let threshold = values[random.random_range(values.len() / 2..values.len())];
+                    format!("double({name}) >= {threshold:.4}")
+                })
+                .collect();
+            let condition = conditions.join(" && ");
+            writeln!(text, "  - {{id: many-{number}, when: \"{condition}\", then: REVIEW, reason: many}}")?;
+        }
         let directory = self.directory.path().join(format!("rules-{count}"));
         fs::create_dir(&directory)?;
         fs::copy(self.shipped("rules/default.yaml"), directory.join("default.yaml"))?;
-        fs::write(directory.join("many.yaml"), rules(self.root, count)?)?;
+        fs::write(directory.join("many.yaml"), text)?;
         Ok(self.policy(directory, self.shipped("models/default"))?)
+    }
+
+    fn shipped_policy(&self) -> Result<Policy, String> {
+        self.policy(self.shipped("rules"), self.shipped("models/default"))
+    }
+
+    /// The model's rows of the last payments before those that are measured.
+    fn samples(&self, shipped: &Policy) -> Vec<Vec<f32>> {
+        let session = Session::new(shipped);
+        let features = self.transactions[..WARM_UP]
+            .iter()
+            .map(|transaction| session.decide(transaction, Mode::Live).features)
+            .skip(WARM_UP - SAMPLES);
+        let bound = shipped.model.iter();
+        features.zip(bound.cycle()).map(|(features, bound)| bound.binding.row(features.numbers())).collect()
+    }
+
+    /// Rules that match one payment, on average over some.
+    pub(crate) fn matches(&self, policy: &Policy) -> f64 {
+        let session = Session::new(policy);
+        let hits = self.transactions[..WARM_UP]
+            .iter()
+            .map(|transaction| session.decide(transaction, Mode::Live))
+            .skip(WARM_UP - MATCHED)
+            .map(|judgement| judgement.hits.len() + judgement.hits_left_out as usize);
+        hits.sum::<usize>() as f64 / MATCHED as f64
     }
 
     /// The shipped rules and catalogue with a model of that many complete trees of depth 6, whose thresholds are values of payments.
     pub(crate) fn with_trees(&self, count: usize) -> Result<Policy, Box<dyn std::error::Error>> {
-        let shipped = self.policy(self.shipped("rules"), self.shipped("models/default"))?;
-        let bound = shipped.model.as_ref().ok_or("the shipped policy has no model")?;
-        let session = Session::new(&shipped);
-        let samples: Vec<Vec<f32>> = self.transactions[..WARM_UP]
-            .iter()
-            .map(|transaction| session.decide(transaction, Mode::Live).features)
-            .skip(WARM_UP - SAMPLES)
-            .map(|features| bound.binding.row(features.numbers()))
-            .collect();
-        let text = model_text_of(count, bound.model.feature_names.len(), |random, feature| {
+        let shipped = self.shipped_policy()?;
+        let samples = self.samples(&shipped);
+        let names = &shipped.model.as_ref().ok_or("the shipped policy has no model")?.model.feature_names;
+        let text = model_text_of(count, names.len(), |random, feature| {
             let values: Vec<f32> =
                 samples.iter().map(|row| row[feature]).filter(|it| it.is_finite()).collect();
             if values.is_empty() { 0.0 } else { values[random.random_range(0..values.len())] }
         });
+        let text = text.replacen("\"feature_names\":[]", &format!("\"feature_names\":{}", json!(names)), 1);
         let mut manifest: Value =
             serde_json::from_slice(&fs::read(self.shipped("models/default/manifest.json"))?)?;
         manifest["model_sha256"] = json!(sha256(text.as_bytes()));
