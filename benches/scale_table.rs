@@ -37,7 +37,7 @@ cargo bench --bench scale_table -- [OPTIONS]
 
   --sections NAMES     of rules, features, trees, keys, connections, service, by commas [all]
                        service prints three tables: capacity, stages beside the seed budget, and what rates need
-  --rate N             requests a second in connections and service [5000]
+  --rate N             requests a second in connections and service [2000]
   --seconds N          how long each is loaded in each round [3]
   --attempts N         of a customer in thirty days, in keys and service [10]
   --rounds N           rounds in which each is measured once, at least 7 [7]
@@ -58,7 +58,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Ok(());
     }
     let own = |name: &str, default: u64| options.own.get(name).map_or(Ok(default), |text| text.parse());
-    let (rate, seconds, attempts) = (own("--rate", 5_000)?, own("--seconds", 3)?, own("--attempts", 10)?);
+    let (rate, seconds, attempts) = (own("--rate", 2_000)?, own("--seconds", 3)?, own("--attempts", 10)?);
     let names = options.own.get("--sections");
     let wanted = |name: &str| names.is_none_or(|names| names.split(',').any(|it| it == name));
     let mut sections = Vec::new();

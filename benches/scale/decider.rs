@@ -14,11 +14,12 @@ use tollgate::domain::transaction::{Mode, Transaction};
 use tollgate::engine::policy::{Policy, PolicyFiles};
 use tollgate::engine::settings::{MissingPolicy, OnMissing};
 use tollgate::evaluation::session::Session;
+use tollgate::model::attribution::AttributionScratch;
 use tollgate::model::backend::Backend;
 use tollgate::simulate::parameters::Parameters;
 use tollgate::simulate::simulation::Simulation;
 
-use crate::table::turns::Turn;
+use crate::table::turns::{Turn, Turns, spread};
 use crate::workload::model_text_of;
 
 /// Payments that fill the windows before anything is measured, and those after them: more than one size decides in all its rounds.
@@ -66,13 +67,13 @@ impl Ground {
         Policy::load(&files, MISSING).map_err(|mistakes| mistakes.join("\n"))
     }
 
-    /// The shipped model and catalogue with that many rules of five conditions, whose thresholds lie between the middle and the end of
-    /// what payments have.
+    /// The shipped model and catalogue with that many rules of five conditions, whose thresholds lie in the last tenth of what
+    /// payments have.
     pub(crate) fn with_rules(&self, count: usize) -> Result<Policy, Box<dyn std::error::Error>> {
         let shipped = self.shipped_policy()?;
         let samples = self.samples(&shipped);
         let names = &shipped.model.as_ref().ok_or("the shipped policy has no model")?.model.feature_names;
-        // By feature: its values in order. What hardly any payment has is no feature for a rule.
+        // By feature: its values in order. What hardly any payment has is no feature for a rule, nor is what is a bool.
         let values: Vec<(&str, Vec<f32>)> = names
             .iter()
             .enumerate()
@@ -82,10 +83,7 @@ impl Ground {
                 values.sort_unstable_by(f32::total_cmp);
                 (&**name, values)
             })
-            .filter(|(name, values)| {
-                name.contains('_') && !name.contains("tx.") && values.len() > SAMPLES / 2
-            })
-            .filter(|(_, values)| values.first() < values.last())
+            .filter(|(_, values)| values.len() > SAMPLES / 2 && distinct(values) > 2)
             .collect();
         let mut random = ChaCha8Rng::seed_from_u64(SEED);
         let mut text = String::from("rules:\n");
@@ -93,7 +91,7 @@ impl Ground {
             let conditions: Vec<String> = (0..CONDITIONS)
                 .map(|_| {
                     let (name, values) = &values[random.random_range(0..values.len())];
-                    let threshold = values[random.random_range(values.len() / 2..values.len())];
+                    let threshold = values[random.random_range(values.len() * 9 / 10..values.len())];
                     format!("double({name}) >= {threshold:.4}")
                 })
                 .collect();
@@ -120,6 +118,26 @@ impl Ground {
             .skip(WARM_UP - SAMPLES);
         let bound = shipped.model.iter();
         features.zip(bound.cycle()).map(|(features, bound)| bound.binding.row(features.numbers())).collect()
+    }
+
+    /// Microseconds of the score alone, and of the attributions alone, of one payment.
+    pub(crate) fn score_and_attributions_us(&self, policy: &Policy, turns: Turns) -> Option<[f64; 2]> {
+        let model = &policy.model.as_ref()?.model;
+        let rows = self.samples(policy);
+        let mut scratch = AttributionScratch::default();
+        let mut features = vec![0.0; model.feature_names.len()];
+        let score = |row: usize| {
+            black_box(model.forest.margin(&rows[row]).ok());
+        };
+        let attributions = |row: usize| {
+            let done =
+                model.attributor.contributions_into(&model.forest, &rows[row], &mut scratch, &mut features);
+            black_box(done.ok());
+        };
+        let all: Vec<Turn<'_>> =
+            vec![(String::new(), Box::new(score)), (String::new(), Box::new(attributions))];
+        let times = turns.times(all, rows.len());
+        Some([spread(times[0].clone())[1], spread(times[1].clone())[1]])
     }
 
     /// Rules that match one payment, on average over some.
@@ -179,6 +197,10 @@ impl Ground {
         };
         (name.to_owned(), Box::new(decide))
     }
+}
+
+fn distinct(ordered: &[f32]) -> usize {
+    ordered.chunk_by(|one, next| one == next).count()
 }
 
 const MISSING: MissingPolicy =

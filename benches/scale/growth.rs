@@ -33,7 +33,7 @@ pub(crate) fn rules(options: &Options) -> Result<Section, Failure> {
     let matches: Vec<String> =
         sizes.iter().map(|(count, policy)| format!("{:.2} of {count}", ground.matches(policy))).collect();
     section.note(format!(
-        "Rules of five conditions over 200 features, with thresholds between the middle and the end of what payments have; of them match, on \
+        "Rules of five conditions over 200 features, with thresholds in the last tenth of what payments have; of them match, on \
          average: {}. Rules that are made to be hard: `rules_table`.",
         matches.join(", ")
     ));
@@ -44,10 +44,19 @@ pub(crate) fn rules(options: &Options) -> Result<Section, Failure> {
 pub(crate) fn trees(options: &Options) -> Result<Section, Failure> {
     let ground = Ground::prepare()?;
     let sizes = TREES.map(|count| ground.with_trees(count).map(|policy| (count, policy)));
+    let sizes = sizes.into_iter().collect::<Result<Vec<_>, _>>()?;
     let title = "one decision in process as trees grow; shipped rules and catalogue, attributions included"
         .to_owned();
     let mut section = Section::new("trees", title, TREE_COLUMNS);
-    fill(&mut section, options, &ground, &sizes.into_iter().collect::<Result<Vec<_>, _>>()?);
+    fill(&mut section, options, &ground, &sizes);
+    let parts: Vec<String> = sizes
+        .iter()
+        .filter_map(|(count, policy)| {
+            let [score, attributions] = ground.score_and_attributions_us(policy, options.turns)?;
+            Some(format!("{count} trees {score:.2} and {attributions:.1}"))
+        })
+        .collect();
+    section.note(format!("Of that the score and the attributions, us: {}.", parts.join("; ")));
     section.note(
         "Complete trees of depth 6, 64 leaves each, with thresholds that are values of payments.".to_owned(),
     );
