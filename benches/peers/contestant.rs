@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -80,23 +80,33 @@ impl Contestant {
     pub(crate) fn start(
         kind: Kind,
         files: &Files,
-        redis: &str,
+        redis: &Path,
         python: &str,
     ) -> Result<Self, Box<dyn std::error::Error>> {
         let root = concat!(env!("CARGO_MANIFEST_DIR"));
+        let socket = redis.display();
+        let redis = format!("redis+unix://{socket}");
         let (address, admin, data) = (free_address()?, free_address()?, tempfile::tempdir()?);
         let listen = address.to_string();
         let port = address.port().to_string();
         let mut command = match kind {
             Kind::Tollgate => {
                 let mut command = tollgate();
-                command.args(["serve", "--listen", &listen, "--admin", &admin.to_string(), "--redis", redis]);
+                command.args([
+                    "serve",
+                    "--listen",
+                    &listen,
+                    "--admin",
+                    &admin.to_string(),
+                    "--redis",
+                    &redis,
+                ]);
                 command.arg("--data").arg(data.path()).arg("--rules").arg(&files.rules);
                 command
             }
             Kind::Echo | Kind::Skeleton => {
                 let mut command = Command::new(std::env::current_exe()?);
-                command.args(["--serve", kind.name(), "--listen", &listen, "--redis", redis]);
+                command.args(["--serve", kind.name(), "--listen", &listen, "--redis", &redis]);
                 command
             }
             Kind::FastApi => {
@@ -112,7 +122,9 @@ impl Contestant {
                     "--no-access-log",
                 ]);
                 command.current_dir(format!("{root}/benches/peers"));
-                command.env("FRAUD_MODEL", format!("{root}/models/default")).env("FRAUD_REDIS", redis);
+                command
+                    .env("FRAUD_MODEL", format!("{root}/models/default"))
+                    .env("FRAUD_REDIS", format!("unix://{socket}"));
                 command
             }
         };

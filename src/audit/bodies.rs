@@ -1,6 +1,7 @@
 //! Writing and reading the bodies of records of every schema; where personal data is sealed, with the keys beside the log.
 //!
-//! Schema 1 has everything in clear. Schema 2 of decisions, labels and changes of lists has a sealed part. Whoever reads gets the whole
+//! Schema 1 has everything in clear. Schema 2 has a sealed part, of decisions, labels, changes of lists and reviews; in schema 3 that of a
+//! decision is packed. Whoever reads gets the whole
 //! record, or what stands in clear and why that is all ([`Opened`]): an erased record is intact, and is counted by what is left.
 
 use std::borrow::Cow;
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::audit::decision_body::{self, ReadDecision};
+use crate::audit::decision_body::{self, PACKED_SCHEMA, ReadDecision};
 use crate::audit::frame::{Body, Kind, SCHEMA_VERSION};
 use crate::audit::reader::Record;
 use crate::audit::receipt::LogId;
@@ -30,7 +31,7 @@ use crate::wire::transaction::TransactionJson;
 /// The schema of bodies without a sealed part.
 const OPEN_SCHEMA: u16 = SCHEMA_VERSION;
 /// The schema of bodies with one.
-const SEALED_SCHEMA: u16 = BODY_SCHEMA;
+const SEALED_SCHEMA: u16 = 2;
 
 /// What a record is sealed with, and for which log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,8 +43,12 @@ pub struct Sealing {
 }
 
 impl Sealing {
+    const fn place<'a>(&self, kind: Kind, id: &'a str) -> Place<'a> {
+        Place { log: self.log.0, kind: kind.name(), id }
+    }
+
     fn seal(&self, kind: Kind, id: &str, part: &[u8]) -> Result<Sealed, RecordError> {
-        Ok(self.key.seal(Place { log: self.log.0, kind: kind.name(), id }, part)?)
+        Ok(self.key.seal(self.place(kind, id), part)?)
     }
 }
 
@@ -64,8 +69,10 @@ pub fn decision_body(
 ) -> Result<Body, RecordError> {
     let Some(sealing) = sealing else { return open_body(record) };
     let part = decision_body::private_part(record)?;
-    let sealed = sealing.seal(Kind::Decision, &record.answer.decision_id, &part)?;
-    Ok(Body { schema: SEALED_SCHEMA, bytes: decision_body::body(record, transaction, &sealed)? })
+    let place = sealing.place(Kind::Decision, &record.answer.decision_id);
+    let sealed = sealing.key.seal_bytes(place, &part)?;
+    let bytes = decision_body::body(record, transaction, sealing.key.number, &sealed)?;
+    Ok(Body { schema: PACKED_SCHEMA, bytes })
 }
 
 /// Of a decision's body, or of the part of it that was sealed, the transaction.
@@ -253,7 +260,7 @@ impl Bodies {
         }
         let read: ReadDecision = record::decode(stored.body)?;
         Ok(match self.open(Kind::Decision, read.id(), &read.sealed)? {
-            Ok(part) => Opened::Whole(read.whole(&part)?),
+            Ok(part) => Opened::Whole(read.whole(stored.header.schema, &part)?),
             Err(why) => Opened::Left(read.left(), why),
         })
     }
@@ -265,7 +272,10 @@ impl Bodies {
         }
         let read: SealedTransaction<'_> = record::decode(stored.body)?;
         Ok(match self.open(Kind::Decision, &read.decision_id, &read.sealed)? {
-            Ok(part) => Opened::Whole(serde_json::from_slice::<WithTransaction>(&part)?.transaction),
+            Ok(part) => {
+                let json = decision_body::json_of(stored.header.schema, &part)?;
+                Opened::Whole(record::decode::<WithTransaction>(json)?.transaction)
+            }
             Err(why) => Opened::Left(read.transaction, why),
         })
     }
@@ -358,9 +368,14 @@ fn plain<'a, T: Serialize>(
     Ok(Opened::Left(Cow::Owned(record::encode(&body)?), why))
 }
 
+/// Whether a record's body has no sealed part.
+pub const fn is_in_clear(stored: &Record<'_>) -> bool {
+    stored.header.schema == OPEN_SCHEMA
+}
+
 /// The number of the key that a record is sealed with, if it is.
 pub fn sealed_with(stored: &Record<'_>) -> Option<u64> {
-    if stored.header.schema == OPEN_SCHEMA {
+    if is_in_clear(stored) {
         return None;
     }
     record::decode::<SealedGlance>(stored.body).ok()?.sealed.map(|sealed| sealed.key)
@@ -383,7 +398,7 @@ fn decode_open<T: DeserializeOwned>(stored: &Record<'_>) -> Result<T, RecordErro
 const fn is_open(stored: &Record<'_>) -> Result<bool, RecordError> {
     match stored.header.schema {
         OPEN_SCHEMA => Ok(true),
-        SEALED_SCHEMA => Ok(false),
+        SEALED_SCHEMA..=BODY_SCHEMA => Ok(false),
         schema => Err(RecordError::Schema(schema)),
     }
 }

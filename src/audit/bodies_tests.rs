@@ -1,4 +1,4 @@
-//! Bodies of schema 2: what stands in clear, what does not, and that bodies once written are read for ever.
+//! Bodies with a sealed part: what stands in clear, what does not, and that bodies once written are read for ever.
 
 use std::path::{Path, PathBuf};
 
@@ -117,7 +117,7 @@ fn a_sealed_decision_opens_to_what_it_was_and_shows_nothing_personal() {
     assert_eq!(open.schema, 1);
     assert_eq!(open.bytes, record::encode(&record).unwrap());
     let sealed = decision_body(&record, &transaction, Some(&sealing(1))).unwrap();
-    assert_eq!(sealed.schema, 2);
+    assert_eq!(sealed.schema, 3);
     for personal in PERSONAL {
         assert!(text(&open).contains(personal), "{personal} is not in the example");
         assert!(!text(&sealed).contains(personal), "{personal} stands in clear: {}", text(&sealed));
@@ -169,10 +169,12 @@ fn a_sealed_part_in_another_record_or_of_another_schema_is_damage() {
     let (bodies, record) = (keys(directory.path()), full());
     let body = decision_body(&record, &transaction_of(&record), Some(&sealing(1))).unwrap();
     let other = text(&body).replace("dec_01JXXXXXXXXXXXXXXXXXXXXXXX", "dec_01JXXXXXXXXXXXXXXXXXXXXXXY");
-    let moved = Body { schema: 2, bytes: other.into_bytes() };
+    let moved = Body { schema: 3, bytes: other.into_bytes() };
     assert!(matches!(bodies.decision(&stored(Kind::Decision, &moved)), Err(RecordError::Seal(_))));
-    let newer = Body { schema: 3, ..body };
-    assert!(matches!(bodies.decision(&stored(Kind::Decision, &newer)), Err(RecordError::Schema(3))));
+    let older = Body { schema: 2, ..body.clone() };
+    assert!(matches!(bodies.decision(&stored(Kind::Decision, &older)), Err(RecordError::Json(_))));
+    let newer = Body { schema: 4, ..body };
+    assert!(matches!(bodies.decision(&stored(Kind::Decision, &newer)), Err(RecordError::Schema(4))));
 }
 
 fn label() -> Label {
@@ -226,9 +228,23 @@ fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/audit/bodies").join(name)
 }
 
-/// The bodies of schema 2 as this version wrote them once. A golden file is never changed: a new schema gets new files.
+fn review() -> ReviewRecord {
+    ReviewRecord {
+        decision_id: "dec_01JXXXXXXXXXXXXXXXXXXXXXXX".into(),
+        sequence: 7,
+        transaction_id: "pay_1".into(),
+        verdict: Verdict::Legitimate,
+        occurred_at: "2026-10-21T09:00:00.000Z".into(),
+        note: "alice called".into(),
+        by: "ops".into(),
+        analyst: None,
+        replaces: None,
+    }
+}
+
+/// The bodies of every schema as they were written once. A golden file is never changed: a new schema gets new files.
 #[test]
-fn bodies_of_schema_2_are_read_for_ever() {
+fn bodies_once_written_are_read_for_ever() {
     let directory = tempfile::tempdir().unwrap();
     let (bodies, decided) = (keys(directory.path()), full());
     let transaction = transaction_of(&decided);
@@ -242,18 +258,20 @@ fn bodies_of_schema_2_are_read_for_ever() {
     if std::env::var_os("TOLLGATE_WRITE_GOLDEN").is_some() {
         let seal = sealing(1);
         for (name, body) in [
-            ("decision_v2.json", decision_body(&decided, &transaction, Some(&seal)).unwrap()),
+            ("decision_v3.json", decision_body(&decided, &transaction, Some(&seal)).unwrap()),
+            ("review_v2.json", review_body(&review(), Some(&seal)).unwrap()),
             ("label_v2.json", label_body(&labelled, Some(&transaction), Some(&seal)).unwrap()),
             ("list_change_v2.json", list_change_body(list_change(), Some(&seal)).unwrap()),
             ("decision_v1.json", decision_body(&decided, &transaction, None).unwrap()),
             ("erasure_v1.json", open_body(&erasure).unwrap()),
         ] {
-            assert!(!golden(name).exists(), "{name}: a golden file is never changed");
-            std::fs::write(golden(name), body.bytes).unwrap();
+            if !golden(name).exists() {
+                std::fs::write(golden(name), body.bytes).unwrap();
+            }
         }
     }
     let read = |name: &str, schema| Body { schema, bytes: std::fs::read(golden(name)).unwrap() };
-    for (name, schema) in [("decision_v1.json", 1), ("decision_v2.json", 2)] {
+    for (name, schema) in [("decision_v1.json", 1), ("decision_v2.json", 2), ("decision_v3.json", 3)] {
         let body = read(name, schema);
         let found = bodies.decision(&stored(Kind::Decision, &body)).unwrap().whole().unwrap();
         assert_eq!(as_value(&found), as_value(&decided), "{name}");
@@ -264,6 +282,9 @@ fn bodies_of_schema_2_are_read_for_ever() {
     let body = read("list_change_v2.json", 2);
     let found = bodies.list_change(&stored(Kind::ListChange, &body)).unwrap().whole().unwrap();
     assert_eq!(found, list_change());
+    let body = read("review_v2.json", 2);
+    let found = bodies.review(&stored(Kind::Review, &body)).unwrap().whole().unwrap();
+    assert_eq!(found, review());
     let body = read("erasure_v1.json", 1);
     assert_eq!(super::erasure(&stored(Kind::Erasure, &body)).unwrap(), erasure);
     assert_eq!(record::encode(&erasure).unwrap(), body.bytes);

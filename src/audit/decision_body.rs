@@ -8,15 +8,21 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::audit::packed::{Unpacked, pack, unpack};
 use crate::audit::record::{DecisionRecord, RecordError, RecordedHit, StageTimes};
 use crate::domain::decision::{Challenge, Decision, Outcome, Reason, ReasonSource, RiskLevel, Versions};
 use crate::domain::enrichment::Enrichment;
 use crate::domain::ip_facts::IpFacts;
 use crate::domain::recorded_value::RecordedValue;
 use crate::domain::transaction::{Address, Card, Customer, Device, Metadata, Transaction};
-use crate::privacy::seal::Sealed;
+use crate::privacy::seal::{Sealed, write_sealed};
 use crate::rules::run_time::Listed;
 use crate::wire::transaction::TransactionJson;
+
+/// The first schema of bodies whose sealed part is packed.
+pub(super) const PACKED_SCHEMA: u16 = 3;
+/// What stands in clear is seldom longer.
+const CLEAR_BYTES_MOST: usize = 2_048;
 
 /// What of a transaction stays in clear: nothing of who paid, with what or from where.
 pub(super) fn kept(transaction: &Transaction) -> Transaction {
@@ -55,7 +61,7 @@ struct ClearHit<'a> {
     shadow: bool,
 }
 
-/// The body as it is written.
+/// The body as it is written, but for its last field, `sealed`.
 #[derive(Serialize)]
 struct ClearDecision<'a> {
     decision_id: &'a str,
@@ -79,7 +85,6 @@ struct ClearDecision<'a> {
     hits_left_out: Option<u32>,
     policy: &'a str,
     latency_us: StageTimes,
-    sealed: &'a Sealed,
 }
 
 /// The body as it is read.
@@ -121,7 +126,7 @@ struct PrivateReason<M> {
     contribution: Option<f32>,
 }
 
-/// The sealed part as it is written.
+/// What is JSON in the sealed part as it is written (`packed`).
 #[derive(Serialize)]
 struct PrivateDecision<'a> {
     idempotency_key: &'a str,
@@ -130,12 +135,9 @@ struct PrivateDecision<'a> {
     enrichment: &'a Enrichment,
     #[serde(skip_serializing_if = "Option::is_none")]
     ip: Option<&'a IpFacts>,
-    features: &'a [Option<f64>],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     feature_texts: &'a [(u16, Box<str>)],
     margin: Option<f32>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    contributions: &'a [(u16, f32)],
     #[serde(skip_serializing_if = "Option::is_none")]
     bias: Option<f32>,
     reasons: Vec<PrivateReason<&'a str>>,
@@ -145,7 +147,7 @@ struct PrivateDecision<'a> {
     listed: &'a [Listed],
 }
 
-/// The sealed part as it is read.
+/// The sealed part as it is read: in schema 2 all of it is JSON, in schema 3 vector and attributions are packed beside it.
 #[derive(Deserialize)]
 struct ReadPrivate {
     idempotency_key: Box<str>,
@@ -154,6 +156,7 @@ struct ReadPrivate {
     enrichment: Enrichment,
     #[serde(default)]
     ip: Option<IpFacts>,
+    #[serde(default)]
     features: Vec<Option<f64>>,
     #[serde(default)]
     feature_texts: Vec<(u16, Box<str>)>,
@@ -169,6 +172,16 @@ struct ReadPrivate {
     listed: Vec<Listed>,
 }
 
+/// Whether vector and attributions are packed beside the JSON of a sealed part.
+const fn is_packed(schema: u16) -> bool {
+    schema >= PACKED_SCHEMA
+}
+
+/// The JSON of a sealed part.
+pub(super) fn json_of(schema: u16, part: &[u8]) -> Result<&[u8], RecordError> {
+    if is_packed(schema) { Ok(unpack(part)?.json.as_bytes()) } else { Ok(part) }
+}
+
 /// The part to be sealed.
 pub(super) fn private_part(record: &DecisionRecord) -> Result<Vec<u8>, RecordError> {
     let reasons = record.answer.reasons.iter().map(|reason| PrivateReason {
@@ -182,23 +195,22 @@ pub(super) fn private_part(record: &DecisionRecord) -> Result<Vec<u8>, RecordErr
         transaction: &record.transaction,
         enrichment: &record.enrichment,
         ip: record.ip.as_ref(),
-        features: &record.features,
         feature_texts: &record.feature_texts,
         margin: record.margin,
-        contributions: &record.contributions,
         bias: record.bias,
         reasons: reasons.collect(),
         hits: record.hits.iter().map(|hit| &hit.values).collect(),
         listed: &record.listed,
     };
-    Ok(serde_json::to_vec(&part)?)
+    pack(&serde_json::to_string(&part)?, &record.features, &record.contributions)
 }
 
-/// The body around a sealed part.
+/// The body around a part that is sealed with the key of that number.
 pub(super) fn body(
     record: &DecisionRecord,
     transaction: &Transaction,
-    sealed: &Sealed,
+    key: u64,
+    sealed: &[u8],
 ) -> Result<Vec<u8>, RecordError> {
     let (answer, kept) = (&record.answer, kept(transaction));
     let reasons = answer.reasons.iter().map(|reason| ClearReason {
@@ -226,10 +238,13 @@ pub(super) fn body(
         hits_left_out: Some(record.hits_left_out).filter(|hits| *hits > 0),
         policy: &record.policy,
         latency_us: record.latency_us,
-        sealed,
     };
-    let mut bytes = Vec::with_capacity(sealed.text.len() + 2_048);
+    let mut bytes = Vec::with_capacity(sealed.len() * 4 / 3 + CLEAR_BYTES_MOST);
     serde_json::to_writer(&mut bytes, &body)?;
+    let Some(b'}') = bytes.pop() else { return Err(RecordError::Malformed("body")) };
+    bytes.extend_from_slice(b",\"sealed\":");
+    write_sealed(key, sealed, &mut bytes);
+    bytes.push(b'}');
     Ok(bytes)
 }
 
@@ -278,8 +293,13 @@ impl ReadDecision {
     }
 
     /// The whole record, with what its sealed part holds.
-    pub(super) fn whole(self, private: &[u8]) -> Result<DecisionRecord, RecordError> {
-        let private: ReadPrivate = serde_json::from_slice(private)?;
+    pub(super) fn whole(self, schema: u16, part: &[u8]) -> Result<DecisionRecord, RecordError> {
+        let private: ReadPrivate = if is_packed(schema) {
+            let Unpacked { json, features, contributions } = unpack(part)?;
+            ReadPrivate { features, contributions, ..serde_json::from_str(json)? }
+        } else {
+            serde_json::from_slice(part)?
+        };
         let mut record = self.left();
         let (reasons, hits) = (&mut record.answer.reasons, &mut record.hits);
         if private.reasons.len() != reasons.len() {

@@ -1,6 +1,6 @@
 //! Following the log: a thread that reads settled records in order and does something with them, off the way of every answer.
 //!
-//! It reads the log itself and holds no queue: so it sees each record in the log's order, also those of before a restart or an
+//! It stands back behind the threads that decide (`background`). It reads the log itself and holds no queue: so it sees each record in the log's order, also those of before a restart or an
 //! outage, and needs memory for one batch however far it lags. How far it has come is noted in a file about once a second. After a
 //! crash it begins again at the note, so the same records may come twice: what is done with them must bear that.
 
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tracing::{error, warn};
 
+use crate::audit::background::stand_back;
 use crate::audit::damage::ReadError;
 use crate::audit::reader::{LogReader, Record};
 use crate::audit::receipt::LogId;
@@ -281,7 +282,10 @@ impl FollowThread {
             .name(name.to_owned())
             .spawn({
                 let ending = ending.clone();
-                move || run(name, follower, &settled, work, &ending)
+                move || {
+                    stand_back();
+                    run(name, follower, &settled, work, &ending);
+                }
             })
             .map_err(|error| FollowError::Thread { name, error })?;
         Ok(Self { ending, thread: Mutex::new(Some(thread)), name })

@@ -15,6 +15,7 @@
 //! `append`, `disk`, `mark`, `sync` and `rewrite` those of the writing side, `repair` and `set_aside` those of opening.
 
 mod append;
+pub mod background;
 pub mod bodies;
 pub mod chain;
 pub mod checkpoint;
@@ -27,6 +28,7 @@ pub mod frame;
 pub mod lookup;
 pub mod mark;
 pub mod open;
+mod packed;
 pub mod queue;
 pub mod reader;
 pub mod receipt;

@@ -27,7 +27,7 @@ pub const RECORDED_PROBLEMS_MAX: usize = 50;
 /// Most keys that one erasure names; an erasure of more is several records.
 pub const ERASED_KEYS_MAX: usize = 50_000;
 /// The newest version of bodies that this program knows. A reader reads every version ever written (`bodies`).
-pub const BODY_SCHEMA: u16 = 2;
+pub const BODY_SCHEMA: u16 = 3;
 
 /// How long each stage took, in microseconds.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use tokio::runtime::Handle;
 
 use crate::cli::args::{ProfilesCommand, ProfilesImportArgs};
 use crate::cli::output::say;
@@ -31,7 +32,7 @@ async fn import(args: &ProfilesImportArgs) -> anyhow::Result<()> {
             let mut config = settings(args.config.as_deref())?.profiles;
             (config.redis, config.breaker, config.connections) = (url.to_owned(), breaker, 1);
             let target = store::target(&config)?;
-            let redis = store::redis(&config, &target);
+            let redis = store::redis(&config, &target, &[Handle::current()]);
             if !redis.wait_until_up(CONNECT_WAIT).await {
                 bail!("{target} cannot be reached within {} s", CONNECT_WAIT.as_secs());
             }

@@ -19,6 +19,7 @@ use crate::http::admission::AdmissionOptions;
 use crate::http::auth::ApiKeys;
 use crate::http::options::ServerOptions;
 use crate::http::server::Server;
+use crate::http::workers::Workers;
 #[cfg(feature = "parquet")]
 use crate::pipeline::archiving::Archiving;
 use crate::pipeline::checkpoints;
@@ -101,7 +102,9 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
             interval_s => Some(Duration::from_secs(interval_s)),
         },
     };
-    let profiles = profiles(&config)?;
+    let workers = workers(config.server.threads)?;
+    let runtimes = workers.handles().to_vec();
+    let profiles = profiles(&config, &runtimes)?;
     let targets = forward_targets::all(&config.forward)?;
     let service = tokio::task::spawn_blocking(move || Service::start(parts, profiles, clock)).await??;
     let followers = followers(&config, &service)?;
@@ -110,8 +113,8 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
     let forwarding = forward::start(&service, &config.paths.data, targets)?;
     let _watch = reload::watch(Arc::clone(&service)).context("the policy's files cannot be watched")?;
 
-    let server = Server::bind(server_options(&config)?, Arc::clone(&service)).await?;
-    warm_up(&service, server.workers()).await;
+    let server = Server::bind(server_options(&config)?, Arc::clone(&service), workers).await?;
+    warm_up(&service, &runtimes).await;
     service.record_policy("start", None, &service.policy_status()).await;
     info!(
         listen = %server.decision_address(),
@@ -182,23 +185,32 @@ fn followers(config: &Config, service: &Arc<Service>) -> anyhow::Result<Vec<Foll
     Ok(followers)
 }
 
+/// The threads that decide: `count`, or with 0 one for each processor.
+fn workers(count: usize) -> anyhow::Result<Workers> {
+    let count = match count {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
+        count => count,
+    };
+    Workers::start(count).with_context(|| format!("{count} threads for connections cannot be started"))
+}
+
 /// Every worker thread decides once before the first client comes: its part of the allocator starts cold, too.
-async fn warm_up(service: &Arc<Service>, workers: &[Handle]) {
+async fn warm_up(service: &Arc<Service>, runtimes: &[Handle]) {
     let mut warm = tokio::task::JoinSet::new();
-    for worker in workers {
+    for runtime in runtimes {
         let service = Arc::clone(service);
-        warm.spawn_on(async move { service.warm_up().await }, worker);
+        warm.spawn_on(async move { service.warm_up().await }, runtime);
     }
     warm.join_all().await;
 }
 
-fn profiles(config: &Config) -> anyhow::Result<Profiles> {
+fn profiles(config: &Config, runtimes: &[Handle]) -> anyhow::Result<Profiles> {
     if config.profiles.redis.is_empty() {
         return store::embedded(&config.paths.data);
     }
     let target = store::target(&config.profiles)?;
     info!(%target, "profiles come from Redis");
-    Ok(store::redis(&config.profiles, &target))
+    Ok(store::redis(&config.profiles, &target, runtimes))
 }
 
 fn server_options(config: &Config) -> anyhow::Result<ServerOptions> {
@@ -207,10 +219,6 @@ fn server_options(config: &Config) -> anyhow::Result<ServerOptions> {
         decision_address: server.listen,
         admin_address: server.admin,
         keys: ApiKeys::new(&config.auth.decision_keys, &config.auth.admin_keys)?,
-        worker_threads: match server.threads {
-            0 => std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
-            threads => threads,
-        },
         admission: AdmissionOptions {
             on_overload: config.overload.answer,
             in_flight_max: config.overload.in_flight_per_thread_max,

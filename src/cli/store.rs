@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
+use tokio::runtime::Handle;
 
 use crate::config::profiles::{ProfilesConfig, TlsConfig};
 use crate::domain::time::SystemClock;
@@ -59,9 +60,8 @@ fn read(file: &PathBuf) -> anyhow::Result<Option<Vec<u8>>> {
     std::fs::read(file).map(Some).with_context(|| format!("{}: cannot be read", file.display()))
 }
 
-/// Redis, as configured; connecting goes on in the background.
-pub(super) fn redis(config: &ProfilesConfig, target: &RedisTarget) -> Profiles {
+/// Redis, as configured, for those who ask on `runtimes`; connecting goes on in the background.
+pub(super) fn redis(config: &ProfilesConfig, target: &RedisTarget, runtimes: &[Handle]) -> Profiles {
     let (counters, clock) = (Arc::new(ProfileCounters::default()), Arc::new(SystemClock));
-    let runtime = tokio::runtime::Handle::current();
-    Profiles::Redis(RedisProfiles::start(target, config.redis_options(), counters, clock, &runtime))
+    Profiles::Redis(RedisProfiles::start(target, config.redis_options(), counters, clock, runtimes))
 }

@@ -6,7 +6,7 @@
 //! what a plain `HSET`, counts that grow in place and fields of several owners are worth.
 //!
 //! A transaction is one pipeline of one `HMGET` per entity, written at once: one round trip. Requests of concurrent
-//! transactions share the connection; replies come back in the order of the requests, and a reply whose transaction has
+//! transactions share a connection of the thread that decides them, so that no other thread is woken for them; replies come back in the order of the requests, and a reply whose transaction has
 //! stopped waiting is thrown away by its place in that order. An error reply (a key that is no hash, a server that is
 //! loading) is no answer: that entity's values are `TimedOut`, the others stand.
 //!
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use redis::{Cmd, Pipeline, Value};
 use smallvec::SmallVec;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Id};
 use tracing::warn;
 
 use crate::domain::enrichment::Enrichment;
@@ -58,7 +58,7 @@ pub const CONNECTIONS_DEFAULT: usize = 2;
 /// What the operator chose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RedisOptions {
-    /// Connections, which transactions take in turns.
+    /// Connections, at least one for each runtime. Transactions take those of their runtime in turns.
     pub connections: usize,
     /// When Redis is left alone.
     pub breaker: BreakerSettings,
@@ -79,8 +79,8 @@ impl Default for RedisOptions {
     }
 }
 
-/// A profile store in Redis, over a few multiplexed connections. Where several single-threaded runtimes serve, each takes
-/// its own, sharing the counters.
+/// A profile store in Redis, over a few multiplexed connections, dealt out to the runtimes that ask: a fetch takes one of its own
+/// runtime, and another's only while none of those stands.
 pub struct RedisProfiles {
     links: Box<[RedisLink]>,
     /// Counts fetches, so that they take the connections in turns.
@@ -105,14 +105,14 @@ struct Question<'p> {
 }
 
 impl RedisProfiles {
-    /// Starts to connect, in tasks on `runtime` (which needs IO and time enabled), and returns at once: the server may
-    /// be down now and come later.
+    /// Starts to connect, in tasks on `runtimes` (which need IO and time enabled), and returns at once: the server may
+    /// be down now and come later. Without a runtime there is never a connection.
     pub fn start(
         target: &RedisTarget,
         options: RedisOptions,
         counters: Arc<ProfileCounters>,
         clock: Arc<dyn Clock>,
-        runtime: &Handle,
+        runtimes: &[Handle],
     ) -> Self {
         let around = Surroundings {
             counters,
@@ -120,8 +120,12 @@ impl RedisProfiles {
             cache: ProfileCache::new(options.cache).map(Arc::new),
             clock,
         };
-        let links = (0..options.connections.max(1))
-            .map(|_| RedisLink::start(target.clone(), around.clone(), runtime))
+        let connections = options.connections.max(runtimes.len());
+        let links = runtimes
+            .iter()
+            .cycle()
+            .take(connections)
+            .map(|runtime| RedisLink::start(target.clone(), around.clone(), runtime))
             .collect();
         let hedge = Hedge::new(options.hedge);
         Self { links, turn: AtomicUsize::new(0), hedge, shown: target.to_string().into(), around }
@@ -159,21 +163,25 @@ impl RedisProfiles {
         self.around.clock.instant()
     }
 
-    /// The connection whose turn it is, or the next one that stands.
+    /// All connections in the order in which they may be taken: those of this runtime first, beginning with the one whose turn it is.
+    fn in_turn(&self) -> impl Iterator<Item = &RedisLink> {
+        let here: Option<Id> = Handle::try_current().ok().map(|runtime| runtime.id());
+        let begin = self.turn.fetch_add(1, Ordering::Relaxed) % self.links.len().max(1);
+        let (later, first) = self.links.split_at(begin);
+        let all = first.iter().chain(later);
+        let is_here = move |link: &&RedisLink| Some(link.runtime()) == here;
+        all.clone().filter(is_here).chain(all.filter(move |link| !is_here(link)))
+    }
+
+    /// The first that stands.
     fn connection(&self) -> Option<(&RedisLink, RedisConnection)> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        (0..self.links.len()).find_map(|step| {
-            let link = self.links.get(turn.wrapping_add(step) % self.links.len())?;
-            Some((link, link.current()?))
-        })
+        self.in_turn().find_map(|link| Some((link, link.current()?)))
     }
 
     /// Another connection that stands.
     fn other_than(&self, link: &RedisLink) -> Option<(&RedisLink, RedisConnection)> {
-        self.links
-            .iter()
-            .filter(|other| !std::ptr::eq(*other, link))
-            .find_map(|other| Some((other, other.current()?)))
+        let mut others = self.in_turn().filter(|other| !std::ptr::eq(*other, link));
+        others.find_map(|other| Some((other, other.current()?)))
     }
 
     /// Puts a reply where it belongs; says whether the server did its part.

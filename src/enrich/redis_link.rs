@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Id};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -45,6 +45,7 @@ pub(super) struct RedisLink {
     shared: Arc<Shared>,
     up: watch::Receiver<bool>,
     keeper: JoinHandle<()>,
+    runtime: Id,
 }
 
 struct Shared {
@@ -81,7 +82,12 @@ impl RedisLink {
         });
         let (up_sender, up) = watch::channel(false);
         let keeper = runtime.spawn(keep(target, Arc::clone(&shared), up_sender));
-        Self { shared, up, keeper }
+        Self { shared, up, keeper, runtime: runtime.id() }
+    }
+
+    /// Where its bytes are read and written.
+    pub(super) const fn runtime(&self) -> Id {
+        self.runtime
     }
 
     /// The connection that stands now.

@@ -44,8 +44,6 @@ pub struct ServerOptions {
     pub admin_address: SocketAddr,
     /// Who may call; without keys everybody may.
     pub keys: ApiKeys,
-    /// Threads that serve decision connections, each with a runtime of its own; 0 serves them on the caller's runtime.
-    pub worker_threads: usize,
     /// Most decision connections at once, 1..=1,000,000. One more is answered 503 and closed.
     pub connections_max: usize,
     /// Which decisions are begun.
@@ -76,7 +74,6 @@ impl Default for ServerOptions {
             decision_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             admin_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
             keys: ApiKeys::default(),
-            worker_threads: 0,
             connections_max: CONNECTIONS_MAX,
             admission: AdmissionOptions::default(),
             rate_limits: RateLimits::default(),

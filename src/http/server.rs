@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::http::admin_port::AdminPort;
@@ -39,14 +38,6 @@ pub enum ServeError {
         port: &'static str,
         /// Where.
         address: SocketAddr,
-        /// What the machine says.
-        source: std::io::Error,
-    },
-    /// The threads cannot be started.
-    #[error("cannot start {count} threads for connections: {source}")]
-    Workers {
-        /// How many were asked for.
-        count: usize,
         /// What the machine says.
         source: std::io::Error,
     },
@@ -99,16 +90,15 @@ pub struct Server<S> {
 }
 
 impl<S: DecisionService> Server<S> {
-    /// Listens on both ports. Connections wait in the kernel until `run`.
-    pub async fn bind(options: ServerOptions, service: Arc<S>) -> Result<Self, ServeError> {
+    /// Listens on both ports. Connections wait in the kernel until `run`. Decisions are served by `workers`; where there are none, on
+    /// the caller's runtime.
+    pub async fn bind(options: ServerOptions, service: Arc<S>, workers: Workers) -> Result<Self, ServeError> {
         let (decision_listener, decision_address) =
             listen(PortName::Decision, options.decision_address).await?;
         let (admin_listener, admin_address) = listen(PortName::Admin, options.admin_address).await?;
-        let count = options.worker_threads;
-        let workers = Workers::start(count).map_err(|source| ServeError::Workers { count, source })?;
         ask_for_stamps(&decision_listener);
         let shared = Arc::new(Shared {
-            admission: Admission::new(options.admission, count),
+            admission: Admission::new(options.admission, workers.handles().len()),
             rate_limiter: RateLimiter::new(options.rate_limits.clone()),
             options,
             service,
@@ -119,11 +109,6 @@ impl<S: DecisionService> Server<S> {
             checks: Arc::new(Semaphore::new(RULES_CHECKS_IN_FLIGHT_MAX)),
         });
         Ok(Self { decision_listener, admin_listener, decision_address, admin_address, workers, shared })
-    }
-
-    /// The runtimes of the threads that serve decisions, to warm them up.
-    pub fn workers(&self) -> &[Handle] {
-        self.workers.handles()
     }
 
     /// Where the decision port listens.

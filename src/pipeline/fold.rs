@@ -18,6 +18,8 @@ use crate::pipeline::rule_counts::CountedHit;
 use crate::pipeline::shadow::{Seen, ShadowQueue};
 use crate::privacy::key_store::KeyStore;
 use crate::rules::run_time::{Entry, ListChange};
+use crate::search::facts::{DecisionFacts, Facts};
+use crate::search::live::LiveIndex;
 
 /// What is to be done when a record is in the log. Dropped undone, its claim is released.
 #[derive(Debug)]
@@ -51,6 +53,8 @@ pub struct DecisionConsequence {
     hits: PolicyHits,
     /// For what is looked at afterwards.
     seen: Option<Box<Seen>>,
+    /// What it is found by.
+    facts: Box<DecisionFacts>,
 }
 
 /// Rules that matched.
@@ -103,6 +107,7 @@ impl Consequence {
         outcome: Outcome,
         hits: PolicyHits,
         seen: Option<Box<Seen>>,
+        facts: Box<DecisionFacts>,
     ) -> Self {
         Self::Decision(Box::new(DecisionConsequence {
             claimed,
@@ -111,6 +116,7 @@ impl Consequence {
             outcome,
             hits,
             seen,
+            facts,
         }))
     }
 
@@ -126,9 +132,10 @@ pub(crate) fn apply(
     lane: &SharedLane,
     shadow: &ShadowQueue,
     keys: &KeyStore,
+    search: &LiveIndex,
     committed: Drain<'_, Committed<Consequence>>,
 ) {
-    for Committed { receipt, context, .. } in committed {
+    for Committed { receipt, context, kind } in committed {
         let (mut before, mut entries) = (None, 0);
         {
             let mut lane = lane.lock();
@@ -156,7 +163,7 @@ pub(crate) fn apply(
             }
             lane.applied = Some(Mark::from(&receipt));
         }
-        match context {
+        let facts = match context {
             Consequence::Decision(decision) => {
                 if let Some(claimed) = decision.transaction_claimed {
                     claimed.complete(receipt.position);
@@ -167,22 +174,26 @@ pub(crate) fn apply(
                 if let Some(seen) = decision.seen {
                     shadow.hand_over(receipt.sequence, seen);
                 }
+                Facts::Decision(decision.facts)
             }
             Consequence::Label(label) => {
                 label.claimed.complete(receipt.position);
                 shadow.hand_over_label(&label.label);
+                Facts::Label(label.label.transaction_id.as_str().into())
             }
             Consequence::ListChange(made) => {
                 // Who asked may have given up waiting.
                 let _ = made.before.send(before);
+                Facts::Other
             }
             Consequence::Erasure(erasure) => {
                 let _ = erasure.entries.send(entries as u64);
+                Facts::Other
             }
-            Consequence::Policy
-            | Consequence::Review
-            | Consequence::ChallengerScores
-            | Consequence::Checkpoint => {}
-        }
+            // The index reads what is reviewed.
+            Consequence::Review => continue,
+            Consequence::Policy | Consequence::ChallengerScores | Consequence::Checkpoint => Facts::Other,
+        };
+        search.note_written(kind, &receipt, facts);
     }
 }

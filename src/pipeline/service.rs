@@ -48,6 +48,7 @@ use crate::pipeline::shadow::{Seen, Shadow};
 use crate::pipeline::snapshot::Snapshots;
 use crate::pipeline::stopwatch::Stopwatch;
 use crate::rules::run_time::RunTimeLists;
+use crate::search::facts::DecisionFacts;
 use crate::search::live::LiveIndex;
 use crate::wire::rejection::Rejection;
 use crate::wire::transaction::{DecisionRequest, TransactionJson, parse_slice};
@@ -536,6 +537,7 @@ impl Service {
             policy: policy.policy.hash.clone(),
             latency_us,
         };
+        let facts = Box::new(DecisionFacts::of(&record, transaction));
         let body = decision_body(&record, transaction, sealing)
             .map_err(|error| DecideError::Internal(error.to_string()))?;
         let (answer, candidate) = match self.candidates.current() {
@@ -556,8 +558,15 @@ impl Service {
         let (features, score) = (judgement.features, judgement.score);
         let hits = PolicyHits { policy: Arc::clone(&policy), hits: counted_hits, at: walk.received_at };
         let seen = Seen::new(policy, features, score, key, walk.received_at, candidate).map(Box::new);
-        let consequence =
-            Consequence::decision(claims.request, claims.transaction, counted, answer.decision, hits, seen);
+        let consequence = Consequence::decision(
+            claims.request,
+            claims.transaction,
+            counted,
+            answer.decision,
+            hits,
+            seen,
+            facts,
+        );
         let pending = ticket.commit_body(Kind::Decision, walk.received_at, body, consequence);
         Ok((answer, pending))
     }

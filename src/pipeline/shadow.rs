@@ -20,6 +20,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tracing::{error, warn};
 
+use crate::audit::background::stand_back;
 use crate::audit::frame::Kind;
 use crate::audit::record::{self, ChallengedDecision, ChallengerRecord};
 use crate::audit::writer::LogHandle;
@@ -186,7 +187,10 @@ impl Shadow {
             clock: Arc::clone(&clock),
             is_log_refusing: false,
         };
-        let thread = std::thread::Builder::new().name("shadow".to_owned()).spawn(move || worker.run())?;
+        let thread = std::thread::Builder::new().name("shadow".to_owned()).spawn(move || {
+            stand_back();
+            worker.run();
+        })?;
         Ok(Self { drift, candidates, ending, thread: Mutex::new(Some(thread)), clock })
     }
 

@@ -220,10 +220,19 @@ impl Service {
         };
         let candidates = Arc::new(CandidateKeeper::new(parts.shadow.candidate_rules.clone()));
         let (shadow_queue, seen) = ShadowQueue::new(parts.shadow.queue_max, &metrics, &candidates);
+        let search = LiveIndex::open(
+            &parts.data.join(SEARCH_DIRECTORY),
+            &directory,
+            log_id,
+            secret.search_key(),
+            privacy.bodies.clone(),
+        )
+        .map_err(StartError::Search)?;
         let on_committed = {
             let (state, lane, keys) = (Arc::clone(&state), Arc::clone(&lane), Arc::clone(&privacy.keys));
+            let search = Arc::clone(&search);
             Box::new(move |committed: std::vec::Drain<'_, _>| {
-                fold::apply(&state, &lane, &shadow_queue, &keys, committed);
+                fold::apply(&state, &lane, &shadow_queue, &keys, &search, committed);
             })
         };
         let on_failed = Box::new(|failed: std::vec::Drain<'_, crate::audit::writer::Failed<Consequence>>| {
@@ -249,14 +258,6 @@ impl Service {
         let shadow =
             Shadow::start(seen, &parts.shadow, log.clone(), Arc::clone(&metrics), Arc::clone(&clock))
                 .map_err(StartError::Shadow)?;
-        let search = LiveIndex::open(
-            &parts.data.join(SEARCH_DIRECTORY),
-            &directory,
-            log_id,
-            secret.search_key(),
-            privacy.bodies.clone(),
-        )
-        .map_err(StartError::Search)?;
         let indexed = search.status().through;
         // The first review waits until the index knows of all that came before this start.
         let head = log.status().head.sequence;

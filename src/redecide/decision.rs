@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::audit::bodies::{Bodies, Opened};
+use crate::audit::bodies::{Bodies, Opened, is_in_clear};
 use crate::audit::reader::Record;
-use crate::audit::record::{BODY_SCHEMA, RecordError, Unreadable};
+use crate::audit::record::{BODY_SCHEMA, DecisionRecord, RecordError, Unreadable};
 use crate::audit::record_view::{self, RecordField, RecordView};
-use crate::domain::decision::{Outcome, Versions};
+use crate::domain::decision::{Decision, Outcome, Versions};
 use crate::domain::enrichment::Enrichment;
 use crate::domain::ip_facts::IpFacts;
 use crate::domain::transaction::Transaction;
@@ -44,8 +44,17 @@ pub struct Inputs<'a> {
     pub state_sequence: u64,
     /// Whether its transaction had been counted before.
     pub is_repeat: bool,
-    /// The record as it is written, where it is written as this program writes one.
-    pub view: Option<RecordView<'a>>,
+    /// What it is compared with.
+    pub recorded: Recorded<'a>,
+}
+
+/// A record that was read.
+#[derive(Debug)]
+pub enum Recorded<'a> {
+    /// In clear, as this program writes one: compared as it is written.
+    InClear(RecordView<'a>),
+    /// Any other: compared value by value.
+    Read(Box<DecisionRecord>),
 }
 
 /// Why a record cannot be read.
@@ -69,11 +78,6 @@ impl From<RecordError> for Unread {
     }
 }
 
-/// The body of a record in clear, as `Inputs` reads it.
-pub fn unsealed<'a>(bodies: &Bodies, stored: &Record<'a>) -> Result<Cow<'a, [u8]>, Unread> {
-    Ok(bodies.plain(stored).and_then(Opened::whole)?)
-}
-
 impl Unread {
     /// The reason, under which such records are counted.
     pub fn reason(&self) -> String {
@@ -88,9 +92,10 @@ impl Unread {
 }
 
 impl<'a> Inputs<'a> {
-    /// The one place where this room reads the body of a decision, which is in clear (`unsealed`). `numbers` is room that is used again.
-    pub fn read(body: &'a [u8], numbers: &mut Vec<f64>) -> Result<Self, Unread> {
-        if let Some(view) = RecordView::of(body)
+    /// The one place where this room reads the body of a decision. `numbers` is room that is used again.
+    pub fn read(bodies: &Bodies, stored: &Record<'a>, numbers: &mut Vec<f64>) -> Result<Self, Unread> {
+        if is_in_clear(stored)
+            && let Some(view) = RecordView::of(stored.body)
             && let Some(policy) = view.plain_text(RecordField::Policy)
             && let Some(features) = view.vector(numbers)
         {
@@ -106,23 +111,39 @@ impl<'a> Inputs<'a> {
                 outcome: view.required(RecordField::Decision)?,
                 state_sequence: view.required(RecordField::StateSequence)?,
                 is_repeat: view.get(RecordField::Repeat)?,
-                view: Some(view),
+                recorded: Recorded::InClear(view),
             });
         }
-        let record = record_view::decode(body)?;
+        let record = bodies.decision(stored).and_then(Opened::whole)?;
         Ok(Self {
             transaction: record.transaction()?,
             features: FeatureVector::recorded(&record.features, &record.feature_texts),
             effort: again::effort(&record),
-            policy: Cow::Owned(record.policy.into()),
-            enrichment: record.enrichment,
-            ip: record.ip,
-            listed: record.listed,
+            policy: Cow::Owned(record.policy.clone().into()),
+            enrichment: record.enrichment.clone(),
+            ip: record.ip.clone(),
+            listed: record.listed.clone(),
             outcome: record.answer.decision,
             state_sequence: record.state_sequence,
             is_repeat: record.repeat,
-            view: None,
+            recorded: Recorded::Read(Box::new(record)),
         })
+    }
+
+    /// What its policy was made of.
+    fn versions(&self) -> Option<Versions> {
+        match &self.recorded {
+            Recorded::InClear(view) => view.required(RecordField::Versions).ok(),
+            Recorded::Read(record) => Some(record.answer.versions.clone()),
+        }
+    }
+
+    /// What was answered, all of it.
+    pub fn answer(&self, stored: &Record<'_>) -> Option<Decision> {
+        match &self.recorded {
+            Recorded::InClear(_) => record_view::decode(stored.body).ok().map(|record| record.answer),
+            Recorded::Read(record) => Some(record.answer.clone()),
+        }
     }
 
     /// Whether the vector is one of this policy's catalogue, as far as its length tells.
@@ -183,16 +204,11 @@ impl<'p> Redecider<'p> {
     /// Makes a decision again, from what its record says that it saw.
     pub fn redecide(&mut self, stored: &Record<'_>) -> Redecided {
         let unread = |again| Redecided { policy_hash: None, found: None, features: None, again };
-        let body = match unsealed(self.bodies, stored) {
-            Ok(body) => body,
-            Err(why) => return unread(Again::Not(why.reason())),
-        };
-        let inputs = match Inputs::read(&body, &mut self.numbers) {
+        let inputs = match Inputs::read(self.bodies, stored, &mut self.numbers) {
             Ok(inputs) => inputs,
             Err(why) => return unread(Again::Not(why.reason())),
         };
-        let stored = &Record { body: &body, ..*stored };
-        let found = self.find(&inputs.policy, stored);
+        let found = self.find(&inputs);
         let policy_hash = Some(Box::from(&*inputs.policy));
         let not = |found, why| Redecided {
             policy_hash,
@@ -220,12 +236,12 @@ impl<'p> Redecider<'p> {
     }
 
     /// The policy that the record names: mostly the one that the record before named.
-    pub fn find(&mut self, hash: &str, stored: &Record<'_>) -> Arc<Found> {
+    pub fn find(&mut self, inputs: &Inputs<'_>) -> Arc<Found> {
+        let hash = &*inputs.policy;
         if let Some(last) = self.last.as_ref().filter(|last| *last.hash == *hash) {
             return Arc::clone(&last.found);
         }
-        let versions = || record_view::decode(stored.body).ok().map(|it| it.answer.versions);
-        let found = self.policies.find(hash, versions);
+        let found = self.policies.find(hash, || inputs.versions());
         self.last = Some(Last { hash: hash.into(), found: Arc::clone(&found) });
         found
     }
@@ -242,18 +258,24 @@ impl<'p> Redecider<'p> {
         policy: &Policy,
         judgement: &Judgement,
     ) -> Again {
-        if let Some(view) = &inputs.view
-            && compare::is_written_so(view, inputs, policy, judgement, &mut self.text)
-        {
-            return Again::Same;
-        }
-        // Other bytes may say the same, as records of older versions do.
-        match record_view::decode(stored.body) {
-            Ok(record) => match compare::differences(&record, inputs, policy, judgement) {
-                None => Again::Same,
-                Some(differences) => Again::Different(Box::new(differences)),
-            },
-            Err(error) => Again::Not(Unread::Body(error).reason()),
+        let decoded;
+        let record = match &inputs.recorded {
+            Recorded::InClear(view) => {
+                if compare::is_written_so(view, inputs, policy, judgement, &mut self.text) {
+                    return Again::Same;
+                }
+                // Other bytes may say the same, as records of older versions do.
+                decoded = match record_view::decode(stored.body) {
+                    Ok(record) => record,
+                    Err(error) => return Again::Not(Unread::Body(error).reason()),
+                };
+                &decoded
+            }
+            Recorded::Read(record) => record,
+        };
+        match compare::differences(record, inputs, policy, judgement) {
+            None => Again::Same,
+            Some(differences) => Again::Different(Box::new(differences)),
         }
     }
 }

@@ -14,13 +14,12 @@ use crate::audit::damage::ReadError;
 use crate::audit::frame::Kind;
 use crate::audit::reader::{LogReader, Record};
 use crate::audit::record::{self, DecisionRecord, PolicyRecord, RecordError};
-use crate::audit::record_view;
 use crate::audit::segment::list_segments;
 use crate::engine::policy::Policy;
 use crate::feature::catalogue::Catalogue;
 use crate::feature::extract;
 use crate::pipeline::secret::{Secret, SecretError};
-use crate::redecide::decision::{Inputs, Redecider, Unread, unsealed};
+use crate::redecide::decision::{Inputs, Redecider, Unread};
 use crate::redecide::policies::{Found, Policies};
 use crate::redecide::report::{Compared, Difference, FieldDifference, Rebuilt};
 use crate::redecide::run::{Progress, Stretch, opened};
@@ -223,20 +222,14 @@ impl Pass<'_> {
     fn take(&mut self, stored: &Record<'_>, numbers: &mut Vec<f64>) -> Result<(), ReadError> {
         let sequence = stored.header.sequence;
         match stored.header.kind {
-            Kind::Decision => {
-                let body = unsealed(self.bodies, stored);
-                let body = body.as_ref().map_err(Unread::reason);
-                let read = body
-                    .and_then(|body| Ok((body, Inputs::read(body, numbers).map_err(|why| why.reason())?)));
-                match read {
-                    Ok((body, inputs)) => self.decision(&Record { body, ..*stored }, &inputs)?,
-                    Err(why) => {
-                        self.compared.seen += 1;
-                        self.windows.count_left(self.bodies, stored);
-                        self.not_compared(sequence, &format!("{why}: later windows lack it"));
-                    }
+            Kind::Decision => match Inputs::read(self.bodies, stored, numbers) {
+                Ok(inputs) => self.decision(stored, &inputs)?,
+                Err(why) => {
+                    self.compared.seen += 1;
+                    self.windows.count_left(self.bodies, stored);
+                    self.not_compared(sequence, &format!("{}: later windows lack it", why.reason()));
                 }
-            }
+            },
             Kind::Label => {
                 if let Err(error) = self.windows.label(self.bodies, stored) {
                     let why = format!("a label: {}: later windows lack it", Unread::from(error).reason());
@@ -263,7 +256,7 @@ impl Pass<'_> {
         let sequence = stored.header.sequence;
         let is_asked = self.stretch.holds(stored);
         self.compared.seen += u64::from(is_asked);
-        let found = self.redecider.find(&inputs.policy, stored);
+        let found = self.redecider.find(inputs);
         let why_not = match &*found {
             Found::Nothing(why) => Some(format!("the policy {}: {why}", inputs.policy)),
             Found::Policy(..) if sequence <= self.taken => {
@@ -328,7 +321,7 @@ impl Pass<'_> {
             return self.not_compared(sequence, LACKS_ERASED);
         }
         self.compared.differs(sequence, kinds.iter().map(String::as_str), || {
-            let answer = record_view::decode(stored.body).map(|record| record.answer).ok();
+            let answer = inputs.answer(stored);
             let shown = kinds.iter().zip(fields).take(SHOWN_FEATURES_MAX);
             Difference {
                 sequence,

@@ -20,7 +20,7 @@ use crate::pipeline::secret::Secret;
 use crate::pipeline::snapshot_directory::StateDirectory;
 use crate::pipeline::snapshot_file::read_header;
 use crate::pipeline::snapshot_header::{Header, Identity, SnapshotRefusal};
-use crate::redecide::decision::{Inputs, Unread, unsealed};
+use crate::redecide::decision::Inputs;
 
 /// How the service that wrote the log counted.
 #[derive(Clone, Debug)]
@@ -140,14 +140,10 @@ impl CountedWindows {
             }
             match stored.header.kind {
                 // What cannot be read has been counted by the pass that called for this.
-                Kind::Decision => {
-                    if let Ok(body) = unsealed(bodies, &stored) {
-                        let _: Result<(), Unread> =
-                            Inputs::read(&body, &mut numbers).map(|inputs| windows.count(sequence, &inputs));
-                    } else {
-                        windows.count_left(bodies, &stored);
-                    }
-                }
+                Kind::Decision => match Inputs::read(bodies, &stored, &mut numbers) {
+                    Ok(inputs) => windows.count(sequence, &inputs),
+                    Err(_) => windows.count_left(bodies, &stored),
+                },
                 Kind::Label => {
                     let _: Result<(), RecordError> = windows.label(bodies, &stored);
                 }

@@ -11,7 +11,7 @@ use crate::audit::damage::ReadError;
 use crate::audit::reader::Record;
 use crate::search::facts::Facts;
 use crate::search::file::PartFile;
-use crate::search::memory::MemoryPart;
+use crate::search::memory::{MemoryPart, Stamp};
 use crate::search::run::{Gap, Searcher};
 
 /// How many records pass between two questions whether to go on.
@@ -61,7 +61,7 @@ pub fn build(
             part = MemoryPart::new(part.log_id);
         }
         let facts = Facts::read(searcher.bodies(), &stored);
-        part.push(key, &stored, facts.as_ref().ok());
+        part.push(key, &Stamp::from(&stored), facts.as_ref().ok());
         if stored.header.sequence.is_multiple_of(RECORDS_PER_QUESTION) && each(&stored).is_break() {
             return Err(BuildError::Stopped);
         }

@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::audit::bodies::{Bodies, Opened};
 use crate::audit::frame::{Kind, SCHEMA_VERSION};
 use crate::audit::reader::Record;
-use crate::audit::record::{self, BODY_SCHEMA, RecordError};
+use crate::audit::record::{self, BODY_SCHEMA, DecisionRecord, RecordError};
 use crate::domain::decision::{Outcome, RiskLevel};
+use crate::domain::text::Id;
+use crate::domain::transaction::Transaction;
 use crate::search::key::{Field, SearchKey};
 
 /// An amount as it was recorded.
@@ -204,6 +206,35 @@ impl DecisionFacts {
     }
 }
 
+impl DecisionFacts {
+    /// Of a decision about `transaction` that is on its way into the log.
+    pub fn of(record: &DecisionRecord, transaction: &Transaction) -> Self {
+        let answer = &record.answer;
+        let text = |id: &Option<Id>| id.as_ref().map(|id| id.as_str().into());
+        Self {
+            decision_id: answer.decision_id.clone(),
+            transaction_id: answer.transaction_id.clone(),
+            occurred_at: Some(transaction.occurred_at.to_string().into()),
+            decision: answer.decision,
+            reason: answer.reason.clone(),
+            reasons: answer.reasons.iter().map(|reason| reason.code.clone()).collect(),
+            score: answer.score,
+            risk_level: answer.risk_level,
+            degraded: answer.degraded,
+            rules: record.hits.iter().map(|hit| hit.rule.clone()).collect(),
+            policy: record.policy.clone(),
+            amount: Some(RecordedAmount {
+                value: transaction.amount.minor(),
+                currency: transaction.amount.currency().code().into(),
+            }),
+            customer: text(&transaction.customer.id),
+            card: text(&transaction.card.fingerprint),
+            merchant: text(&transaction.merchant.id),
+            device: text(&transaction.device.id),
+        }
+    }
+}
+
 impl From<DecisionBody<'_>> for DecisionFacts {
     fn from(body: DecisionBody<'_>) -> Self {
         let transaction = body.transaction;
@@ -224,6 +255,58 @@ impl From<DecisionBody<'_>> for DecisionFacts {
             card: transaction.card.and_then(|it| it.fingerprint),
             merchant: transaction.merchant.and_then(|it| it.id),
             device: transaction.device.and_then(|it| it.id),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::audit::bodies::open_body;
+    use crate::audit::frame::Header;
+    use crate::audit::receipt::{Position, RecordHash};
+    use crate::domain::time::EventTime;
+    use crate::privacy::key_file::KeyFile;
+
+    #[test]
+    fn what_is_known_of_a_decision_beforehand_is_what_is_read_of_its_record() {
+        let body = json!({
+            "decision_id": "dec_1", "transaction_id": "pay_1", "decision": "BLOCK", "reason": "too_dear",
+            "reasons": [{"code": "too_dear", "source": "rule", "rule": "dear"}, {"code": "odd", "source": "model"}],
+            "score": 0.5, "risk_level": "high", "challenge": null, "degraded": true, "missing": ["enrich"],
+            "versions": {"rules": "sha256:00", "model": null, "features": "sha256:02"},
+            "idempotency_key": "k", "fingerprint": "00", "received_at_ms": 1, "state_sequence": 0,
+            "transaction": {"transaction_id": "pay_1", "occurred_at": "2026-10-20T12:00:00.5Z",
+                "amount": {"value": 12050, "currency": "JPY"}, "customer": {"id": "c"}, "card": {"fingerprint": "f"},
+                "merchant": {"id": "m"}, "device": {"id": "d"}},
+            "enrichment": [], "features": [], "margin": null,
+            "hits": [{"rule": "dear"}, {"rule": "watch", "shadow": true}], "policy": "sha256:03",
+            "latency_us": {"total": 1, "parse": 0, "enrich": 0, "windows": 0, "model": 0, "explain": 0, "rules": 0, "audit": 0},
+        });
+        let mut bare = body.clone();
+        for part in ["customer", "card", "merchant", "device"] {
+            bare["transaction"][part] = json!({});
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let keys = directory.path().join("subjects");
+        std::fs::write(&keys, crate::privacy::entry::header([7; 16])).unwrap();
+        let bodies = Bodies::new(KeyFile::open(&keys).unwrap());
+        for body in [body, bare] {
+            let mut record: DecisionRecord = serde_json::from_str(&body.to_string()).unwrap();
+            let transaction = record.transaction().unwrap();
+            // As the service writes it.
+            record.transaction =
+                serde_json::value::to_raw_value(&crate::wire::transaction::TransactionJson(&transaction))
+                    .unwrap();
+            let written = open_body(&record).unwrap();
+            let (hash, position) = (RecordHash([0; 32]), Position { segment: 1, offset: 0 });
+            let (recorded_at, previous_hash) = (EventTime::EPOCH, hash);
+            let header = Header { schema: 1, kind: Kind::Decision, sequence: 1, recorded_at, previous_hash };
+            let stored = Record { header, body: &written.bytes, hash, position };
+            let known = DecisionFacts::of(&record, &transaction);
+            assert_eq!(Facts::read(&bodies, &stored).unwrap(), Facts::Decision(Box::new(known)));
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The index of a service that runs: parts in files, one in memory, and a thread that follows the log and makes them.
 //!
-//! Nothing waits for it: a record is found some 20 ms after it is in the log. The thread works half of the time at most while it
+//! Nothing waits for it: a record is found some 20 ms after it is in the log. What was decided just now is told to it, and need not be
+//! opened again; everything else it reads from the log. The thread works half of the time at most while it
 //! catches up, so that decisions have the processors.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,8 +17,10 @@ use tracing::{error, info, warn};
 use crate::audit::bodies::Bodies;
 use crate::audit::damage::ReadError;
 use crate::audit::follow::{Ending, Follower, Work};
+use crate::audit::frame::Kind;
 use crate::audit::reader::Record;
-use crate::audit::receipt::LogId;
+use crate::audit::receipt::{LogId, Receipt};
+use crate::audit::record::RecordError;
 use crate::audit::segment::list_segments;
 use crate::domain::time::Clock;
 use crate::search::build::{BuildError, build};
@@ -25,7 +29,7 @@ use crate::search::facts::Facts;
 use crate::search::file::PartFile;
 use crate::search::find::{FindError, Found as FoundDecision};
 use crate::search::key::SearchKey;
-use crate::search::memory::MemoryPart;
+use crate::search::memory::{MemoryPart, Stamp};
 use crate::search::open_reviews::OpenReviews;
 use crate::search::part::Part as _;
 use crate::search::parts::{Parts, gaps};
@@ -35,6 +39,8 @@ use crate::search::run::{Found, Gap, Hit, SearchError, Searcher, Stretch};
 
 /// Most records of one round.
 const BATCH_RECORDS_MAX: usize = 256;
+/// Most records of which it is remembered what was told when they were written, about 1 KB each. Of more, the thread reads from the log.
+const WRITTEN_MAX: usize = 4_096;
 /// How often building tells how far it has come, in records.
 const RECORDS_PER_MESSAGE: u64 = 500_000;
 /// Further behind than this, the index does not answer: what it would leave out are the newest records.
@@ -62,6 +68,8 @@ pub struct LiveIndex {
     through: watch::Sender<u64>,
     /// Records whose bodies could not be read.
     unread: AtomicU64,
+    /// What was told of the last records when they were written, at most `WRITTEN_MAX`.
+    written: Mutex<VecDeque<(Stamp, Facts)>>,
 }
 
 /// How far the index has come.
@@ -110,6 +118,7 @@ impl LiveIndex {
             is_whole: AtomicBool::new(false),
             through: watch::Sender::new(through),
             unread: AtomicU64::new(0),
+            written: Mutex::default(),
         }))
     }
 
@@ -188,18 +197,44 @@ impl LiveIndex {
         let _ = through.wait_for(|through| *through >= sequence).await;
     }
 
-    fn take(&self, stored: &Record<'_>) {
-        let facts = Facts::read(self.searcher.bodies(), stored);
-        match &facts {
-            Ok(facts) => self.reviews.lock().take(stored.header.sequence, facts),
+    /// Tells what is known of a record that was written just now, so that the thread need not read and open it. Called in the order of
+    /// the log; what does not fit, or is not told, the thread reads.
+    pub fn note_written(&self, kind: Kind, receipt: &Receipt, facts: Facts) {
+        let mut written = self.written.lock();
+        if written.len() < WRITTEN_MAX {
+            written.push_back((Stamp::of(kind, receipt), facts));
+        }
+    }
+
+    /// The record with that sequence, if it was told, and else the sequence of the first after it that was.
+    fn written(&self, sequence: u64) -> Result<(Stamp, Facts), Option<u64>> {
+        let mut written = self.written.lock();
+        while written.pop_front_if(|(stamp, _)| stamp.sequence < sequence).is_some() {}
+        let next = written.front().map(|(stamp, _)| stamp.sequence);
+        written.pop_front_if(|(stamp, _)| stamp.sequence == sequence).ok_or(next)
+    }
+
+    /// Takes the next record in.
+    fn take(&self, stamp: &Stamp, facts: &Result<Facts, RecordError>) -> std::io::Result<()> {
+        let ends_before = {
+            let memory = Arc::clone(&self.state.read().memory);
+            let memory = memory.read();
+            memory.ends_before(stamp.position.segment, stamp.position.offset)
+        };
+        if ends_before {
+            self.seal()?;
+        }
+        match facts {
+            Ok(facts) => self.reviews.lock().take(stamp.sequence, facts),
             Err(error) => {
                 if self.unread.fetch_add(1, Ordering::Relaxed).is_power_of_two() {
-                    warn!(%error, sequence = stored.header.sequence, "a record cannot be read, so that nothing finds it but its sequence");
+                    warn!(%error, sequence = stamp.sequence, "a record cannot be read, so that nothing finds it but its sequence");
                 }
             }
         }
         let memory = Arc::clone(&self.state.read().memory);
-        memory.write().push(self.searcher.key(), stored, facts.as_ref().ok());
+        memory.write().push(self.searcher.key(), stamp, facts.as_ref().ok());
+        Ok(())
     }
 
     /// Lets go of parts whose segments are gone.
@@ -297,6 +332,40 @@ impl Indexer {
         Ok(())
     }
 
+    /// Takes in what was told when it was written, for one round. Says as well of which later record the next was told.
+    fn take_written(&mut self, settled: u64) -> (std::io::Result<()>, Option<u64>) {
+        for _ in 0..BATCH_RECORDS_MAX {
+            if self.taken >= settled {
+                break;
+            }
+            let (stamp, facts) = match self.index.written(self.taken + 1) {
+                Ok(written) => written,
+                Err(told_of) => return (Ok(()), told_of),
+            };
+            if let Err(error) = self.index.take(&stamp, &Ok(facts)) {
+                return (Err(error), None);
+            }
+            self.taken = stamp.sequence;
+        }
+        (Ok(()), None)
+    }
+
+    /// Takes in what it reads from the log, for one round. Fails where that cannot be read; what could not be written is said inside.
+    fn take_stored(&mut self, follower: &mut Follower, until: u64) -> Result<std::io::Result<()>, ReadError> {
+        let (index, taken, mut sealed) = (&self.index, &mut self.taken, Ok(()));
+        follower.read(until, BATCH_RECORDS_MAX, |stored| {
+            let sequence = stored.header.sequence;
+            if sequence > *taken {
+                sealed = index.take(&stored.into(), &Facts::read(index.searcher.bodies(), stored));
+                if sealed.is_ok() {
+                    *taken = sequence;
+                }
+            }
+            sealed.is_ok()
+        })?;
+        Ok(sealed)
+    }
+
     fn failed(&mut self, error: &dyn std::fmt::Display) {
         self.failures += 1;
         if self.failures.is_power_of_two() {
@@ -338,25 +407,15 @@ impl Work for Indexer {
             return Ok(());
         }
         let (begun, done_before) = (self.clock.instant(), follower.done());
-        let (index, taken, mut sealed) = (&self.index, &mut self.taken, Ok(()));
-        follower.read(settled, BATCH_RECORDS_MAX, |stored| {
-            if stored.header.sequence <= *taken {
-                return true;
-            }
-            let ends_before = {
-                let state = index.state.read();
-                let memory = state.memory.read();
-                memory.ends_before(stored.position.segment, stored.position.offset)
-            };
-            if ends_before {
-                sealed = index.seal();
-            }
-            if sealed.is_ok() {
-                index.take(stored);
-                *taken = stored.header.sequence;
-            }
-            sealed.is_ok()
-        })?;
+        self.taken = self.taken.max(done_before);
+        let (mut sealed, told_of) = self.take_written(settled);
+        if self.taken > done_before {
+            follower.skip_to(self.taken);
+        }
+        if sealed.is_ok() && self.taken < settled && self.taken - done_before < BATCH_RECORDS_MAX as u64 {
+            let until = told_of.map_or(settled, |told_of| settled.min(told_of - 1));
+            sealed = self.take_stored(follower, until)?;
+        }
         let taken = self.taken;
         follower.is_done(taken);
         self.index.through.send_replace(taken);

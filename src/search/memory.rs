@@ -1,7 +1,9 @@
 //! A part in memory: of the records that came last, until there are enough of them for a file.
 
+use crate::audit::frame::{Header, Kind};
 use crate::audit::reader::Record;
-use crate::audit::receipt::{Head, LogId, RecordHash};
+use crate::audit::receipt::{Head, LogId, Position, Receipt, RecordHash};
+use crate::domain::time::EventTime;
 use crate::search::facts::Facts;
 use crate::search::key::SearchKey;
 use crate::search::paged::PageError;
@@ -18,6 +20,36 @@ pub const PART_LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const RUN_KEYS_MIN: usize = 4_096;
 /// Rows of one chunk.
 const CHUNK_ROWS: u32 = 1_024;
+
+/// What an index keeps of a record beside its facts.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp {
+    /// Its sequence.
+    pub sequence: u64,
+    /// What it is about.
+    pub kind: Kind,
+    /// When it was recorded.
+    pub recorded_at: EventTime,
+    /// Where it lies.
+    pub position: Position,
+    /// Its hash.
+    pub hash: RecordHash,
+}
+
+impl From<&Record<'_>> for Stamp {
+    fn from(stored: &Record<'_>) -> Self {
+        let Header { sequence, kind, recorded_at, .. } = stored.header;
+        Self { sequence, kind, recorded_at, position: stored.position, hash: stored.hash }
+    }
+}
+
+impl Stamp {
+    /// Of a record that was written just now.
+    pub const fn of(kind: Kind, receipt: &Receipt) -> Self {
+        let Receipt { sequence, hash, position, recorded_at } = *receipt;
+        Self { sequence, kind, recorded_at, position, hash }
+    }
+}
 
 /// A part that grows.
 #[derive(Debug)]
@@ -71,16 +103,16 @@ impl MemoryPart {
     }
 
     /// Takes the next record in; `facts` is none when its body cannot be read.
-    pub fn push(&mut self, key: &SearchKey, stored: &Record<'_>, facts: Option<&Facts>) {
+    pub fn push(&mut self, key: &SearchKey, stamp: &Stamp, facts: Option<&Facts>) {
         if self.rows.is_empty() {
-            self.segment = stored.position.segment;
-            self.first = stored.header.sequence;
+            self.segment = stamp.position.segment;
+            self.first = stamp.sequence;
         }
         let number = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
-        let recorded_at_ms = stored.header.recorded_at.unix_millis();
-        self.rows.push(Row::new(stored.position.offset, recorded_at_ms, stored.header.kind, facts));
+        let recorded_at_ms = stamp.recorded_at.unix_millis();
+        self.rows.push(Row::new(stamp.position.offset, recorded_at_ms, stamp.kind, facts));
         self.recorded_ms = (self.recorded_ms.0.min(recorded_at_ms), self.recorded_ms.1.max(recorded_at_ms));
-        self.last_hash = stored.hash;
+        self.last_hash = stamp.hash;
         match facts {
             None => self.unread += 1,
             Some(facts) => {

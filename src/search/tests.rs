@@ -11,13 +11,15 @@ use serde_json::{Value, json};
 
 use crate::audit::bodies::Bodies;
 use crate::audit::follow::{Ending, Follower, Work as _};
-use crate::audit::frame::Kind;
+use crate::audit::frame::{Header, Kind};
 use crate::audit::mark::MARK_FILE;
 use crate::audit::open::{LogOptions, OpenedLog};
-use crate::audit::receipt::LogId;
+use crate::audit::reader::LogReader;
+use crate::audit::receipt::{LogId, Receipt};
 use crate::audit::segment::list_segments;
 use crate::audit::writer::{LogHandle, LogWriter, WriterOptions};
 use crate::domain::time::{EventTime, SystemClock};
+use crate::search::facts::Facts;
 use crate::search::key::SearchKey;
 use crate::search::live::{Indexer, LiveIndex};
 use crate::search::log_search::LogSearch;
@@ -317,7 +319,27 @@ impl Rounds {
     }
 }
 
-fn check(records: &[Made], later: &[Made], queries: &[Asked], mishap: Mishap) -> Result<(), TestCaseError> {
+/// Tells the index of the records whose bit is set, as their writer does.
+fn tell(index: &LiveIndex, log: &Path, told: u8) {
+    let mut reader = LogReader::from_sequence_or_oldest(log, 1).unwrap();
+    while let Some(stored) = reader.next().unwrap() {
+        let Header { sequence, kind, recorded_at, .. } = stored.header;
+        if told & (1 << (sequence % 8)) != 0
+            && let Ok(facts) = Facts::read(index.searcher().bodies(), &stored)
+        {
+            let receipt = Receipt { sequence, hash: stored.hash, position: stored.position, recorded_at };
+            index.note_written(kind, &receipt, facts);
+        }
+    }
+}
+
+fn check(
+    records: &[Made],
+    later: &[Made],
+    queries: &[Asked],
+    mishap: Mishap,
+    told: u8,
+) -> Result<(), TestCaseError> {
     let directory = tempfile::tempdir().unwrap();
     let (log, parts) = (directory.path().join("log"), directory.path().join("search"));
     write(&log, records, 1);
@@ -341,6 +363,7 @@ fn check(records: &[Made], later: &[Made], queries: &[Asked], mishap: Mishap) ->
     }
     // A service makes what is missing, and gathers the end in memory.
     let index = LiveIndex::open(&parts, &log, LOG, KEY, Bodies::beside(&log).unwrap()).unwrap();
+    tell(&index, &log, told);
     let mut rounds = Rounds::new(&index);
     rounds.until(all.len() as u64);
     for asked in queries {
@@ -418,8 +441,9 @@ proptest! {
         later in proptest::collection::vec(made(), 0..40),
         queries in proptest::collection::vec(asked(), 6),
         mishap in mishap(),
+        told in any::<u8>(),
     ) {
-        check(&records, &later, &queries, mishap)?;
+        check(&records, &later, &queries, mishap, told)?;
     }
 }
 

@@ -5,6 +5,7 @@
 //! hash, are none. Amounts, coordinates and timestamps cannot hold one and are left out, so that an unlucky amount is not refused.
 
 use serde_json::Value;
+use smallvec::SmallVec;
 
 use crate::wire::reader::escape;
 use crate::wire::rejection::FieldErrors;
@@ -69,7 +70,7 @@ fn descend(step: &str, value: &Value, pointer: &mut String, errors: &mut FieldEr
 
 /// Whether a number is a card number, however it is written: `4242424242424242`, `4242424242424242.0`, `4.242…e15`. Above 2^53
 /// its last digit may be lost, so that of 17 to 19 digits only some are found.
-fn is_pan_number(number: f64) -> bool {
+pub(super) fn is_pan_number(number: f64) -> bool {
     number.fract() == 0.0 && (1e12..1e19).contains(&number) && contains_pan(&format!("{number:.0}"))
 }
 
@@ -98,15 +99,16 @@ pub fn contains_pan(text: &str) -> bool {
 struct DigitRun {
     start: usize,
     first_group_end: usize,
-    groups: Vec<usize>,
-    digits: Vec<u8>,
+    groups: SmallVec<[usize; 8]>,
+    /// One more than a card number has, at most.
+    digits: SmallVec<[u8; PAN_DIGITS_MAX + 1]>,
     end: usize,
 }
 
 impl DigitRun {
     fn at(bytes: &[u8], start: usize) -> Self {
-        let mut run =
-            Self { start, first_group_end: start, groups: Vec::new(), digits: Vec::new(), end: start };
+        let (groups, digits) = (SmallVec::new(), SmallVec::new());
+        let mut run = Self { start, first_group_end: start, groups, digits, end: start };
         let mut position = start;
         loop {
             let group_start = position;

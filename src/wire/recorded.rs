@@ -1,32 +1,55 @@
-//! A transaction as records hold it: written canonically by [`TransactionJson`](crate::wire::transaction::TransactionJson), after every
-//! check at the door. Read here without asking again for card numbers, and without a tree of JSON in between. What is not written
-//! like that is read as a request is, with all its checks and errors.
+//! Reads a transaction without a tree of JSON in between: as records hold it, written canonically by
+//! [`TransactionJson`](crate::wire::transaction::TransactionJson) after every check at the door, and as most requests bring it. What is
+//! not like that is left to the door, which finds everything that is wrong and names it.
 
 use std::borrow::Cow;
 use std::fmt;
 
+use memchr::memchr;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::domain::ip::IpAddress;
-use crate::domain::limits::ITEMS_COUNT_MAX;
+use crate::domain::limits::{ITEMS_COUNT_MAX, METADATA_ENTRIES_MAX};
 use crate::domain::money::{Currency, Money};
 use crate::domain::text::{CountryCode, Id, Text, TransactionId, parse_digits};
 use crate::domain::time::EventTime;
 use crate::domain::transaction::{
-    Address, Card, Customer, Device, Location, Merchant, Metadata, Transaction,
+    Address, Card, Customer, Device, Location, Merchant, Metadata, Mode, Transaction,
 };
+use crate::wire::pan::{contains_pan, is_pan_number};
 use crate::wire::rejection::Rejection;
-use crate::wire::transaction::{parse_slice, read_metadata_entry};
+use crate::wire::transaction::{DecisionRequest, parse_slice, read_metadata_entry};
 
 /// Reads a transaction of a record.
 pub fn parse(body: &[u8]) -> Result<Transaction, Rejection> {
     let written: Option<TransactionText<'_>> = serde_json::from_slice(body).ok();
-    match written.and_then(|written| written.read()) {
+    match written.filter(|written| written.mode.is_none()).and_then(|written| written.read()) {
         Some(transaction) => Ok(transaction),
         None => Ok(parse_slice(body)?.transaction),
     }
+}
+
+/// Reads a request, if all of it is right, known and plain: without a field more, an escape, or anything that looks like a card number
+/// wherever it may stand.
+pub(super) fn of_request(body: &[u8]) -> Option<DecisionRequest> {
+    let body = std::str::from_utf8(body).ok()?;
+    if memchr(b'\\', body.as_bytes()).is_some() || contains_pan(body) {
+        return None;
+    }
+    let text: TransactionText<'_> = serde_json::from_str(body).ok()?;
+    let mode = match text.mode.as_ref().map(|mode| &*mode.0) {
+        None | Some("live") => Mode::Live,
+        Some("dry_run") => Mode::DryRun,
+        Some(_) => return None,
+    };
+    let metadata = text.metadata.iter().flatten();
+    let mut numbers = metadata.clone().filter_map(|(_, value)| value.as_f64());
+    if metadata.count() > METADATA_ENTRIES_MAX || numbers.any(is_pan_number) {
+        return None;
+    }
+    Some(DecisionRequest { transaction: text.read()?, mode, unknown_fields: 0 })
 }
 
 /// A text, borrowed where it has no escapes.
@@ -85,6 +108,7 @@ struct TransactionText<'a> {
     #[serde(default)]
     session: IdText<'a>,
     metadata: Option<Map<String, Value>>,
+    mode: Option<Words<'a>>,
 }
 
 #[derive(Deserialize, Debug)]
@@ -284,6 +308,56 @@ mod tests {
             let text: TransactionText<'_> = serde_json::from_str(&canonical).unwrap();
             assert_eq!(text.read(), Some(written), "without {part:?}, and without reading it a second time");
         }
+    }
+
+    /// What is read without the door is what the door would have read, and what the door refuses is left to it.
+    #[test]
+    fn a_request_that_is_read_at_once_is_the_one_of_the_door() {
+        type Change = (&'static str, bool, fn(&mut Value));
+        let changes: [Change; 20] = [
+            ("nothing", false, |_| {}), // an escape in the customer's id
+            ("no escape", true, |body| body["customer"]["id"] = json!("c 7")),
+            ("live", true, |body| body["mode"] = json!("live")),
+            ("dry run", true, |body| body["mode"] = json!("dry_run")),
+            ("no mode", true, |body| body["mode"] = json!(null)),
+            ("another mode", false, |body| body["mode"] = json!("test")),
+            ("a mode that is none", false, |body| body["mode"] = json!(1)),
+            ("a field more", false, |body| body["more"] = json!(1)),
+            ("a field more inside", false, |body| body["card"]["more"] = json!(1)),
+            ("a card number", false, |body| body["metadata"]["a"] = json!("4242 4242 4242 4242")),
+            ("one as a number", false, |body| body["metadata"]["a"] = json!(4_242_424_242_424_242_u64)),
+            ("one as a decimal", false, |body| body["metadata"]["a"] = json!(4.242_424_242_424_242e15)),
+            ("one as a name", false, |body| body["metadata"]["5555555555554444"] = json!(1)),
+            ("an amount like one", false, |body| {
+                body["amount"]["value"] = json!(424_242_424_242_i64 * 10_000)
+            }),
+            ("a fraction", false, |body| body["amount"]["value"] = json!(1.5)),
+            ("no amount", false, |body| body["amount"] = json!(null)),
+            ("much metadata", false, |body| {
+                for number in 0..=METADATA_ENTRIES_MAX {
+                    body["metadata"][format!("k{number}")] = json!(number);
+                }
+            }),
+            ("a list in metadata", false, |body| body["metadata"]["a"] = json!([])),
+            ("a long text", false, |body| body["channel"] = json!("x".repeat(1_000))),
+            ("no metadata", true, |body| body["metadata"] = json!(null)),
+        ];
+        for (what, is_read, change) in changes {
+            let mut body = full();
+            if what != "nothing" {
+                body["customer"]["id"] = json!("c 7");
+            }
+            change(&mut body);
+            let text = body.to_string();
+            let read = of_request(text.as_bytes());
+            assert_eq!(read.is_some(), is_read, "{what}");
+            let door = crate::wire::transaction::parse_value(&body);
+            if let Some(read) = read {
+                assert_eq!(Ok(read), door.map_err(|error| error.to_string()), "{what}");
+            }
+        }
+        let twice = full().to_string().replace("c \\\"7\\\"", "c").replacen('{', "{\"channel\":\"pos\",", 1);
+        assert_eq!(of_request(twice.as_bytes()), None, "a field twice");
     }
 
     /// Where a record is not written as this program writes one, the answer is the one of the door.

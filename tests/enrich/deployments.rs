@@ -156,7 +156,7 @@ async fn a_sentinel_has_a_password_of_its_own() {
         let access = RedisAccess { sentinel_password, ..RedisAccess::default() };
         let target = RedisTarget::parse(&url, access).unwrap();
         let (counters, clock) = (Arc::new(ProfileCounters::default()), Arc::new(SystemClock));
-        let redis = RedisProfiles::start(&target, RAW, counters, clock, &Handle::current());
+        let redis = RedisProfiles::start(&target, RAW, counters, clock, &[Handle::current()]);
         let wait = if connects { AMPLE } else { Duration::from_millis(400) };
         assert_eq!(redis.wait_until_up(wait).await, connects, "{password:?}");
     }

@@ -2,12 +2,12 @@
 
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-use tokio::runtime::Builder;
-use tokio::time::sleep;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::{sleep, timeout};
 use tollgate::domain::enrichment::{Lookup, ProfileValue};
 use tollgate::domain::time::{Clock, SystemClock};
 use tollgate::enrich::counters::ProfileCounters;
@@ -363,40 +363,40 @@ async fn dropping_the_store_closes_its_connection() {
 
 /// As a server with one single-threaded runtime per core does it.
 #[test]
-fn each_runtime_has_its_own_connection_and_all_share_the_counters() {
+fn each_runtime_takes_its_own_connection_and_another_s_only_while_that_is_away() {
     let server = RedisServer::start();
     server.command(&["HSET", "tollgate:profile:customer:c_7", "orders", "5"]);
     let counters = Arc::new(ProfileCounters::default());
-    let all_up = Arc::new(Barrier::new(2));
-    let workers: Vec<_> = (0..2)
-        .map(|_| {
-            let (url, counters, all_up) = (server.url(), Arc::clone(&counters), Arc::clone(&all_up));
-            std::thread::spawn(move || {
-                let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-                let target = RedisTarget::parse(&url, RedisAccess::default()).unwrap();
-                let redis = RedisProfiles::start(
-                    &target,
-                    RAW,
-                    Arc::clone(&counters),
-                    Arc::new(SystemClock),
-                    runtime.handle(),
-                );
-                let answer = runtime.block_on(async {
-                    assert!(redis.wait_until_up(AMPLE).await);
-                    timed(&redis, AMPLE).await.0
-                });
-                all_up.wait();
-                let up = counters.read().connections_up;
-                all_up.wait();
-                // Without its runtime, a connection cannot live on; nobody may wait for it.
-                drop(runtime);
-                assert!(!redis.is_up());
-                (answer, up)
-            })
+    let [one, two] = [(); 2].map(|()| Builder::new_current_thread().enable_all().build().unwrap());
+    let target = RedisTarget::parse(&server.url(), RedisAccess::default()).unwrap();
+    let runtimes = [one.handle().clone(), two.handle().clone()];
+    let clock = Arc::new(SystemClock);
+    let redis = Arc::new(RedisProfiles::start(&target, RAW, Arc::clone(&counters), clock, &runtimes));
+    // A connection's bytes move only while its runtime runs: an answer in time comes over the asker's own.
+    let asked_by = |runtime: &Runtime, up| {
+        runtime.block_on(async {
+            let its_own = async {
+                while counters.read().connections_up < up {
+                    sleep(Duration::from_millis(2)).await;
+                }
+            };
+            timeout(AMPLE, its_own).await.expect("no connection of its own");
+            timed(&redis, AMPLE).await.0
         })
-        .collect();
-    for worker in workers {
-        assert_eq!(worker.join().unwrap(), (r#"[{"known":5}]"#.to_owned(), 2));
-    }
-    assert_eq!((counters.read().fetches, counters.read().connections_up), (2, 0));
+    };
+    let known = r#"[{"known":5}]"#;
+    assert_eq!(asked_by(&one, 1), known);
+    assert_eq!(asked_by(&two, 2), known);
+    // Without its runtime, a connection cannot live on; nobody may wait for it.
+    drop(one);
+    assert_eq!(counters.read().connections_up, 1);
+    let stranger = Builder::new_current_thread().enable_all().build().unwrap();
+    let two = std::thread::spawn(move || {
+        two.block_on(async { sleep(AMPLE / 2).await });
+        two
+    });
+    assert_eq!(stranger.block_on(timed(&redis, AMPLE)).0, known, "another's connection is better than none");
+    drop(two.join().unwrap());
+    assert!(!redis.is_up());
+    assert_eq!((counters.read().fetches, counters.read().connections_up), (3, 0));
 }

@@ -47,7 +47,7 @@ pub fn started(url: &str) -> RedisProfiles {
 pub fn started_with(url: &str, options: RedisOptions) -> RedisProfiles {
     let target = RedisTarget::parse(url, RedisAccess::default()).unwrap();
     let (counters, clock) = (Arc::new(ProfileCounters::default()), Arc::new(SystemClock));
-    RedisProfiles::start(&target, options, counters, clock, &Handle::current())
+    RedisProfiles::start(&target, options, counters, clock, &[Handle::current()])
 }
 
 /// A cache in which nothing grows old while a test runs.

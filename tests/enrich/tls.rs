@@ -120,7 +120,7 @@ async fn both_sides_are_known_by_their_certificates() {
         let target = RedisTarget::parse(&format!("{scheme}://localhost:{port}"), access.clone()).unwrap();
         let (counters, clock) = (Arc::new(ProfileCounters::default()), Arc::new(SystemClock));
         let runtime = tokio::runtime::Handle::current();
-        let redis = RedisProfiles::start(&target, RAW, counters, clock, &runtime);
+        let redis = RedisProfiles::start(&target, RAW, counters, clock, &[runtime]);
         let wait = if connects { AMPLE } else { Duration::from_millis(700) };
         assert_eq!(redis.wait_until_up(wait).await, connects, "{fact}");
         let expected = if connects { r#"[{"known":5}]"# } else { r#"["timed_out"]"# };

@@ -37,8 +37,7 @@ async fn one_connection_too_many_is_told_and_closed() {
 
 #[tokio::test]
 async fn worker_threads_serve_as_well() {
-    let options = ServerOptions { worker_threads: 2, ..Running::options() };
-    let mut running = Running::start_with(options, Steered::default()).await;
+    let mut running = Running::serve_on(2, Running::<Steered>::options(), Arc::default()).await;
     let mut clients = Vec::new();
     for _ in 0..8 {
         clients.push(Client::connect(running.decision).await);

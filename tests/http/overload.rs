@@ -24,7 +24,7 @@ const A_MOMENT: Duration = Duration::from_millis(100);
 
 fn options(in_flight_max: usize, on_overload: OnOverload) -> ServerOptions {
     let admission = AdmissionOptions { in_flight_max, on_overload, ..AdmissionOptions::default() };
-    ServerOptions { worker_threads: 1, admission, ..Running::options() }
+    ServerOptions { admission, ..Running::options() }
 }
 
 /// The value of a series.
@@ -51,9 +51,12 @@ fn assert_shed(answer: &Answer) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_finds_the_thread_full_is_shed_and_the_rest_goes_on() {
     for (on_overload, full, by_rules) in [(OnOverload::Refuse, 2, 0), (OnOverload::RulesOnly, 2, 2)] {
-        let running =
-            Running::start_with(options(2, on_overload), Steered { is_ready: true, ..Steered::default() })
-                .await;
+        let running = Running::serve_on(
+            1,
+            options(2, on_overload),
+            Arc::new(Steered { is_ready: true, ..Steered::default() }),
+        )
+        .await;
         let mut held = Vec::new();
         for begun in 1..=full + by_rules {
             let mut client = Client::connect(running.decision).await;
@@ -97,7 +100,7 @@ async fn what_finds_the_thread_full_is_shed_and_the_rest_goes_on() {
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_has_waited_in_its_socket_is_shed_by_its_age() {
-    let running = Running::start_with(options(64, OnOverload::Refuse), Steered::default()).await;
+    let running = Running::<Steered>::serve_on(1, options(64, OnOverload::Refuse), Arc::default()).await;
     let mut waiting = Vec::new();
     // (deadline in ms, whether it can still be met after some 200 ms in the socket)
     for (deadline_ms, is_met) in [(50, false), (100, false), (10_000, true)] {
@@ -130,7 +133,7 @@ async fn a_burst_is_answered_in_time_and_what_is_shed_leaves_no_trace() {
     let data = tempfile::tempdir().unwrap();
     // Each decision takes as long as the disk, so that a burst must find the thread full.
     let service = real::start_with(data.path(), Ack::Disk, Duration::from_millis(20));
-    let running = Running::serve(options(8, OnOverload::Refuse), Arc::clone(&service)).await;
+    let running = Running::serve_on(1, options(8, OnOverload::Refuse), Arc::clone(&service)).await;
     let (decision, admin) = (running.decision, running.admin);
     let contract = Contract::of(decision).await;
     let bodies: HashMap<usize, String> =

@@ -23,6 +23,7 @@ use tollgate::evaluation::truth::Unlabelled;
 use tollgate::http::options::ServerOptions;
 use tollgate::http::server::{DrainReport, Server};
 use tollgate::http::service::DecisionService;
+use tollgate::http::workers::Workers;
 use tollgate::pipeline::audit_search::{AuditPage, ReviewPage};
 use tollgate::pipeline::backtest::{BacktestError, CandidateRun};
 use tollgate::pipeline::candidate_shadow::CandidateStatus;
@@ -493,7 +494,13 @@ impl Running {
 
 impl<S: DecisionService> Running<S> {
     pub(crate) async fn serve(options: ServerOptions, service: Arc<S>) -> Self {
-        let server = Server::bind(options, Arc::clone(&service)).await.unwrap();
+        Self::serve_on(0, options, service).await
+    }
+
+    /// On so many threads of its own.
+    pub(crate) async fn serve_on(threads: usize, options: ServerOptions, service: Arc<S>) -> Self {
+        let workers = Workers::start(threads).unwrap();
+        let server = Server::bind(options, Arc::clone(&service), workers).await.unwrap();
         let (decision, admin) = (server.decision_address(), server.admin_address());
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(server.run(async {
