@@ -33,7 +33,7 @@ const KNEE: f64 = 2.0;
 /// The seed's stages, their budgets in milliseconds, and which stage of the service does that work; what has none shares the one before.
 const BUDGET: [(&str, &str, &str, &str); 8] = [
     ("ingress", "5", "parse", "the body read and checked, the idempotency key claimed"),
-    ("state", "5", "enrich", "four profiles from Redis, one round trip"),
+    ("state", "5", "enrich", "profiles from Redis over a unix socket, one round trip"),
     ("aggregation", "30", "windows", "all windows read, the payment added"),
     ("features, model", "10 + 15", "model", "derived features, vector, score"),
     ("", "", "explain", "exact attributions"),
@@ -62,9 +62,10 @@ impl Ground {
     pub(crate) fn prepare() -> Result<Self, Failure> {
         let directory = tempfile::tempdir()?;
         let files = Files::make(directory.path(), Path::new(env!("CARGO_MANIFEST_DIR")))?;
-        let redis = RedisServer::start();
+        let socket = directory.path().join("redis.sock");
+        let redis = RedisServer::start_with(&["--unixsocket", &socket.to_string_lossy()]);
         files.import(&redis.url())?;
-        let tollgate = Contestant::start(Kind::Tollgate, &files, &redis.url(), "")?;
+        let tollgate = Contestant::start(Kind::Tollgate, &files, &socket, "")?;
         Ok(Self { tollgate, redis, _directory: directory })
     }
 
