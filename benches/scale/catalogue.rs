@@ -5,8 +5,8 @@ use regex::{Captures, Regex};
 /// Spans that are added, the first that a list does not have: none is longer than the longest shipped one.
 const MORE: [&str; 12] = ["2m", "10m", "30m", "2h", "3h", "6h", "12h", "2d", "3d", "5d", "10d", "14d"];
 
-/// Some third of the windows: of each list the first third of its spans, and at least one.
-pub(crate) fn third(text: &str) -> String {
+/// Fewer windows: of each list the first third of its spans, and at least one.
+pub(crate) fn fewer(text: &str) -> String {
     with_spans(text, |spans| {
         spans.iter().take(spans.len().div_ceil(3)).map(|span| (*span).to_owned()).collect()
     })
@@ -17,10 +17,10 @@ pub(crate) fn whole(text: &str) -> String {
     with_spans(text, |spans| spans.iter().map(|span| (*span).to_owned()).collect())
 }
 
-/// Twice as many windows: to each list as many spans as it has.
-pub(crate) fn twice(text: &str) -> String {
+/// More windows: to each list so many times as many spans as it has, while there are any.
+pub(crate) fn more(text: &str, times: usize) -> String {
     with_spans(text, |spans| {
-        let more = MORE.iter().filter(|span| !spans.contains(span)).take(spans.len());
+        let more = MORE.iter().filter(|span| !spans.contains(span)).take(times.saturating_mul(spans.len()));
         spans.iter().chain(more).map(|span| (*span).to_owned()).collect()
     })
 }
