@@ -221,7 +221,7 @@ impl Service {
 
         let applied = recovered.last.or(restored.as_ref().map(|restored| restored.header.applied));
         let lane = Arc::new(Mutex::new(Lane { applied }));
-        let metrics = Arc::new(Metrics::default());
+        let metrics = Arc::new(Metrics::new(clock.instant()));
         let writer = WriterOptions {
             ack: parts.log.ack,
             queue_max: parts.log.queue_max,
