@@ -4,11 +4,11 @@
 //! `cargo bench --bench enrich_table -- --markdown` (`--help` says more). Contestants take turns in each of at least seven rounds, a
 //! different one first each time; a ratio is taken within a round. Redis is a real `redis-server` over loopback TCP.
 
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a benchmark may stop at what cannot be")]
+#![expect(clippy::expect_used, reason = "a benchmark may stop at what cannot be")]
 
 use crate::enrich::ground::Ground;
 use crate::table::options::Options;
-use crate::table::turns::print;
+use crate::table::report::print;
 
 #[path = "enrich/mod.rs"]
 mod enrich;

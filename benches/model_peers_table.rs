@@ -21,8 +21,8 @@ use tollgate::simulate::simulation::Simulation;
 
 use crate::c_api::Libxgboost;
 use crate::table::options::Options;
-use crate::table::report::Section;
-use crate::table::turns::{Turn, print, spread};
+use crate::table::report::{Section, print};
+use crate::table::turns::{Turn, spread};
 
 #[allow(dead_code, reason = "contributions are another bench's")]
 #[path = "model_table/c_api.rs"]

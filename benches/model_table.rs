@@ -13,8 +13,8 @@ use std::process::ExitCode;
 
 use crate::field::contestants::{Contestant, Task, contestants};
 use crate::table::options::Options;
-use crate::table::report::Section;
-use crate::table::turns::{Turn, print};
+use crate::table::report::{Section, print};
+use crate::table::turns::Turn;
 use crate::workload::{FEATURES, TREES, model_text, rows};
 
 #[path = "model_table/mod.rs"]

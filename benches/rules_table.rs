@@ -11,8 +11,8 @@ use std::process::ExitCode;
 
 use crate::contestants::{Contestant, contestants, loaders};
 use crate::table::options::Options;
-use crate::table::report::Section;
-use crate::table::turns::{Turn, Turns, print};
+use crate::table::report::{Section, print};
+use crate::table::turns::{Turn, Turns};
 use crate::workload::{Kind, PAYMENTS, Payment, payments, rules};
 
 #[path = "rules/contestants.rs"]

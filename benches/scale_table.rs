@@ -11,7 +11,7 @@ use crate::scale::keys::{Fill, keys};
 use crate::scale::needs::{Measurements, needs};
 use crate::scale::service::Ground;
 use crate::table::options::Options;
-use crate::table::turns::print;
+use crate::table::report::print;
 
 #[path = "windows_table/counting.rs"]
 mod counting;

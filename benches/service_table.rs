@@ -19,8 +19,8 @@ use peers::files::Files;
 use peers::reference::{Behind, serve};
 use redis_server::RedisServer;
 use table::options::Options;
-use table::report::Section;
-use table::turns::{print, spread};
+use table::report::{Section, print};
+use table::turns::spread;
 
 const HELP: &str = "\
 The service beside others over HTTP.

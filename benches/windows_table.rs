@@ -11,7 +11,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::report::Section;
+use crate::report::{Section, print};
 use crate::support::check;
 use crate::support::contestant::Tollgate;
 use crate::support::reads::Reads;
@@ -48,12 +48,7 @@ fn main() -> ExitCode {
     if options.has_section("accuracy") {
         sections.push(accuracy::section(&options, &reads));
     }
-    if options.json {
-        let sections: Vec<_> = sections.iter().map(Section::json).collect();
-        println!("{}", serde_json::Value::from(sections));
-    } else {
-        sections.iter().for_each(|section| println!("{}", section.text()));
-    }
+    print(&sections, options.format);
     ExitCode::SUCCESS
 }
 

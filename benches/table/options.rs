@@ -3,23 +3,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::table::report::Format;
 use crate::table::turns::Turns;
 
 /// Rounds below which a median says little.
 const ROUNDS_MIN: usize = 7;
 /// Pass lengths, in milliseconds: as a bench, and as a test, which only has to work.
 const PASS_MS: (u64, u64) = (100, 5);
-
-/// How the sections are printed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Format {
-    /// For a terminal.
-    Text,
-    /// For a page.
-    Markdown,
-    /// For programs: one document.
-    Json,
-}
 
 /// The command line.
 #[derive(Clone, Debug)]

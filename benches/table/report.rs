@@ -2,6 +2,18 @@
 
 use serde_json::{Map, Value, json};
 
+/// How the sections are printed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Format {
+    /// For a terminal.
+    #[default]
+    Text,
+    /// For a page.
+    Markdown,
+    /// For programs: one document.
+    Json,
+}
+
 /// One field of a row.
 #[derive(Clone, Debug)]
 pub(crate) enum Cell {
@@ -114,7 +126,7 @@ impl Section {
     }
 
     /// For people.
-    pub(crate) fn text(&self) -> String {
+    fn text(&self) -> String {
         let heads = self.columns.iter().map(|&column| column.to_owned()).collect();
         let lines: Vec<Vec<String>> = std::iter::once(heads)
             .chain(self.rows.iter().map(|row| row.iter().map(Cell::text).collect()))
@@ -142,7 +154,7 @@ impl Section {
     }
 
     /// For a page.
-    pub(crate) fn markdown(&self) -> String {
+    fn markdown(&self) -> String {
         let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
         let is_text = |column: usize| self.rows.iter().all(|row| matches!(row[column], Cell::Text(_)));
         let rule = |column: usize| if is_text(column) { "---" } else { "---:" };
@@ -161,11 +173,23 @@ impl Section {
     }
 
     /// For programs.
-    pub(crate) fn json(&self) -> Value {
+    fn json(&self) -> Value {
         let object = |row: &Vec<Cell>| -> Map<String, Value> {
             self.columns.iter().zip(row).map(|(&column, cell)| (column.to_owned(), cell.json())).collect()
         };
         let rows: Vec<_> = self.rows.iter().map(object).collect();
         json!({ "section": self.name, "title": self.title, "rows": rows, "notes": self.notes })
+    }
+}
+
+/// Prints sections.
+pub(crate) fn print(sections: &[Section], format: Format) {
+    match format {
+        Format::Text => sections.iter().for_each(|section| println!("{}", section.text())),
+        Format::Markdown => sections.iter().for_each(|section| println!("{}", section.markdown())),
+        Format::Json => {
+            let sections: Vec<_> = sections.iter().map(Section::json).collect();
+            println!("{}", Value::from(sections));
+        }
     }
 }

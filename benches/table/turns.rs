@@ -4,7 +4,6 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use crate::table::options::Format;
 use crate::table::report::Section;
 
 /// Items before the clock starts: whoever was there before has left its data in the caches.
@@ -105,16 +104,4 @@ impl Turns {
 pub(crate) fn spread(mut numbers: Vec<f64>) -> [f64; 3] {
     numbers.sort_unstable_by(f64::total_cmp);
     [numbers[0], numbers[numbers.len() / 2], numbers[numbers.len() - 1]]
-}
-
-/// Prints sections.
-pub(crate) fn print(sections: &[Section], format: Format) {
-    match format {
-        Format::Text => sections.iter().for_each(|section| println!("{}", section.text())),
-        Format::Markdown => sections.iter().for_each(|section| println!("{}", section.markdown())),
-        Format::Json => {
-            let sections: Vec<_> = sections.iter().map(Section::json).collect();
-            println!("{}", serde_json::Value::from(sections));
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::report::Format;
 use crate::support::roster::Candidate;
 use crate::support::workload::ATTEMPTS_PER_USER;
 
@@ -29,8 +30,7 @@ pub(crate) struct Options {
     pub(crate) contestants: Vec<String>,
     /// Names of the sections to print; empty for all.
     pub(crate) sections: Vec<String>,
-    /// One JSON document in place of the table.
-    pub(crate) json: bool,
+    pub(crate) format: Format,
 }
 
 impl Options {
@@ -48,7 +48,7 @@ cargo bench --bench windows_table -- [OPTIONS]
   --contestants A,B  only these: tollgate, mutex_hashmap_vecdeque, dashmap_vecdeque,
                      redis_sorted_sets_lua, redis_ping, nobody
   --sections A,B     only these: latency, memory, hottest, size, snapshot, accuracy, growth
-  --json             one JSON document in place of the table";
+  --json             one JSON document in place of the table; --markdown for a page";
 
     /// Reads the arguments after the program's name; an error is a sentence for people.
     pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
@@ -57,7 +57,7 @@ cargo bench --bench windows_table -- [OPTIONS]
         let mut attempts_per_user = ATTEMPTS_PER_USER;
         let (mut rounds, mut events, mut pass_seconds) = (ROUNDS_MIN, None, 1);
         let (mut contestants, mut sections) = (vec![], vec![]);
-        let (mut json, mut is_bench) = (false, false);
+        let (mut format, mut is_bench) = (Format::Text, false);
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
             match argument.as_str() {
@@ -70,7 +70,8 @@ cargo bench --bench windows_table -- [OPTIONS]
                 "--pass-seconds" => pass_seconds = number(&value()?)?,
                 "--contestants" => contestants = names(&value()?),
                 "--sections" => sections = names(&value()?),
-                "--json" => json = true,
+                "--json" => format = Format::Json,
+                "--markdown" => format = Format::Markdown,
                 // What cargo says to every bench.
                 "--bench" => is_bench = true,
                 "--help" | "-h" => return Err(Self::HELP.to_owned()),
@@ -93,7 +94,7 @@ cargo bench --bench windows_table -- [OPTIONS]
             pass_time_max: Duration::from_secs(pass_seconds),
             contestants,
             sections,
-            json,
+            format,
         })
     }
 
