@@ -35,7 +35,7 @@ cargo bench --bench model_table [--features xgboost,peers] -- [OPTIONS]
   --pass-ms N        length of one pass, in milliseconds [100]
   --libxgboost PATH  another libxgboost, of version 2 or later, through its C API: the file libxgboost.so
                      (`pip download --no-deps xgboost-cpu==3.4.1`, then unzip the wheel: xgboost/lib/libxgboost.so)
-  --json             one JSON document in place of the table
+  --json             one JSON document in place of the table; --markdown for a page
 
 The feature xgboost adds libxgboost 1.6.2 through xgboost-rs, the feature peers adds hessboost.";
 
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
             section(task, &options, all, rows.len())
         })
         .collect();
-    print(&sections, options.json);
+    print(&sections, options.format);
     ExitCode::SUCCESS
 }
 

@@ -34,7 +34,7 @@ cargo bench --bench rules_table [--features peers] -- [OPTIONS]
 
   --rounds N         rounds in which each is measured once, at least 7 [7]
   --pass-ms N        length of one pass, in milliseconds [100]
-  --json             one JSON document in place of the table
+  --json             one JSON document in place of the table; --markdown for a page
 
 The feature peers adds wirefilter, zen-expression and cel-rust.";
 
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
     sections.push(section(cold, "cold", title, contestants(&rules, &payments)));
     let title = format!("microseconds to read, check and compile {count} typical rules");
     sections.push(section(options.turns, "load", title, loaders(&rules)));
-    print(&sections, options.json);
+    print(&sections, options.format);
     ExitCode::SUCCESS
 }
 

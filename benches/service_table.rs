@@ -31,7 +31,7 @@ The service beside others over HTTP.
   --rate N             requests a second in same_rate (10,000)
   --seconds N          how long each is measured in each round (3)
   --rounds N           (7)
-  --json               for programs
+  --json               for programs; --markdown for a page
 
 With `chrt -r 50` in front, other work on the machine disturbs less.";
 
@@ -99,7 +99,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             last.note(format!("{}: {}", kind.name(), kind.what()));
         }
     }
-    print(&sections, options.json);
+    print(&sections, options.format);
     Ok(())
 }
 

@@ -64,6 +64,8 @@ mod redecide;
 mod reload;
 #[path = "service/reload_load.rs"]
 mod reload_load;
+#[path = "service/repair.rs"]
+mod repair;
 #[path = "service/restart.rs"]
 mod restart;
 #[path = "service/reviews.rs"]

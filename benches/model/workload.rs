@@ -19,20 +19,31 @@ const MISSING_SHARE: f64 = 0.15;
 const CUTS: u32 = 255;
 const SEED: u64 = 20_260_101;
 
-/// XGBoost's JSON of complete trees with drawn features, thresholds, directions, leaves and covers.
+/// XGBoost's JSON of the model.
 pub(crate) fn model_text() -> String {
+    model_text_of(TREES, FEATURES, |random, _| random.random_range(0..CUTS) as f32 / CUTS as f32)
+}
+
+/// The same of so many complete trees over so many features, drawn with their directions, leaves and covers; `threshold` draws one for
+/// a feature.
+pub(crate) fn model_text_of(
+    tree_count: usize,
+    feature_count: usize,
+    mut threshold: impl FnMut(&mut ChaCha8Rng, usize) -> f32,
+) -> String {
     let mut random = ChaCha8Rng::seed_from_u64(SEED);
     let nodes = (1_usize << (DEPTH + 1)) - 1;
     let inner = (1_usize << DEPTH) - 1;
     let mut trees = String::new();
-    for number in 0..TREES {
+    for number in 0..tree_count {
         let mut covers = vec![4_096.0_f32; nodes];
         let (mut conditions, mut features, mut directions) = (Vec::new(), Vec::new(), Vec::new());
         for node in 0..nodes {
-            features.push(if node < inner { random.random_range(0..FEATURES) } else { 0 });
+            let feature = if node < inner { random.random_range(0..feature_count) } else { 0 };
+            features.push(feature);
             directions.push(u8::from(random.random_bool(0.5)));
             if node < inner {
-                conditions.push(random.random_range(0..CUTS) as f32 / CUTS as f32);
+                conditions.push(threshold(&mut random, feature));
                 covers[2 * node + 1] = covers[node] * random.random_range(0.1..0.9_f32);
                 covers[2 * node + 2] = covers[node] - covers[2 * node + 1];
             } else {
@@ -52,18 +63,18 @@ pub(crate) fn model_text() -> String {
              \"categories_sizes\":[],\"default_left\":{directions:?},\"id\":{number},\"left_children\":{:?},\
              \"loss_changes\":{zeros:?},\"parents\":{parents:?},\"right_children\":{:?},\"split_conditions\":{conditions:?},\
              \"split_indices\":{features:?},\"split_type\":{types:?},\"sum_hessian\":{covers:?},\"tree_param\":\
-             {{\"num_deleted\":\"0\",\"num_feature\":\"{FEATURES}\",\"num_nodes\":\"{nodes}\",\"size_leaf_vector\":\"1\"}}}}",
+             {{\"num_deleted\":\"0\",\"num_feature\":\"{feature_count}\",\"num_nodes\":\"{nodes}\",\"size_leaf_vector\":\"1\"}}}}",
             child(1),
             child(2),
         )
         .unwrap();
     }
-    let (indptr, info) = ((0..=TREES).collect::<Vec<_>>(), vec![0; TREES]);
+    let (indptr, info) = ((0..=tree_count).collect::<Vec<_>>(), vec![0; tree_count]);
     format!(
         "{{\"learner\":{{\"attributes\":{{}},\"feature_names\":[],\"feature_types\":[],\"gradient_booster\":{{\"model\":\
-         {{\"gbtree_model_param\":{{\"num_parallel_tree\":\"1\",\"num_trees\":\"{TREES}\"}},\"iteration_indptr\":{indptr:?},\
+         {{\"gbtree_model_param\":{{\"num_parallel_tree\":\"1\",\"num_trees\":\"{tree_count}\"}},\"iteration_indptr\":{indptr:?},\
          \"tree_info\":{info:?},\"trees\":[{trees}]}},\"name\":\"gbtree\"}},\"learner_model_param\":{{\"base_score\":\
-         \"[5E-1]\",\"boost_from_average\":\"1\",\"num_class\":\"0\",\"num_feature\":\"{FEATURES}\",\"num_target\":\"1\"}},\
+         \"[5E-1]\",\"boost_from_average\":\"1\",\"num_class\":\"0\",\"num_feature\":\"{feature_count}\",\"num_target\":\"1\"}},\
          \"objective\":{{\"name\":\"binary:logistic\",\"reg_loss_param\":{{\"scale_pos_weight\":\"1\"}}}}}},\
          \"version\":[3,2,0]}}"
     )

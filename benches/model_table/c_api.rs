@@ -11,8 +11,6 @@ use std::rc::Rc;
 
 use libloading::Library;
 
-use crate::workload::FEATURES;
-
 type Handle = *mut c_void;
 type Create = unsafe extern "C" fn(*const Handle, u64, *mut Handle) -> c_int;
 type LoadModel = unsafe extern "C" fn(Handle, *const c_void, u64) -> c_int;
@@ -174,8 +172,9 @@ impl Drop for Libxgboost {
 fn places(rows: &[Vec<f32>]) -> Vec<CString> {
     let place = |row: &Vec<f32>| {
         let text = format!(
-            "{{\"data\":[{},true],\"shape\":[1,{FEATURES}],\"typestr\":\"<f4\",\"version\":3}}",
-            row.as_ptr() as usize
+            "{{\"data\":[{},true],\"shape\":[1,{}],\"typestr\":\"<f4\",\"version\":3}}",
+            row.as_ptr() as usize,
+            row.len()
         );
         CString::new(text).unwrap_or_default()
     };

@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::peers::files::{Files, tollgate};
 use crate::peers::process::{Process, free_address};
 
-/// Most at once.
-const CONNECTIONS: &str = "64";
+/// Most at once, unless a table asks for others.
+pub(crate) const CONNECTIONS: &str = "64";
 
 /// Whom.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -136,10 +136,20 @@ impl Contestant {
 
     /// Loads it, at `rate` a second or at the highest that it sustains (`max`), for so many seconds.
     pub(crate) fn load(&self, rate: &str, seconds: u64) -> Result<Measured, Box<dyn std::error::Error>> {
+        self.load_over(rate, seconds, CONNECTIONS)
+    }
+
+    /// The same over so many connections.
+    pub(crate) fn load_over(
+        &self,
+        rate: &str,
+        seconds: u64,
+        connections: &str,
+    ) -> Result<Measured, Box<dyn std::error::Error>> {
         let before_s = self.process.cpu_s()?;
         let output = tollgate()
             .args(["load", "--target", &format!("http://{}", self.address), "--rate", rate, "--json"])
-            .args(["--duration", &format!("{seconds}s"), "--warm-up", "1s", "--connections", CONNECTIONS])
+            .args(["--duration", &format!("{seconds}s"), "--warm-up", "1s", "--connections", connections])
             .arg("--input")
             .arg(&self.transactions)
             .output()?;
@@ -153,9 +163,14 @@ impl Contestant {
         Ok(Measured { report, cpu_us: cpu_s * 1e6 / sent })
     }
 
+    /// What Prometheus reads of Tollgate.
+    pub(crate) fn metrics(&self) -> std::io::Result<String> {
+        get(self.admin, "/metrics")
+    }
+
     /// Mean microseconds of each stage since it began, as Tollgate's metrics say.
     pub(crate) fn stages(&self) -> Result<Vec<(String, f64)>, Box<dyn std::error::Error>> {
-        let text = get(self.admin, "/metrics")?;
+        let text = self.metrics()?;
         let value = |line: &str| line.rsplit_once(' ').and_then(|(_, number)| number.parse::<f64>().ok());
         let mut stages = Vec::new();
         for line in text.lines().filter(|line| line.starts_with("tollgate_stage_seconds_sum{")) {

@@ -10,11 +10,22 @@ const ROUNDS_MIN: usize = 7;
 /// Pass lengths, in milliseconds: as a bench, and as a test, which only has to work.
 const PASS_MS: (u64, u64) = (100, 5);
 
+/// How the sections are printed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Format {
+    /// For a terminal.
+    Text,
+    /// For a page.
+    Markdown,
+    /// For programs: one document.
+    Json,
+}
+
 /// The command line.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) turns: Turns,
-    pub(crate) json: bool,
+    pub(crate) format: Format,
     /// Whether this is a bench, and no test.
     pub(crate) is_bench: bool,
     /// What a bench of its own adds: values by the option that they follow.
@@ -27,13 +38,14 @@ impl Options {
     pub(crate) fn parse(help: &str, own: &[&str]) -> Result<Self, String> {
         let mut arguments = std::env::args().skip(1);
         let (mut rounds, mut pass_ms, mut found) = (ROUNDS_MIN, None, HashMap::new());
-        let (mut json, mut is_bench) = (false, false);
+        let (mut format, mut is_bench) = (Format::Text, false);
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
             match argument.as_str() {
                 "--rounds" => rounds = number(&value()?)? as usize,
                 "--pass-ms" => pass_ms = Some(number(&value()?)?),
-                "--json" => json = true,
+                "--json" => format = Format::Json,
+                "--markdown" => format = Format::Markdown,
                 // What cargo says to every bench.
                 "--bench" => is_bench = true,
                 "--help" | "-h" => return Err(help.to_owned()),
@@ -48,7 +60,7 @@ impl Options {
         }
         let pass_ms = pass_ms.unwrap_or(if is_bench { PASS_MS.0 } else { PASS_MS.1 });
         let turns = Turns { rounds, pass_time: Duration::from_millis(pass_ms), is_cold: false };
-        Ok(Self { turns, json, is_bench, own: found })
+        Ok(Self { turns, format, is_bench, own: found })
     }
 }
 

@@ -141,6 +141,25 @@ impl Section {
         text
     }
 
+    /// For a page.
+    pub(crate) fn markdown(&self) -> String {
+        let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+        let is_text = |column: usize| self.rows.iter().all(|row| matches!(row[column], Cell::Text(_)));
+        let rule = |column: usize| if is_text(column) { "---" } else { "---:" };
+        let mut text = format!("**{}**: {}\n\n", self.name, self.title);
+        text.push_str(&line(self.columns.iter().map(|&column| column.to_owned()).collect()));
+        text.push_str(&line((0..self.columns.len()).map(|column| rule(column).to_owned()).collect()));
+        for row in &self.rows {
+            text.push_str(&line(row.iter().map(Cell::text).collect()));
+        }
+        for note in &self.notes {
+            text.push('\n');
+            text.push_str(note);
+            text.push('\n');
+        }
+        text
+    }
+
     /// For programs.
     pub(crate) fn json(&self) -> Value {
         let object = |row: &Vec<Cell>| -> Map<String, Value> {

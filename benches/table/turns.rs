@@ -4,6 +4,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use crate::table::options::Format;
 use crate::table::report::Section;
 
 /// Items before the clock starts: whoever was there before has left its data in the caches.
@@ -37,19 +38,13 @@ impl Turns {
         &self,
         name: &'static str,
         title: String,
-        mut all: Vec<Turn<'_>>,
+        all: Vec<Turn<'_>>,
         items: usize,
     ) -> Section {
-        // By contestant: its time in each round.
-        let mut times = vec![vec![]; all.len()];
-        for round in 0..self.rounds {
-            for turn in 0..all.len() {
-                let number = (round + turn) % all.len();
-                times[number].push(self.pass(&mut all[number].1, items));
-            }
-        }
+        let names: Vec<String> = all.iter().map(|(name, _)| name.clone()).collect();
+        let times = self.times(all, items);
         let mut section = Section::new(name, title, COLUMNS);
-        for ((name, _), of_one) in all.iter().zip(&times) {
+        for (name, of_one) in names.iter().zip(&times) {
             let time = spread(of_one.clone());
             let ratio =
                 spread(of_one.iter().zip(&times[0]).map(|(one, reference)| one / reference).collect());
@@ -63,11 +58,25 @@ impl Turns {
                 ratio[2].into(),
             ]);
         }
-        section.note(format!(
-            "{} rounds; the median item of a pass of {:?} counts.",
-            self.rounds, self.pass_time
-        ));
+        section.note(self.note());
         section
+    }
+
+    /// What a time means.
+    pub(crate) fn note(&self) -> String {
+        format!("{} rounds; the median item of a pass of {:?} counts.", self.rounds, self.pass_time)
+    }
+
+    /// Measures them all. By contestant: its time in each round, in microseconds an item.
+    pub(crate) fn times(&self, mut all: Vec<Turn<'_>>, items: usize) -> Vec<Vec<f64>> {
+        let mut times = vec![vec![]; all.len()];
+        for round in 0..self.rounds {
+            for turn in 0..all.len() {
+                let number = (round + turn) % all.len();
+                times[number].push(self.pass(&mut all[number].1, items));
+            }
+        }
+        times
     }
 
     /// The median time of an item, in microseconds.
@@ -98,12 +107,14 @@ pub(crate) fn spread(mut numbers: Vec<f64>) -> [f64; 3] {
     [numbers[0], numbers[numbers.len() / 2], numbers[numbers.len() - 1]]
 }
 
-/// Prints sections as a table for people, or as one JSON document.
-pub(crate) fn print(sections: &[Section], json: bool) {
-    if json {
-        let sections: Vec<_> = sections.iter().map(Section::json).collect();
-        println!("{}", serde_json::Value::from(sections));
-    } else {
-        sections.iter().for_each(|section| println!("{}", section.text()));
+/// Prints sections.
+pub(crate) fn print(sections: &[Section], format: Format) {
+    match format {
+        Format::Text => sections.iter().for_each(|section| println!("{}", section.text())),
+        Format::Markdown => sections.iter().for_each(|section| println!("{}", section.markdown())),
+        Format::Json => {
+            let sections: Vec<_> = sections.iter().map(Section::json).collect();
+            println!("{}", serde_json::Value::from(sections));
+        }
     }
 }

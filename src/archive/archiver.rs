@@ -43,6 +43,8 @@ pub struct ArchiveSettings {
     pub url: String,
     /// How long archived segments stay in the log's directory.
     pub keep_local: Duration,
+    /// For how many days an open review holds its segment there; 0: it does not.
+    pub hold_open_reviews_days: u64,
     /// How many days archived records are kept.
     pub retention_days: u64,
     /// Nothing is removed by age while this is set.

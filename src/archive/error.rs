@@ -111,6 +111,20 @@ pub enum ArchiveError {
         /// What there must be.
         need_bytes: u64,
     },
+    /// What would leave could not be recorded in the log before.
+    #[error(
+        "records {first} to {last} stay, although {rule} says that they may go: their leaving cannot be recorded in the log: {why}"
+    )]
+    NotRecorded {
+        /// The first record.
+        first: u64,
+        /// The last record.
+        last: u64,
+        /// The setting.
+        rule: &'static str,
+        /// Why.
+        why: String,
+    },
     /// Asked to stop.
     #[error("stopped before it was done; the next run goes on from here")]
     Stopped,

@@ -13,10 +13,15 @@ use crate::archive::file_writer::hash_reader;
 use crate::archive::manifest::{Chapter, SegmentEntry};
 use crate::archive::walk::prove;
 use crate::audit::damage::ReadError;
+use crate::audit::retention_record::{Place, RetentionRecord, Rule};
 use crate::audit::segment::{list_segments, segment_path};
 
 /// Most segments that are looked at together.
 const BATCH_MAX: usize = 16;
+const SECONDS_PER_DAY: u64 = 86_400;
+
+/// Records what is about to be deleted, and returns when that is on stable storage.
+pub type Recorder<'a> = &'a dyn Fn(&RetentionRecord) -> Result<(), String>;
 
 /// Somebody who still needs the log from some record on.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -49,8 +54,15 @@ enum Fate {
 }
 
 impl Archive {
-    /// Removes segments from the log in `log`, whose open segment is never one of them.
-    pub fn prune(&self, log: &Path, needs: &[Need], work: Work<'_>) -> Result<Pruned, ArchiveError> {
+    /// Removes segments from the log in `log`, whose open segment is never one of them. What goes is told to `record` before, and stays where that
+    /// refuses.
+    pub fn prune(
+        &self,
+        log: &Path,
+        needs: &[Need],
+        work: Work<'_>,
+        record: Recorder<'_>,
+    ) -> Result<Pruned, ArchiveError> {
         let segments = list_segments(log).map_err(|source| ReadError::Io { path: log.to_owned(), source })?;
         let names = self.manifest().chapters()?;
         // What an archive never held, it has not removed either: one that was begun in the middle of a log.
@@ -68,7 +80,7 @@ impl Archive {
                 break;
             };
             if chapter.as_ref().is_none_or(|(loaded, _)| *loaded != name) {
-                self.remove_local(log, chapter.as_ref(), &mut batch, &mut pruned, work)?;
+                self.remove_local(log, chapter.as_ref(), &mut batch, &mut pruned, work, record)?;
                 chapter = Some((name, self.manifest().load(name)?));
             }
             let Some((_, chapter)) = &chapter else { break };
@@ -77,14 +89,32 @@ impl Archive {
                     pruned.kept = Some(format!("segment {first} stays: {why}"));
                     break;
                 }
-                Fate::Outlived => remove(log, first, &mut pruned)?,
+                Fate::Outlived => {
+                    let days = self.settings.retention_days;
+                    self.announce_removal(
+                        record,
+                        Place::Log,
+                        (Rule::Retention, days),
+                        (first, last),
+                        1,
+                        None,
+                    )?;
+                    remove(log, first, &mut pruned)?;
+                }
                 Fate::Archived(entry) => batch.push(entry),
             }
             if batch.len() == BATCH_MAX {
-                self.remove_local(log, Some(&(name, chapter.clone())), &mut batch, &mut pruned, work)?;
+                self.remove_local(
+                    log,
+                    Some(&(name, chapter.clone())),
+                    &mut batch,
+                    &mut pruned,
+                    work,
+                    record,
+                )?;
             }
         }
-        self.remove_local(log, chapter.as_ref(), &mut batch, &mut pruned, work)?;
+        self.remove_local(log, chapter.as_ref(), &mut batch, &mut pruned, work, record)?;
         Ok(pruned)
     }
 
@@ -128,15 +158,16 @@ impl Archive {
         batch: &mut Vec<SegmentEntry>,
         pruned: &mut Pruned,
         work: Work<'_>,
+        record: Recorder<'_>,
     ) -> Result<(), ArchiveError> {
         let (Some((_, chapter)), Some(first), Some(last)) = (chapter, batch.first(), batch.last()) else {
             return Ok(());
         };
         let part = chapter.part(first.first_sequence, last.last.sequence);
         prove(&*self.store, &self.scratch, &part, work)?;
-        for entry in batch.drain(..) {
+        for entry in batch.iter() {
             // The walk has met every segment that the part names, each byte for byte.
-            let was_met = part.segments.contains(&entry);
+            let was_met = part.segments.contains(entry);
             let path = segment_path(log, entry.first_sequence);
             let file = File::open(&path).map_err(ArchiveError::local(&path, "open it"))?;
             let hashed =
@@ -145,9 +176,41 @@ impl Archive {
                 let what = "the file is not what was archived under its name".to_owned();
                 return Err(ArchiveError::Diverged { segment: entry.first_sequence, what });
             }
+        }
+        let days = self.settings.keep_local.as_secs() / SECONDS_PER_DAY;
+        let sequences = (first.first_sequence, last.last.sequence);
+        let files = batch.len() as u64;
+        self.announce_removal(record, Place::Log, (Rule::KeepLocal, days), sequences, files, None)?;
+        for entry in batch.drain(..) {
             remove(log, entry.first_sequence, pruned)?;
         }
         Ok(())
+    }
+
+    /// Has it recorded that something is about to go.
+    pub(crate) fn announce_removal(
+        &self,
+        record: Recorder<'_>,
+        place: Place,
+        (rule, days): (Rule, u64),
+        (first, last): (u64, u64),
+        files: u64,
+        kept_from: Option<&str>,
+    ) -> Result<(), ArchiveError> {
+        let body = RetentionRecord {
+            place,
+            rule,
+            days,
+            first_sequence: first,
+            last_sequence: last,
+            files,
+            kept_from: kept_from.map(Box::from),
+        };
+        let rule = match rule {
+            Rule::KeepLocal => "archive.keep_local_days",
+            Rule::Retention => "archive.retention_days",
+        };
+        record(&body).map_err(|why| ArchiveError::NotRecorded { first, last, rule, why })
     }
 }
 

@@ -7,6 +7,8 @@ use crate::archive::archiver::{Archive, Work};
 use crate::archive::compact::retire;
 use crate::archive::error::ArchiveError;
 use crate::archive::manifest::{FileEntry, Removal, date, day_of};
+use crate::archive::prune::Recorder;
+use crate::audit::retention_record::{Place, Rule};
 
 /// What a run has removed.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize)]
@@ -43,8 +45,8 @@ fn removals(files: &[FileEntry], now_ms: i64) -> Vec<Removal> {
 
 impl Archive {
     /// Removes what is older than the settings say, the oldest first. Only from the beginning of the log: a day that stands behind a
-    /// later one, after a clock was set back, goes when that one goes.
-    pub fn retain(&self, work: Work<'_>) -> Result<Removed, ArchiveError> {
+    /// later one, after a clock was set back, goes when that one goes. What goes is told to `record` before, and stays where that refuses.
+    pub fn retain(&self, work: Work<'_>, record: Recorder<'_>) -> Result<Removed, ArchiveError> {
         let mut removed = Removed::default();
         if self.settings.legal_hold {
             return Ok(removed);
@@ -61,6 +63,10 @@ impl Archive {
             let count = chapter.files.iter().take_while(|file| file.day < first_kept).count();
             if count > 0 {
                 let gone: Vec<FileEntry> = chapter.files.drain(..count).collect();
+                let sequences = (gone[0].first_sequence, gone[count - 1].last.sequence);
+                let rule = (Rule::Retention, self.settings.retention_days);
+                let kept_from = removed.kept_from.as_deref();
+                self.announce_removal(record, Place::Archive, rule, sequences, count as u64, kept_from)?;
                 manifest.add_removals(&removals(&gone, now_ms))?;
                 self.announce(&[], &gone, work)?;
                 removed.files += gone.len() as u64;

@@ -14,6 +14,7 @@ use crate::audit::chain::Chain;
 use crate::audit::frame::{self, Header, Kind};
 use crate::audit::open::{LogOptions, OpenError, OpenedLog};
 use crate::audit::receipt::{Head, LogId, RecordHash};
+use crate::audit::retention_record::{Place, RetentionRecord, Rule};
 use crate::audit::segment::{SegmentHeader, list_segments, segment_path};
 use crate::audit::verify::{VerifyOptions, verify};
 use crate::domain::time::EventTime;
@@ -25,6 +26,11 @@ const HOUR_MS: i64 = 3_600_000;
 
 pub(super) fn time(ms: i64) -> EventTime {
     EventTime::from_unix_millis(ms).unwrap()
+}
+
+/// A log that takes whatever is to be recorded.
+fn recorded(_: &RetentionRecord) -> Result<(), String> {
+    Ok(())
 }
 
 /// A log that grows by whole segments.
@@ -109,6 +115,7 @@ impl Log {
         ArchiveSettings {
             url: self.url(),
             keep_local: Duration::ZERO,
+            hold_open_reviews_days: 0,
             retention_days: 100,
             legal_hold: false,
             compact_file_bytes: 1 << 20,
@@ -231,11 +238,11 @@ fn days_that_have_outlived_retention_go_and_the_chain_goes_on_from_the_joint() {
     archive.archive_closed(&log.directory(), work_at(START_MS + 4 * DAY_MS)).unwrap();
     let now = work_at(START_MS + 102 * DAY_MS);
     archive.settings.legal_hold = true;
-    assert_eq!(archive.retain(now).unwrap().files, 0);
+    assert_eq!(archive.retain(now, &recorded).unwrap().files, 0);
     archive.settings.legal_hold = false;
-    let removed = archive.retain(now).unwrap();
+    let removed = archive.retain(now, &recorded).unwrap();
     assert_eq!((removed.records, removed.files, removed.kept_from.as_deref()), (41, 5, Some("2026-10-22")));
-    assert_eq!(archive.retain(now).unwrap().files, 0);
+    assert_eq!(archive.retain(now, &recorded).unwrap().files, 0);
     let report = log.reader().verify(&|_| true).unwrap();
     assert!(report.is_good(), "{report:?}");
     assert_eq!((report.records, report.segments, report.base.unwrap().sequence), (11, 1, 41));
@@ -252,17 +259,66 @@ fn days_that_have_outlived_retention_go_and_the_chain_goes_on_from_the_joint() {
     assert!(report.is_good() && report.records == 10, "{report:?}");
 
     // The segments of outlived days go here, too; the halved one stays until its other half has.
-    let pruned = archive.prune(&log.directory(), &[], now).unwrap();
+    let pruned = archive.prune(&log.directory(), &[], now, &recorded).unwrap();
     assert_eq!(pruned.segments, 4);
     assert!(pruned.kept.unwrap().contains("segment 41 stays: a part of it has outlived"));
 
     // Everything may go; the archive still knows where the log goes on.
     let late = work_at(START_MS + 1_000 * DAY_MS);
-    archive.retain(late).unwrap();
+    archive.retain(late, &recorded).unwrap();
     assert_eq!(parquet_files(&log.url()), Vec::<String>::new());
     log.days(1_000..1_001, 1, 3);
     assert_eq!(archive.archive_closed(&log.directory(), late).unwrap().records, 3);
     assert_eq!(is_intact(&log), (3, 1));
+}
+
+#[test]
+fn what_leaves_is_recorded_before_and_stays_where_that_fails() {
+    let mut log = Log::new();
+    log.days(0..2, 2, 10);
+    let archive = log.open();
+    let (directory, now) = (log.directory(), work_at(START_MS + 2 * DAY_MS));
+    archive.archive_closed(&directory, now).unwrap();
+    let there = || (list_segments(&directory).unwrap(), parquet_files(&log.url()));
+    let whole = there();
+    let refuses = |_: &RetentionRecord| Err("no room".to_owned());
+    let told = std::cell::RefCell::new(Vec::new());
+    let tells = |removed: &RetentionRecord| {
+        told.borrow_mut().push((removed.clone(), there()));
+        Ok(())
+    };
+    let refused = |error: ArchiveError| {
+        assert!(matches!(error, ArchiveError::NotRecorded { first: 1, last: 40, .. }), "{error}");
+        assert!(error.to_string().ends_with("no room"), "{error}");
+    };
+    refused(archive.prune(&directory, &[], now, &refuses).unwrap_err());
+    assert_eq!(there(), whole);
+    assert_eq!(archive.prune(&directory, &[], now, &tells).unwrap().segments, 4);
+    let pruned = there();
+    let late = work_at(START_MS + 102 * DAY_MS);
+    refused(archive.retain(late, &refuses).unwrap_err());
+    assert_eq!(there(), pruned);
+    assert_eq!(is_intact(&log), (40, 4));
+    assert_eq!(archive.retain(late, &tells).unwrap().records, 40);
+    assert!(parquet_files(&log.url()).is_empty());
+    let (first_sequence, last_sequence) = (1, 40);
+    let of_log = RetentionRecord {
+        place: Place::Log,
+        rule: Rule::KeepLocal,
+        days: 0,
+        first_sequence,
+        last_sequence,
+        files: 4,
+        kept_from: None,
+    };
+    let of_archive = RetentionRecord {
+        place: Place::Archive,
+        rule: Rule::Retention,
+        days: 100,
+        kept_from: Some("2026-10-22".into()),
+        ..of_log
+    };
+    assert_eq!(told.into_inner(), [(of_log, whole), (of_archive, pruned)], "all was still there then");
 }
 
 #[test]
@@ -273,13 +329,13 @@ fn a_local_segment_goes_only_when_its_copy_is_proven_and_nobody_needs_it() {
     let now = work_at(START_MS + DAY_MS);
     let (directory, whole) = (log.directory(), log.bytes());
     let kept = |pruned: crate::archive::prune::Pruned| (pruned.segments, pruned.kept.unwrap_or_default());
-    assert!(kept(archive.prune(&directory, &[], now).unwrap()).1.contains("nothing is archived"));
+    assert!(kept(archive.prune(&directory, &[], now, &recorded).unwrap()).1.contains("nothing is archived"));
     archive.archive_closed(&directory, now).unwrap();
     archive.settings.keep_local = Duration::from_hours(48);
-    assert!(kept(archive.prune(&directory, &[], now).unwrap()).1.contains("keep_local_days"));
+    assert!(kept(archive.prune(&directory, &[], now, &recorded).unwrap()).1.contains("keep_local_days"));
     let later = work_at(START_MS + 4 * DAY_MS);
     let need = |from_sequence| [Need { who: "the snapshot".to_owned(), from_sequence }];
-    let (segments, why) = kept(archive.prune(&directory, &need(25), later).unwrap());
+    let (segments, why) = kept(archive.prune(&directory, &need(25), later, &recorded).unwrap());
     assert_eq!((segments, why.contains("the snapshot needs the log from record 25 on")), (2, true), "{why}");
     assert_eq!(list_segments(&directory).unwrap(), [21, 31, 41, 51]);
 
@@ -290,7 +346,7 @@ fn a_local_segment_goes_only_when_its_copy_is_proven_and_nobody_needs_it() {
     let mut bad = good.clone();
     bad[good.len() / 2] ^= 1;
     fs::write(&file, &bad).unwrap();
-    let error = archive.prune(&directory, &[], later).unwrap_err();
+    let error = archive.prune(&directory, &[], later, &recorded).unwrap_err();
     assert!(matches!(&error, ArchiveError::Damaged { .. }), "{error}");
     assert_eq!(list_segments(&directory).unwrap(), [21, 31, 41, 51]);
     let report = log.reader().verify(&|_| true).unwrap();
@@ -301,13 +357,13 @@ fn a_local_segment_goes_only_when_its_copy_is_proven_and_nobody_needs_it() {
     let mut bytes = fs::read(segment_path(&directory, 21)).unwrap();
     bytes[300] ^= 1;
     fs::write(segment_path(&directory, 21), &bytes).unwrap();
-    let error = archive.prune(&directory, &[], later).unwrap_err();
+    let error = archive.prune(&directory, &[], later, &recorded).unwrap_err();
     assert!(matches!(&error, ArchiveError::Diverged { segment: 21, .. }), "{error}");
     bytes[300] ^= 1;
     fs::write(segment_path(&directory, 21), &bytes).unwrap();
 
     // The open segment is never taken.
-    assert_eq!(archive.prune(&directory, &[], later).unwrap().segments, 3);
+    assert_eq!(archive.prune(&directory, &[], later, &recorded).unwrap().segments, 3);
     assert_eq!(list_segments(&directory).unwrap(), [51]);
     log.reader().restore(&directory, ALL, &|_| true).unwrap();
     assert_eq!(log.bytes(), whole);
@@ -331,7 +387,7 @@ fn a_log_opens_when_its_mark_is_archived_and_when_it_is_restored_and_not_when_mo
     let later = work_at(START_MS + 4 * DAY_MS);
     let archive = log.open();
     archive.archive_closed(&directory, later).unwrap();
-    assert_eq!(archive.prune(&directory, &[], later).unwrap().segments, 5);
+    assert_eq!(archive.prune(&directory, &[], later, &recorded).unwrap().segments, 5);
     assert_eq!(list_segments(&directory).unwrap(), [51]);
     assert_eq!(head(&directory).unwrap(), 50, "and the mark stands there");
     log.reader().restore(&directory, ALL, &|_| true).unwrap();
@@ -368,7 +424,7 @@ fn what_this_archive_never_held_stays_in_the_log() {
     assert_eq!(is_intact(&log), (20, 2));
     // It comes back from somewhere else.
     fs::write(&first, bytes).unwrap();
-    let pruned = archive.prune(&log.directory(), &[], now).unwrap();
+    let pruned = archive.prune(&log.directory(), &[], now, &recorded).unwrap();
     assert_eq!(
         (pruned.segments, pruned.kept.unwrap().contains("segment 1 stays: it is not archived")),
         (0, true)
@@ -450,8 +506,8 @@ fn stopped_anywhere_the_next_run_finishes() {
         let all = |work: Work<'_>| -> Result<(), ArchiveError> {
             archive.archive_closed(&log.directory(), work)?;
             archive.compact(true, work)?;
-            archive.retain(work)?;
-            archive.prune(&log.directory(), &[], work)?;
+            archive.retain(work, &recorded)?;
+            archive.prune(&log.directory(), &[], work, &recorded)?;
             Ok(())
         };
         let stopped = matches!(all(work), Err(ArchiveError::Stopped));
@@ -460,8 +516,8 @@ fn stopped_anywhere_the_next_run_finishes() {
         let all_again = work_at(now.unix_millis());
         archive.archive_closed(&log.directory(), all_again).unwrap();
         archive.compact(true, all_again).unwrap();
-        archive.retain(all_again).unwrap();
-        archive.prune(&log.directory(), &[], all_again).unwrap();
+        archive.retain(all_again, &recorded).unwrap();
+        archive.prune(&log.directory(), &[], all_again, &recorded).unwrap();
         assert_eq!(is_intact(&log), (24, 6), "{steps}");
         let files = parquet_files(&log.url());
         let expected: &Vec<String> = expected_files.get_or_insert_with(|| files.clone());

@@ -59,11 +59,13 @@ pub enum Kind {
     Checkpoint = 7,
     /// What models say that score beside the one that decides.
     ChallengerScores = 8,
+    /// Records that leave the log's directory or the archive.
+    Retention = 9,
 }
 
 impl Kind {
     /// All kinds, by number.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Decision,
         Self::Label,
         Self::ListChange,
@@ -72,6 +74,7 @@ impl Kind {
         Self::Erasure,
         Self::Checkpoint,
         Self::ChallengerScores,
+        Self::Retention,
     ];
 
     /// The number on disk.
@@ -95,6 +98,7 @@ impl Kind {
             Self::Erasure => "erasure",
             Self::Checkpoint => "checkpoint",
             Self::ChallengerScores => "challenger_scores",
+            Self::Retention => "retention",
         }
     }
 }

@@ -12,7 +12,7 @@
 //! Walk: `writer` takes tickets in order and encodes with `frame` into a `segment`; `open` finds the head at start and repairs;
 //! `reader`, `lookup` and `seek` read; `follow` does something with each record as it comes; `verify` checks everything, with
 //! `verify_tree` the Merkle tree and its checkpoints. `scan` and `chain` are the shared parts of the reading side; `queue`,
-//! `append`, `disk`, `mark`, `sync` and `rewrite` those of the writing side, `repair` and `set_aside` those of opening.
+//! `append`, `disk`, `mark`, `sync` and `rewrite` those of the writing side, `repair` and `set_aside` those of opening, which `tail` shows before.
 
 mod append;
 pub mod background;
@@ -35,6 +35,7 @@ pub mod receipt;
 pub mod record;
 pub mod record_view;
 mod repair;
+pub mod retention_record;
 pub mod review_record;
 mod rewrite;
 mod scan;
@@ -42,6 +43,7 @@ pub mod seek;
 pub mod segment;
 mod set_aside;
 mod sync;
+pub mod tail;
 pub mod verify;
 pub mod verify_tree;
 pub mod writer;

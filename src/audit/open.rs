@@ -121,7 +121,8 @@ pub enum OpenError {
     /// Damage that no crash of the service explains.
     #[error(
         "the log is damaged: {path} at byte {offset}: {damage}{after}. Nothing was changed. `tollgate audit verify` shows all \
-         of the damage; restore the file from a copy, as of the archive (`tollgate archive restore`)",
+         of the damage; restore the file from a copy, as of the archive (`tollgate archive restore`). Where there is none, `tollgate audit \
+         repair` shows what would have to be given up for the log to go on",
         path = path.display(),
         after = match readable_from { Some(offset) => format!("; readable records follow from byte {offset}"), None => String::new() }
     )]
@@ -195,7 +196,7 @@ impl OpenedLog {
         std::fs::create_dir_all(directory).map_err(io_error)?;
         let lock = LogLock::take(directory)?;
         let mark = Mark::read(directory).map_err(io_error)?.map(|(_, mark)| mark);
-        let mut repairs = Repairs::new(&**disk, directory, options, mark);
+        let mut repairs = Repairs::new(Some(&**disk), directory, options, mark);
         let headers_and_end = repairs.make()?;
         let repairs = repairs.made;
         let (headers, head, bytes) = match headers_and_end {

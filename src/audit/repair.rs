@@ -26,9 +26,10 @@ pub(crate) struct Found {
     pub(crate) bytes: u64,
 }
 
-/// Repairs one log.
+/// Repairs one log, or says what it would repair.
 pub(crate) struct Repairs<'a> {
-    disk: &'a dyn Disk,
+    /// None: nothing is changed.
+    disk: Option<&'a dyn Disk>,
     directory: &'a Path,
     options: LogOptions,
     mark: Option<Mark>,
@@ -55,7 +56,7 @@ fn damaged(path: &Path, offset: u64, damage: Damage) -> OpenError {
 
 impl<'a> Repairs<'a> {
     pub(crate) fn new(
-        disk: &'a dyn Disk,
+        disk: Option<&'a dyn Disk>,
         directory: &'a Path,
         options: LogOptions,
         mark: Option<Mark>,
@@ -96,11 +97,11 @@ impl<'a> Repairs<'a> {
             if unfinished && std::fs::metadata(&path)?.len() > FIRST_RECORD_OFFSET {
                 nameless.push(path);
             } else if unfinished || path.file_name().is_some_and(|name| name == PROBE_FILE) {
-                self.disk.remove(&path)?;
+                self.disk.map_or(Ok(()), |disk| disk.remove(&path))?;
             }
         }
         for path in nameless {
-            let (bytes, kept) = take_away(self.disk, &path)?;
+            let (bytes, kept) = self.take_away(&path)?;
             let reason = "the segment never got its name on the disk".to_owned();
             let kind = RepairKind::LostTail;
             self.made.push(Repair { kind, path, offset: 0, bytes, kept, last_sequence: 0, reason });
@@ -123,7 +124,7 @@ impl<'a> Repairs<'a> {
             }
             let reason = SegmentError::Torn.to_string();
             self.give_up_segment(segment, RepairKind::TornSegment, segment - 1, reason)?;
-            self.disk.sync_directory(self.directory).map_err(io_error(&path))?;
+            self.sync_names().map_err(io_error(&path))?;
             segments.pop();
         }
         Ok(())
@@ -153,6 +154,17 @@ impl<'a> Repairs<'a> {
         Err(damaged(path, offset, Damage::Missing { have: reached, need }))
     }
 
+    fn take_away(&self, path: &Path) -> io::Result<(u64, Option<PathBuf>)> {
+        match self.disk {
+            Some(disk) => take_away(disk, path),
+            None => Ok((std::fs::metadata(path)?.len(), None)),
+        }
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        self.disk.map_or(Ok(()), |disk| disk.sync_directory(self.directory))
+    }
+
     fn give_up_segment(
         &mut self,
         segment: u64,
@@ -161,7 +173,7 @@ impl<'a> Repairs<'a> {
         reason: String,
     ) -> Result<(), OpenError> {
         let path = segment_path(self.directory, segment);
-        let (bytes, kept) = take_away(self.disk, &path).map_err(io_error(&path))?;
+        let (bytes, kept) = self.take_away(&path).map_err(io_error(&path))?;
         self.made.push(Repair { kind, path, offset: 0, bytes, kept, last_sequence, reason });
         Ok(())
     }
@@ -174,7 +186,10 @@ impl<'a> Repairs<'a> {
         last_sequence: u64,
         reason: String,
     ) -> Result<(), OpenError> {
-        let (bytes, kept) = cut(self.disk, &path, offset).map_err(io_error(&path))?;
+        let (bytes, kept) = match self.disk {
+            Some(disk) => cut(disk, &path, offset).map_err(io_error(&path))?,
+            None => (std::fs::metadata(&path).map_err(io_error(&path))?.len().saturating_sub(offset), None),
+        };
         self.made.push(Repair { kind, path, offset, bytes, kept, last_sequence, reason });
         Ok(())
     }
@@ -288,7 +303,7 @@ impl<'a> Repairs<'a> {
             for segment in segments[index + 1..].iter().rev() {
                 self.give_up_segment(*segment, RepairKind::LostTail, last, damage.to_string())?;
             }
-            self.disk.sync_directory(self.directory).map_err(io_error(&path))?;
+            self.sync_names().map_err(io_error(&path))?;
             if have > offset {
                 self.cut(path, offset, RepairKind::LostTail, last, damage.to_string())?;
             }

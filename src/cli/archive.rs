@@ -1,17 +1,25 @@
 //! `tollgate archive`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use indicatif::ProgressBar;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::archive::archiver::{Archive, Work};
+use crate::archive::error::ArchiveError;
 use crate::archive::restore::Wanted;
 use crate::archive::verify::ArchiveReader;
+use crate::audit::frame::Kind;
+use crate::audit::open::{LogOptions, OpenedLog};
+use crate::audit::receipt::LogId;
+use crate::audit::record;
+use crate::audit::retention_record::RetentionRecord;
+use crate::audit::segment::list_segments;
 use crate::cli::args_archive::{ArchiveCommand, ArchiveRestoreArgs, ArchiveRunArgs, ArchiveUrlArgs};
 use crate::cli::interrupt::Interrupt;
+use crate::cli::log_record;
 use crate::cli::output::say;
 use crate::cli::policy::settings;
 use crate::cli::progress;
@@ -53,7 +61,7 @@ fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
 fn with_archive<T>(
     args: &ArchiveUrlArgs,
     what: &'static str,
-    act: impl FnOnce(&Archive, &std::path::Path, Work<'_>) -> anyhow::Result<T>,
+    act: impl FnOnce(&Archive, &Path, Work<'_>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let (config, data) = effective(args)?;
     let now = SystemClock.now();
@@ -68,11 +76,22 @@ fn with_archive<T>(
 }
 
 fn archive(args: &ArchiveRunArgs) -> anyhow::Result<()> {
+    let segment_bytes_max = effective(&args.place)?.0.audit.segment_mib << 20;
     let (archived, compacted, removed) = with_archive(&args.place, "archive", |archive, log, work| {
-        Ok((archive.archive_closed(log, work)?, archive.compact(false, work)?, archive.retain(work)?))
+        let record = |removed: &RetentionRecord| {
+            record_retention(log, segment_bytes_max, removed).map_err(|error| format!("{error:#}"))
+        };
+        let (archived, compacted) = (archive.archive_closed(log, work)?, archive.compact(false, work)?);
+        match archive.retain(work, &record) {
+            Err(error @ ArchiveError::NotRecorded { .. }) => Ok((archived, compacted, Err(error))),
+            removed => Ok((archived, compacted, Ok(removed?))),
+        }
     })?;
     if args.place.json {
-        return print_json(&json!({"archived": archived, "compacted": compacted, "removed": removed}));
+        let said = removed.as_ref().ok();
+        print_json(&json!({"archived": archived, "compacted": compacted, "removed": said}))?;
+        removed?;
+        return Ok(());
     }
     say!(
         "archived: {} segments, {} records, {} bytes as {} files with {} bytes; each was read back and is right",
@@ -83,6 +102,7 @@ fn archive(args: &ArchiveRunArgs) -> anyhow::Result<()> {
         archived.file_bytes
     );
     say!("merged: {} files into {}", compacted.files_before, compacted.files_after);
+    let removed = removed?;
     match removed.kept_from {
         Some(day) => {
             say!("removed by age: {} records in {} files, from before {day}", removed.records, removed.files);
@@ -90,6 +110,17 @@ fn archive(args: &ArchiveRunArgs) -> anyhow::Result<()> {
         None => say!("removed by age: nothing, since archive.legal_hold is set"),
     }
     Ok(())
+}
+
+/// Records what is about to leave the archive. A service that runs holds its log, and applies retention itself.
+fn record_retention(log: &Path, segment_bytes_max: u64, removed: &RetentionRecord) -> anyhow::Result<()> {
+    if list_segments(log).map_or(true, |segments| segments.is_empty()) {
+        bail!("{}: no log", log.display());
+    }
+    let options = LogOptions { segment_bytes_max, ..LogOptions::default() };
+    let opened = OpenedLog::open(log, LogId([0; 16]), SystemClock.now(), options)
+        .context("a service that runs applies retention itself, with archive.enabled")?;
+    log_record::write(opened, Kind::Retention, record::encode(removed)?)
 }
 
 fn compact(args: &ArchiveRunArgs) -> anyhow::Result<()> {

@@ -13,6 +13,7 @@ use crate::cli::audit_forward::AuditForwardArgs;
 use crate::cli::audit_index::AuditIndexArgs;
 use crate::cli::audit_prove::{AuditCheckProofArgs, AuditProveArgs};
 use crate::cli::audit_redecide::AuditRedecideArgs;
+use crate::cli::audit_repair::AuditRepairArgs;
 use crate::cli::audit_search::AuditSearchArgs;
 use crate::cli::audit_show::AuditShowArgs;
 use crate::cli::audit_tail::AuditTailArgs;
@@ -248,6 +249,8 @@ pub enum AuditCommand {
     Redecide(Box<AuditRedecideArgs>),
     /// Make somebody's personal data unreadable, in the log and in every copy of it.
     Erase(AuditEraseArgs),
+    /// Show what is damaged at the log's end, and set it aside when asked to, so that a service can go on.
+    Repair(AuditRepairArgs),
 }
 
 /// `tollgate audit export`

@@ -10,8 +10,8 @@ use crate::audit::bodies::Bodies;
 use crate::audit::reader::{LogReader, Record};
 use crate::cli::args::{AuditCommand, AuditExportArgs};
 use crate::cli::{
-    audit_checkpoint, audit_erase, audit_forward, audit_index, audit_prove, audit_redecide, audit_search,
-    audit_show, audit_tail, audit_verify,
+    audit_checkpoint, audit_erase, audit_forward, audit_index, audit_prove, audit_redecide, audit_repair,
+    audit_search, audit_show, audit_tail, audit_verify,
 };
 use crate::pipeline::start::LOG_DIRECTORY;
 
@@ -30,6 +30,7 @@ pub fn run(command: &AuditCommand) -> anyhow::Result<()> {
         AuditCommand::Index(args) => audit_index::run(args),
         AuditCommand::Redecide(args) => audit_redecide::run(args),
         AuditCommand::Erase(args) => audit_erase::run(args),
+        AuditCommand::Repair(args) => audit_repair::run(args),
     }
 }
 

@@ -14,7 +14,8 @@ use crate::audit::reader::LogReader;
 use crate::audit::receipt::LogId;
 use crate::audit::record;
 use crate::audit::segment::list_segments;
-use crate::audit::writer::{LogHandle, LogWriter, WriterOptions};
+use crate::cli::admin_client;
+use crate::cli::log_record;
 use crate::cli::output::say;
 use crate::cli::policy::settings;
 use crate::cli::progress;
@@ -22,15 +23,16 @@ use crate::domain::time::{Clock as _, SystemClock};
 use crate::pipeline::checkpoints::CheckpointSettings;
 use crate::pipeline::start::LOG_DIRECTORY;
 use crate::pipeline::tree::{LogTree, Signed, TREE_DIRECTORY};
+use crate::proof::checkpoint::Checkpoint;
 use crate::proof::key::Signers;
 
-/// How long the log may take to hold the checkpoint.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a running service may take.
+const ADMIN_PATIENCE: Duration = Duration::from_secs(60);
 
 /// `tollgate audit checkpoint`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "A checkpoint says which log, how many records and the root of their Merkle tree, and is signed (C2SP tlog-checkpoint). The service signs\none every audit.checkpoints.interval_s. Keep some where nobody who runs the service can change them: `tollgate audit verify\n--checkpoint` then finds whatever was changed since.\n\nExamples:\n  The newest one:\n    tollgate audit checkpoint > today.checkpoint\n  The public key for auditors:\n    tollgate audit checkpoint --public-key\n  Change the key: add a new one, restart the service, and both sign; hand out the new public key; some day take the first line out of the\n  key file and restart again. Verifiers take several --key:\n    tollgate audit checkpoint --new-key\n  Sign now, while no service runs (also makes lost tiles again from the log):\n    tollgate audit checkpoint --now"
+    after_help = "A checkpoint says which log, how many records and the root of their Merkle tree, and is signed (C2SP tlog-checkpoint). The service signs\none every audit.checkpoints.interval_s. Keep some where nobody who runs the service can change them: `tollgate audit verify\n--checkpoint` then finds whatever was changed since.\n\nExamples:\n  The newest one:\n    tollgate audit checkpoint > today.checkpoint\n  The public key for auditors:\n    tollgate audit checkpoint --public-key\n  Change the key: add a new one, restart the service, and both sign; hand out the new public key; some day take the first line out of the\n  key file and restart again. Verifiers take several --key:\n    tollgate audit checkpoint --new-key\n  Sign now, while no service runs (also makes lost tiles again from the log):\n    tollgate audit checkpoint --now\n  The same of a running service, which signs and records it; its API key stands in TOLLGATE_ADMIN_KEY:\n    tollgate audit checkpoint --now --admin 127.0.0.1:8081"
 )]
 #[command(group = clap::ArgGroup::new("what").args(["public_key", "now", "new_key"]))]
 pub struct AuditCheckpointArgs {
@@ -43,9 +45,12 @@ pub struct AuditCheckpointArgs {
     /// Print the public keys of those that sign, one a line.
     #[arg(long)]
     pub public_key: bool,
-    /// Sign the log as it is and record that; no service may be running on it.
+    /// Sign the log as it is and record that. A service that runs on it must be asked, with --admin.
     #[arg(long)]
     pub now: bool,
+    /// Admin port of the service that runs.
+    #[arg(long, value_name = "ADDRESS", requires = "now", conflicts_with = "data")]
+    pub admin: Option<String>,
     /// Add a new key to the key file, and print its public key. It signs beside the others from the next start on.
     #[arg(long)]
     pub new_key: bool,
@@ -72,7 +77,9 @@ pub fn run(args: &AuditCheckpointArgs) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    let signed = if args.now {
+    let signed = if let Some(admin) = &args.admin {
+        ask(admin)?
+    } else if args.now {
         sign(&args.data, &chosen, config.audit.segment_mib << 20)?
     } else {
         newest(&args.data)?
@@ -85,6 +92,13 @@ pub fn run(args: &AuditCheckpointArgs) -> anyhow::Result<()> {
         crate::cli::output::write(format_args!("{}", signed.note));
     }
     Ok(())
+}
+
+fn ask(admin: &str) -> anyhow::Result<Signed> {
+    let note = admin_client::post(admin, "/v1/audit/checkpoint", "", ADMIN_PATIENCE)?;
+    let checkpoint =
+        Checkpoint::read_unverified(&note).with_context(|| format!("{admin} answered {note:?}"))?;
+    Ok(Signed { checkpoint, note })
 }
 
 /// The newest checkpoint of a data directory.
@@ -104,8 +118,9 @@ fn sign(data: &Path, chosen: &CheckpointSettings, segment_bytes_max: u64) -> any
         bail!("{}: no log to sign", directory.display());
     }
     let options = LogOptions { segment_bytes_max, ..LogOptions::default() };
-    let opened = OpenedLog::open(&directory, LogId([0; 16]), SystemClock.now(), options)
-        .context("a running service signs by itself, every audit.checkpoints.interval_s")?;
+    let opened = OpenedLog::open(&directory, LogId([0; 16]), SystemClock.now(), options).context(
+        "a running service signs by itself; ask it with `tollgate audit checkpoint --now --admin ADDRESS`",
+    )?;
     let signers = chosen.signers(data, &opened.log_id().to_string())?;
     let head = opened.head().sequence;
     let mut tree = LogTree::open(&directory, &data.join(TREE_DIRECTORY), signers, head)?;
@@ -120,12 +135,7 @@ fn sign(data: &Path, chosen: &CheckpointSettings, segment_bytes_max: u64) -> any
     bar.finish_and_clear();
     let signed = tree.sign()?.clone();
     let body = record::encode(&CheckpointRecord { note: signed.note.clone() })?;
-    let log: LogHandle<()> =
-        LogWriter::start(opened, WriterOptions::default(), Box::new(|_| {}), Box::new(|_| {}))?;
-    let ticket =
-        log.reserve().context("the checkpoint is signed and kept, but cannot be recorded in the log")?;
-    let pending = ticket.commit(Kind::Checkpoint, SystemClock.now(), body, ());
-    pending.wait_blocking().context("the checkpoint is signed and kept, but not recorded in the log")?;
-    log.close(CLOSE_PATIENCE)?;
+    log_record::write(opened, Kind::Checkpoint, body)
+        .context("the checkpoint is signed and kept, but not recorded in the log")?;
     Ok(signed)
 }

@@ -1,15 +1,13 @@
 //! `tollgate audit erase`
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::cli::admin_client;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::output::say;
 use crate::cli::progress;
@@ -21,10 +19,6 @@ use crate::pipeline::erasure_stopped::erase_stopped;
 
 /// How long a running service may take: it counts for 10 s, and takes a state snapshot where old ones have to go.
 const ADMIN_PATIENCE: Duration = Duration::from_secs(180);
-/// Longest answer of a running service, in bytes.
-const ANSWER_BYTES_MAX: u64 = 1 << 20;
-/// The environment variable with the admin API key: a flag would show it to everybody on the machine.
-const KEY_VARIABLE: &str = "TOLLGATE_ADMIN_KEY";
 
 /// `tollgate audit erase`
 #[derive(Args, Debug)]
@@ -132,42 +126,8 @@ fn remove_profiles(args: &AuditEraseArgs, request: &ErasureRequest) -> anyhow::R
 fn ask(admin: &str, request: &ErasureRequest) -> anyhow::Result<Value> {
     let ErasureRequest { customer, card, device, note } = request;
     let body = json!({"customer": customer, "card": card, "device": device, "note": note}).to_string();
-    let authorization = std::env::var(KEY_VARIABLE)
-        .map_or_else(|_| String::new(), |key| format!("Authorization: Bearer {}\r\n", key.trim()));
-    let head = format!(
-        "POST /v1/audit/erasures HTTP/1.1\r\nHost: {admin}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-         {authorization}Connection: close\r\n\r\n",
-        body.len()
-    );
-    let context = || format!("{admin}: the service cannot be asked");
-    let mut stream = TcpStream::connect(admin).with_context(context)?;
-    stream.set_read_timeout(Some(ADMIN_PATIENCE)).with_context(context)?;
-    stream
-        .write_all(head.as_bytes())
-        .and_then(|()| stream.write_all(body.as_bytes()))
-        .with_context(context)?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).with_context(context)?;
-    let answer = String::from_utf8_lossy(&answer);
-    let (head, body) =
-        answer.split_once("\r\n\r\n").with_context(|| format!("{admin}: no answer that is HTTP"))?;
-    let status = head.split(' ').nth(1).unwrap_or_default();
-    let said: Value = serde_json::from_str(body).unwrap_or(Value::Null);
-    if status != "200" {
-        let detail = said["detail"].as_str().unwrap_or(body);
-        let errors = said["errors"].as_array().into_iter().flatten();
-        let errors: Vec<String> = errors
-            .map(|error| {
-                format!(
-                    "\n  {} {}",
-                    error["pointer"].as_str().unwrap_or_default(),
-                    error["detail"].as_str().unwrap_or_default()
-                )
-            })
-            .collect();
-        bail!("{admin} answered {status}: {detail}{}", errors.concat());
-    }
-    Ok(said)
+    let answer = admin_client::post(admin, "/v1/audit/erasures", &body, ADMIN_PATIENCE)?;
+    Ok(serde_json::from_str(&answer).unwrap_or(Value::Null))
 }
 
 fn say_text(done: &Value, is_dry_run: bool) {

@@ -64,7 +64,8 @@ pub fn run(args: &AuditSearchArgs) -> anyhow::Result<()> {
         let more = next.map_or_else(String::new, |next| format!("; for more: --before {next}"));
         let read =
             if scanned > 0 { format!("; {scanned} records were read one by one") } else { String::new() };
-        eprintln!("{shown} found{more}{read}");
+        let elsewhere = if next.is_none() { log_search::elsewhere(&args.data) } else { String::new() };
+        eprintln!("{shown} found{more}{read}{elsewhere}");
     }
     if unread > 0 {
         eprintln!("{unread} records could not be read, so that nothing finds them but their sequence");

@@ -36,8 +36,9 @@ pub fn run(args: &DecideArgs, policy: &Policy, data: &Path) -> anyhow::Result<()
     for (id, found) in args.id.iter().zip(found?) {
         let shown = match &found {
             None => Err(anyhow::anyhow!(
-                "{id}: no decision with this id, and none of a transaction with this id, is in {}",
-                log.display()
+                "{id}: no decision with this id, and none of a transaction with this id, is in {}{}",
+                log.display(),
+                log_search::elsewhere(data)
             )),
             Some(found) => show_one(args, policy, &log, found, go_on),
         };

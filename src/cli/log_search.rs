@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use crate::audit::segment::list_segments;
 use crate::pipeline::secret::Secret;
 use crate::pipeline::start::LOG_DIRECTORY;
 use crate::search::log_search::LogSearch;
@@ -26,4 +27,16 @@ pub(super) fn open(data: &Path) -> anyhow::Result<LogSearch> {
         );
     }
     Ok(search)
+}
+
+/// Where records are that this directory does not hold any more, as the end of a sentence; nothing where it holds all.
+pub(super) fn elsewhere(data: &Path) -> String {
+    match list_segments(&data.join(LOG_DIRECTORY)).ok().and_then(|segments| segments.first().copied()) {
+        Some(oldest) if oldest > 1 => format!(
+            "; the records 1 to {} are not here, but in the archive, if they have not outlived their retention: `tollgate archive restore --to DIR` \
+             brings them back",
+            oldest - 1
+        ),
+        _ => String::new(),
+    }
 }

@@ -1,5 +1,6 @@
 //! The command line: wiring only. Each command turns arguments and settings into calls of the rooms below.
 
+mod admin_client;
 #[cfg(feature = "parquet")]
 pub mod archive;
 pub mod args;
@@ -13,6 +14,7 @@ pub mod audit_forward;
 pub mod audit_index;
 pub mod audit_prove;
 pub mod audit_redecide;
+pub mod audit_repair;
 pub mod audit_search;
 pub mod audit_show;
 mod audit_show_text;
@@ -20,6 +22,7 @@ pub mod audit_tail;
 pub mod audit_verify;
 pub mod backtest;
 pub mod check;
+mod covered_by;
 pub mod decide;
 pub mod decide_recorded;
 pub mod explain;
@@ -27,6 +30,7 @@ pub mod features;
 mod forward_targets;
 pub mod interrupt;
 pub mod ip;
+mod log_record;
 mod log_search;
 pub mod logging;
 pub mod model;

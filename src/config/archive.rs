@@ -11,6 +11,7 @@ pub struct ArchiveConfig {
     pub url: String,
     pub delta: bool,
     pub keep_local_days: u64,
+    pub hold_open_reviews_days: u64,
     pub retention_days: u64,
     pub legal_hold: bool,
     pub compact_file_mib: u64,
@@ -23,6 +24,7 @@ impl Default for ArchiveConfig {
             url: String::new(),
             delta: false,
             keep_local_days: 7,
+            hold_open_reviews_days: 0,
             retention_days: 2_557,
             legal_hold: false,
             compact_file_mib: 128,
@@ -32,10 +34,11 @@ impl Default for ArchiveConfig {
 
 impl ArchiveConfig {
     /// Names, values, least and most.
-    pub(crate) fn bounds(&self) -> [(&'static str, u64, u64, u64); 3] {
+    pub(crate) fn bounds(&self) -> [(&'static str, u64, u64, u64); 4] {
         [
             // Local segments never outlive what the archive keeps.
             ("archive.keep_local_days", self.keep_local_days, 0, self.retention_days.saturating_sub(1)),
+            ("archive.hold_open_reviews_days", self.hold_open_reviews_days, 0, 3_650),
             ("archive.retention_days", self.retention_days, 1, 36_500),
             ("archive.compact_file_mib", self.compact_file_mib, 1, 4_096),
         ]
@@ -64,6 +67,7 @@ impl ArchiveConfig {
         Ok(crate::archive::archiver::ArchiveSettings {
             url: self.url(data),
             keep_local: std::time::Duration::from_secs(self.keep_local_days * 86_400),
+            hold_open_reviews_days: self.hold_open_reviews_days,
             retention_days: self.retention_days,
             legal_hold: self.legal_hold,
             compact_file_bytes: self.compact_file_mib << 20,

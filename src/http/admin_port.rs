@@ -58,6 +58,10 @@ impl<S: DecisionService> AdminPort<S> {
         let route = match call {
             Call::List(path) => return lists_port::call(&self.shared, path, caller, request).await,
             Call::Audit(path) => return audit_port::call(&self.shared, path, caller, request).await,
+            Call::Proof(ProofPath::Checkpoint) if *request.method() == Method::POST => {
+                tracing::info!(caller = caller.unwrap_or(ANYBODY), "checkpoint asked for");
+                return proof_port::sign(&self.shared).await;
+            }
             Call::Proof(path) => return proof_port::call(&self.shared, path, request.uri().query()).await,
             Call::Of(route) => route,
         };
@@ -182,7 +186,7 @@ fn route(method: &Method, path: &str) -> (Route, Result<Call, Problem>) {
         return (route, allowed.map(|()| Call::Audit(path)));
     }
     if let Some(path) = ProofPath::parse(path) {
-        return (path.route(), ProofPath::check_method(method).map(|()| Call::Proof(path)));
+        return (path.route(), path.check_method(method).map(|()| Call::Proof(path)));
     }
     let route = match path {
         "/healthz" => Route::Health,

@@ -47,7 +47,7 @@ pub enum Route {
     List,
     /// `/v1/lists/{list}/{value}`.
     ListEntry,
-    /// `GET /v1/audit/checkpoint`.
+    /// `/v1/audit/checkpoint`.
     AuditCheckpoint,
     /// `GET /v1/audit/consistency/{size}`.
     AuditConsistency,

@@ -66,10 +66,21 @@ impl ProofPath {
     }
 
     /// Whether the method is one that the path takes.
-    pub(super) fn check_method(method: &Method) -> Result<(), Problem> {
-        let is_get = matches!(*method, Method::GET | Method::HEAD);
-        if is_get { Ok(()) } else { Err(Problem::method_not_allowed("GET, HEAD")) }
+    pub(super) fn check_method(self, method: &Method) -> Result<(), Problem> {
+        match (self, method) {
+            (_, &Method::GET | &Method::HEAD) | (Self::Checkpoint, &Method::POST) => Ok(()),
+            (Self::Checkpoint, _) => Err(Problem::method_not_allowed("GET, HEAD, POST")),
+            _ => Err(Problem::method_not_allowed("GET, HEAD")),
+        }
     }
+}
+
+/// Has a checkpoint signed now, and answers with it.
+pub(super) async fn sign<S: DecisionService>(shared: &Shared<S>) -> Result<Response<ResponseBody>, Problem> {
+    let note = shared.service.sign_checkpoint().await?;
+    let mut response = Response::new(ResponseBody::full(Bytes::from(note)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
+    Ok(response)
 }
 
 /// Answers a request about proofs. It reads from disk, so it is made beside the requests.
@@ -116,8 +127,12 @@ pub(super) async fn call<S: DecisionService>(
 impl From<ProveError> for Problem {
     fn from(error: ProveError) -> Self {
         match error {
-            ProveError::NoCheckpoint | ProveError::NotCovered { .. } | ProveError::Gone { .. } => {
-                Self::new(ProblemKind::NotFound, error.to_string())
+            ProveError::NoCheckpoint
+            | ProveError::NotKept
+            | ProveError::NotCovered { .. }
+            | ProveError::Gone { .. } => Self::new(ProblemKind::NotFound, error.to_string()),
+            ProveError::NotSigned(_) => {
+                Self::new(ProblemKind::AuditUnavailable, error.to_string()).retry_after(10)
             }
             ProveError::Log(_) | ProveError::Tile(_) | ProveError::Wrong(_) => {
                 tracing::error!(%error, "a proof cannot be made");

@@ -110,6 +110,9 @@ pub trait DecisionService: Send + Sync + 'static {
     /// The newest checkpoint of the audit log, a signed note.
     fn checkpoint_note(&self) -> Result<String, ProveError>;
 
+    /// Has a checkpoint signed that covers all that is recorded, and answers with it.
+    fn sign_checkpoint(&self) -> impl Future<Output = Result<String, ProveError>> + Send;
+
     /// A proof that a record is covered by the newest checkpoint; `bare`: without the record. Reads from disk.
     fn inclusion_proof(&self, sequence: u64, bare: bool) -> Result<String, ProveError>;
 
@@ -269,6 +272,10 @@ impl DecisionService for Service {
 
     fn checkpoint_note(&self) -> Result<String, ProveError> {
         Self::checkpoint_note(self)
+    }
+
+    fn sign_checkpoint(&self) -> impl Future<Output = Result<String, ProveError>> + Send {
+        Self::sign_checkpoint(self)
     }
 
     fn inclusion_proof(&self, sequence: u64, bare: bool) -> Result<String, ProveError> {

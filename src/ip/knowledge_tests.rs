@@ -1,7 +1,6 @@
 //! What several files say together.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use crate::domain::ip::IpAddress;
 use crate::domain::ip_facts::IpCategory;
@@ -127,44 +126,4 @@ fn a_file_that_was_replaced_is_another_one() {
     assert!(!knowledge.is_of(&files));
     std::fs::remove_file(&files.lists[0].file).unwrap();
     assert!(!knowledge.is_of(&files));
-}
-
-/// Prints what a lookup costs, and what it would cost to look at every entry:
-/// `cargo test --release --lib ip::knowledge_tests::price -- --ignored --nocapture`
-#[test]
-#[ignore = "measures"]
-#[expect(clippy::disallowed_methods, reason = "a stopwatch")]
-fn price() {
-    const ENTRIES: u32 = 1_000_000;
-    const LOOKUPS: u32 = 1_000_000;
-    let directory = tempfile::tempdir().unwrap();
-    let scattered = |number: u32| 0x0100_0000 + number.wrapping_mul(2_654_435_761) % 0x8000_0000;
-    let text: String =
-        (0..ENTRIES).map(|number| format!("{}\n", std::net::Ipv4Addr::from(scattered(number)))).collect();
-    let files = IpFiles {
-        databases: vec![shipped("city.mmdb"), shipped("asn.mmdb")],
-        lists: vec![list(directory.path(), "drop", IpCategory::Abuse, 1.0, &text)],
-    };
-    let begin = Instant::now();
-    let knowledge = IpKnowledge::load(&files).unwrap();
-    println!("{ENTRIES} entries are read in {:.0} ms", begin.elapsed().as_secs_f64() * 1e3);
-    let addresses: Vec<IpAddress> = (0..LOOKUPS)
-        .map(|number| std::net::Ipv4Addr::from(scattered(number.wrapping_mul(7))).to_string())
-        .map(|text| IpAddress::parse(&text).unwrap())
-        .collect();
-    let begin = Instant::now();
-    let on = addresses.iter().filter(|address| knowledge.look_up(address).list_weight == Some(1.0)).count();
-    let each_ns = begin.elapsed().as_secs_f64() * 1e9 / f64::from(LOOKUPS);
-    let entries: Vec<u32> = (0..ENTRIES).map(scattered).collect();
-    let begin = Instant::now();
-    let found = addresses.iter().take(100).filter(|address| match address.address() {
-        std::net::IpAddr::V4(address) => entries.contains(&address.to_bits()),
-        std::net::IpAddr::V6(_) => false,
-    });
-    let found = found.count();
-    let naive_ns = begin.elapsed().as_secs_f64() * 1e9 / 100.0;
-    println!(
-        "a lookup takes {each_ns:.0} ns ({on} on the list), a scan {naive_ns:.0} ns ({found} of 100 on it): {:.0} times",
-        naive_ns / each_ns
-    );
 }

@@ -22,7 +22,11 @@ use crate::archive::error::ArchiveError;
 use crate::archive::needs::of_followers;
 use crate::archive::prune::{Need, Pruned};
 use crate::audit::damage::ReadError;
-use crate::audit::segment::list_segments;
+use crate::audit::frame::Kind;
+use crate::audit::record;
+use crate::audit::retention_record::RetentionRecord;
+use crate::audit::segment::{list_segments, segment_path};
+use crate::pipeline::fold::Consequence;
 use crate::pipeline::service::Service;
 use crate::pipeline::snapshot_directory::StateDirectory;
 use crate::pipeline::snapshot_file::read_header;
@@ -35,6 +39,7 @@ const FULL_INTERVAL: Duration = Duration::from_secs(3_600);
 const RETRY_WAIT_MIN: Duration = Duration::from_secs(10);
 /// Longest such wait.
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(600);
+const DAY_MS: i64 = 86_400_000;
 /// It rests so many times as long as it has worked.
 const REST_FACTOR: u32 = 3;
 /// Longest rest between two pieces of work.
@@ -160,17 +165,21 @@ impl Worker {
         if compacted.files_before > 0 {
             info!(?compacted, "small files of the archive are merged");
         }
-        let removed = archive.retain(work)?;
+        let record = |removed: &RetentionRecord| self.service.record_retention(removed);
+        let removed = archive.retain(work, &record)?;
         metrics.removed(removed.records);
         if removed.records > 0 {
             info!(?removed, "days have outlived their retention in the archive");
         }
-        let needs = needs(&self.service, &self.data)?;
-        let pruned = archive.prune(log, &needs, work)?;
+        let needs = needs(&self.service, &self.data, self.settings.hold_open_reviews_days)?;
+        let pruned = archive.prune(log, &needs, work, &record)?;
         metrics.pruned(&pruned);
         self.last_closed = open_segment;
         let Pruned { segments, bytes, kept } = pruned;
         if segments > 0 {
+            if let Err(error) = self.service.search.prune() {
+                warn!(%error, "the segments of the log cannot be listed");
+            }
             info!(segments, bytes, "segments that are archived have left the log's directory");
         }
         if kept != self.kept {
@@ -181,8 +190,26 @@ impl Worker {
     }
 }
 
+impl Service {
+    /// Records what is about to be deleted, and returns when that survives a power loss: what is deleted is gone for ever, so must its record not be.
+    fn record_retention(&self, removed: &RetentionRecord) -> Result<(), String> {
+        let body = record::encode(removed).map_err(|error| error.to_string())?;
+        let ticket = self.log.reserve_spare().map_err(|error| error.to_string())?;
+        let pending = ticket.commit(Kind::Retention, self.clock.now(), body, Consequence::Retention);
+        let receipt = pending.wait_blocking().map_err(|error| error.to_string())?;
+        let path = segment_path(&self.log_directory, receipt.position.segment);
+        File::open(&path)
+            .and_then(|file| file.sync_data())
+            .map_err(|error| format!("{}: {error}", path.display()))
+    }
+}
+
 /// Everything that needs the log of `service`, from where on.
-pub(crate) fn needs(service: &Service, data: &Path) -> Result<Vec<Need>, ArchiveError> {
+pub(crate) fn needs(
+    service: &Service,
+    data: &Path,
+    hold_open_reviews_days: u64,
+) -> Result<Vec<Need>, ArchiveError> {
     let mut needs = of_followers(data, service.log_id)?;
     needs.push(of_snapshots(data)?);
     if let Some(oldest) = service.index.oldest() {
@@ -191,10 +218,17 @@ pub(crate) fn needs(service: &Service, data: &Path) -> Result<Vec<Need>, Archive
             from_sequence: oldest.segment,
         });
     }
-    needs.push(Need {
-        who: "the search index".to_owned(),
-        from_sequence: service.search.status().through.saturating_add(1),
-    });
+    let status = service.search.status();
+    needs.push(Need { who: "the search index".to_owned(), from_sequence: status.through.saturating_add(1) });
+    if hold_open_reviews_days > 0 {
+        let held_ms = i64::try_from(hold_open_reviews_days).unwrap_or(i64::MAX).saturating_mul(DAY_MS);
+        let from_ms = service.clock.now().unix_millis().saturating_sub(held_ms);
+        let oldest = if status.is_whole { service.search.oldest_open_review(from_ms) } else { Some(1) };
+        needs.extend(oldest.map(|from_sequence| Need {
+            who: "the oldest open review (archive.hold_open_reviews_days)".to_owned(),
+            from_sequence,
+        }));
+    }
     let tree = service.board.needs();
     needs.extend(match tree {
         Ok(from) => from.map(|from_sequence| Need {

@@ -9,7 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
 use thiserror::Error;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::audit::checkpoint::CheckpointRecord;
@@ -19,6 +22,7 @@ use crate::audit::frame::Kind;
 use crate::audit::record;
 use crate::audit::verify_tree::CHECKPOINT_DISTANCE_MAX;
 use crate::pipeline::fold::Consequence;
+use crate::pipeline::prove::ProveError;
 use crate::pipeline::service::Service;
 use crate::pipeline::start::LOG_DIRECTORY;
 use crate::pipeline::tree::{LogTree, Signed, TREE_DIRECTORY, TreeError};
@@ -32,6 +36,10 @@ pub const KEY_FILE: &str = "keys/checkpoint.ed25519";
 const BATCH_RECORDS_MAX: usize = 4096;
 /// Wait before a checkpoint that could not be signed is tried again, where it may help.
 const RETRY_WAIT: Duration = Duration::from_secs(10);
+/// Most that wait at once for a checkpoint that they asked for.
+const ASKED_MAX: usize = 16;
+/// Longest wait for one: the tree may have to read what has come since, and the disk is waited for.
+const SIGN_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// What the operator chose.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -91,6 +99,14 @@ pub(crate) struct Board {
     /// Whether the log is followed for it.
     is_kept: AtomicBool,
     newest: ArcSwapOption<Signed>,
+    asked: Mutex<Vec<Asked>>,
+}
+
+/// Somebody who waits for a checkpoint that covers this record. Dropped: none can be signed.
+#[derive(Debug)]
+struct Asked {
+    sequence: u64,
+    answer: oneshot::Sender<Arc<Signed>>,
 }
 
 impl Board {
@@ -99,6 +115,36 @@ impl Board {
             tree: data.join(TREE_DIRECTORY),
             is_kept: AtomicBool::new(false),
             newest: ArcSwapOption::empty(),
+            asked: Mutex::default(),
+        }
+    }
+
+    /// Asks for a checkpoint that covers the record `sequence`.
+    fn ask(&self, sequence: u64) -> Result<oneshot::Receiver<Arc<Signed>>, ProveError> {
+        if !self.is_kept.load(Ordering::Acquire) {
+            return Err(ProveError::NotKept);
+        }
+        let mut asked = self.asked.lock();
+        asked.retain(|asked| !asked.answer.is_closed());
+        if asked.len() == ASKED_MAX {
+            return Err(ProveError::NotSigned("too many wait for one already"));
+        }
+        let (answer, receiver) = oneshot::channel();
+        asked.push(Asked { sequence, answer });
+        Ok(receiver)
+    }
+
+    fn is_asked(&self, size: u64) -> bool {
+        self.asked.lock().iter().any(|asked| asked.sequence <= size)
+    }
+
+    /// Answers those who asked for a checkpoint of so many records, which is the newest one; with none, nobody gets any.
+    fn answer(&self, signed: Option<(u64, &Arc<Signed>)>) {
+        let mut asked = self.asked.lock();
+        let Some((size, signed)) = signed else { return asked.clear() };
+        for asked in asked.extract_if(.., |asked| asked.sequence <= size) {
+            // Who asked may have gone.
+            let _ = asked.answer.send(Arc::clone(signed));
         }
     }
 
@@ -164,7 +210,10 @@ struct Signer {
 
 impl Work for Signer {
     fn round(&mut self, follower: &mut Follower, settled: u64, _ending: &Ending) -> Result<(), ReadError> {
-        let Some(tree) = &mut self.tree else { return Ok(()) };
+        let Some(tree) = &mut self.tree else {
+            self.service.board.answer(None);
+            return Ok(());
+        };
         let mut failed = None;
         let read = follower.read(settled, BATCH_RECORDS_MAX, |record| {
             failed = tree.push(record).err();
@@ -178,8 +227,16 @@ impl Work for Signer {
         self.service.metrics.checkpoints.set_lag(settled.saturating_sub(follower.done()));
         // A tree that is made anew from the log signs nothing before it has come to what was signed.
         let is_behind = tree.last().is_some_and(|last| last.checkpoint.size > tree.size());
-        if tree.is_news() && !is_behind && self.service.clock.instant() >= self.due_at {
-            self.sign();
+        if is_behind {
+            return Ok(());
+        }
+        let (size, is_asked) = (tree.size(), self.service.board.is_asked(tree.size()));
+        let is_due = is_asked || self.service.clock.instant() >= self.due_at;
+        // A log that has nothing but checkpoints since the last one is not signed again.
+        let is_signed = !(tree.is_news() && is_due) || self.sign();
+        if is_asked {
+            let newest = self.service.board.newest().filter(|_| is_signed);
+            self.service.board.answer(newest.as_ref().map(|newest| (size, newest)));
         }
         Ok(())
     }
@@ -189,12 +246,26 @@ impl Work for Signer {
         if self.tree.as_ref().is_some_and(|tree| tree.is_news() && !is_behind(tree)) {
             self.sign();
         }
+        self.service.board.answer(None);
+    }
+}
+
+impl Service {
+    /// Has a checkpoint signed that covers all that is recorded, and answers with it. Where nothing but checkpoints has come since the newest one, that is it.
+    pub async fn sign_checkpoint(&self) -> Result<String, ProveError> {
+        let asked = self.board.ask(self.log_status().head.sequence)?;
+        match timeout(SIGN_WAIT_MAX, asked).await {
+            Ok(Ok(signed)) => Ok(signed.note.clone()),
+            Ok(Err(_)) => Err(ProveError::NotSigned("the service's log says why")),
+            Err(_) => Err(ProveError::NotSigned("the tree is behind the log")),
+        }
     }
 }
 
 impl Signer {
-    fn sign(&mut self) {
-        let Some(tree) = &mut self.tree else { return };
+    /// Whether that succeeded.
+    fn sign(&mut self) -> bool {
+        let Some(tree) = &mut self.tree else { return false };
         let now = self.service.clock.instant();
         self.due_at = now + self.interval;
         let signed = match tree.sign() {
@@ -203,9 +274,12 @@ impl Signer {
                 warn!(%error, "a checkpoint could not be signed; it is tried again");
                 self.service.metrics.checkpoints.count_failure();
                 self.due_at = now + RETRY_WAIT.min(self.interval);
-                return;
+                return false;
             }
-            Err(error) => return self.stop(&error),
+            Err(error) => {
+                self.stop(&error);
+                return false;
+            }
         };
         let size = signed.checkpoint.size;
         self.service.metrics.checkpoints.note_signed(size, self.service.clock.now().unix_millis());
@@ -214,6 +288,7 @@ impl Signer {
             self.service.metrics.checkpoints.count_failure();
         }
         self.service.board.newest.store(Some(Arc::new(signed)));
+        true
     }
 
     fn record(&self, signed: &Signed) -> Result<(), String> {

@@ -2,7 +2,7 @@
 //!
 //! In this order: new records of theirs get new keys; the erasure is recorded, and in the log's order its keys are doomed and what stands
 //! on lists is taken off; the record is synced; the keys are overwritten and synced; profiles are removed; state snapshots that hold
-//! their values on lists go. What a crash cuts short after the record, the next start finishes, or the thread that keeps the keys.
+//! their values on lists go; parts of the search index that hold hashes of their ids are made anew (`search::erased`). What a crash cuts short after the record, the next start finishes, or the thread that keeps the keys.
 
 use std::io;
 use std::path::Path;
@@ -28,6 +28,7 @@ use crate::pipeline::fold::{Consequence, ErasureConsequence};
 use crate::pipeline::service::Service;
 use crate::privacy::subject::{Subject, Tag, Tagger};
 use crate::rules::run_time::NOTE_BYTES_MAX;
+use crate::search::key::{Field, SearchKey};
 use crate::wire::pan::contains_pan;
 use crate::wire::rejection::{FieldErrors, Rejection};
 
@@ -135,6 +136,16 @@ impl ErasureRequest {
         self.named().map(|(name, value)| (name.into(), value.into())).collect()
     }
 
+    /// What the search index finds their decisions by.
+    pub(crate) fn search_hashes(&self, key: &SearchKey) -> Vec<u64> {
+        let field = |name| match name {
+            "customer" => Field::Customer,
+            "card" => Field::Card,
+            _ => Field::Device,
+        };
+        self.named().map(|(name, value)| key.hash(field(name), value)).collect()
+    }
+
     /// The subjects, each also as a value on a list.
     pub(crate) fn subjects(&self, tagger: &Tagger) -> Vec<ErasedSubject> {
         let mut subjects = Vec::new();
@@ -230,6 +241,11 @@ impl Service {
         let numbers = numbers.await.map_err(|error| not_recorded(&error))?;
         let records = self.count_touched(&request, &numbers).await;
 
+        let hashes = request.search_hashes(self.search.searcher().key());
+        let (search, noted) = (Arc::clone(&self.search), hashes.clone());
+        blocking(move || search.erased().note(&noted).map_err(|error| error.to_string()))
+            .await
+            .map_err(|error| not_recorded(&format!("the search index cannot note it: {error}")))?;
         let (mut sequences, mut list_entries, mut last) = (Vec::new(), 0, None);
         for record in request.records(&tagger, &numbers, by) {
             let (receipt, entries) = self.record_erasure(record, &request).await?;
@@ -238,6 +254,8 @@ impl Service {
             last = Some(receipt);
         }
         self.destroy(last.as_ref()).await?;
+        let sequence = last.map_or(0, |receipt| receipt.sequence);
+        self.search.erased().are_due(&hashes, sequence);
         let mut done = ErasureDone {
             log: self.log_id,
             sequences,
@@ -248,7 +266,6 @@ impl Service {
             snapshots_removed: 0,
             notes: Vec::new(),
         };
-        let sequence = last.map_or(0, |receipt| receipt.sequence);
         self.remove_profiles(&request, sequence, &mut done).await;
         self.remove_snapshots(&request, sequence, &mut done).await;
         done.notes.extend(done.records.note());

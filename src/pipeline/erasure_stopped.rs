@@ -21,6 +21,8 @@ use crate::pipeline::privacy::tagger;
 use crate::pipeline::secret::{Secret, SecretError};
 use crate::pipeline::start::LOG_DIRECTORY;
 use crate::privacy::key_store::{KeyStore, KeyStoreError};
+use crate::search::erased::{Erased, remove_parts};
+use crate::search::parts::SEARCH_DIRECTORY;
 
 /// How long the record may take to be written.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(60);
@@ -62,6 +64,11 @@ pub enum StoppedError {
         "the keys are destroyed, and state snapshots cannot be searched for values of lists: {0}; remove them by hand"
     )]
     Snapshots(String),
+    /// The search index.
+    #[error(
+        "the search index cannot be rid of hashes of the erased ids: {0}; remove <data>/search, which is made again from the log"
+    )]
+    Search(String),
     /// Somebody asked to stop, before anything was erased.
     #[error("interrupted; nothing is erased")]
     Interrupted,
@@ -119,6 +126,11 @@ pub fn erase_stopped(
         WriterOptions { ack: Ack::Disk, commit_interval: Duration::ZERO, clock, ..WriterOptions::default() };
     let writer = LogWriter::start::<()>(opened, options, Box::new(|_| {}), Box::new(|_| {}));
     let writer = writer.map_err(StoppedError::Writer)?;
+    let in_search = |error: &dyn std::fmt::Display| StoppedError::Search(error.to_string());
+    let (search, search_key) = (data.join(SEARCH_DIRECTORY), secret.search_key());
+    let (erased, hashes) = (Erased::open(&search), request.search_hashes(&search_key));
+    let erased = erased.map_err(|error| in_search(&error))?;
+    erased.note(&hashes).map_err(|error| in_search(&error))?;
     for record in request.records(&tagger, &numbers, "cli") {
         let pending = writer.reserve()?.commit_body(Kind::Erasure, now, open_body(&record)?, ());
         done.sequences.push(pending.wait_blocking()?.sequence);
@@ -126,6 +138,8 @@ pub fn erase_stopped(
     keys.doom(&numbers);
     keys.destroy_doomed()?;
     writer.close(CLOSE_PATIENCE)?;
+    erased.are_due(&hashes, head);
+    remove_parts(&erased, &directory, log, &search_key).map_err(|error| in_search(&error))?;
     erasure_traces::remove_snapshots(data, &request.values()).map_err(StoppedError::Snapshots)?;
     Ok(done)
 }

@@ -40,6 +40,8 @@ pub enum Consequence {
     ChallengerScores,
     /// Of a signed tree head: none.
     Checkpoint,
+    /// Of records that leave a place where they are kept: none.
+    Retention,
 }
 
 /// See `Consequence::Decision`.
@@ -159,7 +161,8 @@ pub(crate) fn apply(
                 Consequence::Policy
                 | Consequence::Review
                 | Consequence::ChallengerScores
-                | Consequence::Checkpoint => {}
+                | Consequence::Checkpoint
+                | Consequence::Retention => {}
             }
             lane.applied = Some(Mark::from(&receipt));
         }
@@ -192,7 +195,10 @@ pub(crate) fn apply(
             }
             // The index reads what is reviewed.
             Consequence::Review => continue,
-            Consequence::Policy | Consequence::ChallengerScores | Consequence::Checkpoint => Facts::Other,
+            Consequence::Policy
+            | Consequence::ChallengerScores
+            | Consequence::Checkpoint
+            | Consequence::Retention => Facts::Other,
         };
         search.note_written(kind, &receipt, facts);
     }

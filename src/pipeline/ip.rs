@@ -183,7 +183,10 @@ impl IpKeeper {
             return None;
         }
         let changes = self.status.lock();
-        let live = self.live.load();
+        Some(self.status_of(&self.live.load(), &changes, now))
+    }
+
+    fn status_of(&self, live: &IpKnowledge, changes: &Changes, now: EventTime) -> IpStatus {
         let databases = live.databases().iter().map(|database| DatabaseStatus {
             file: database.file.clone(),
             kind: database.kind().to_owned(),
@@ -197,48 +200,61 @@ impl IpKeeper {
             sha256: list.sha256.clone(),
             entries: list.entries,
         });
-        Some(IpStatus {
+        IpStatus {
             databases: databases.collect(),
             lists: lists.collect(),
             live_since: changes.live_since.to_string(),
             refused: changes.refused.clone(),
             reloads: changes.reloads,
             refusals: changes.refusals,
-        })
+        }
     }
 
-    /// Reads the files again, if they are others than those that were read. Blocks while it reads and checks.
-    pub fn reload(&self, cause: &'static str, now: EventTime) -> IpReloaded {
+    /// Reads the files again, if they are others than those that were read. A sound candidate goes live when `record`, given what the status will
+    /// be, has put it into the log: so no decision that saw it stands before that record, and one that cannot be recorded is refused. Blocks while
+    /// it reads, checks and records.
+    pub fn reload(
+        &self,
+        cause: &'static str,
+        now: EventTime,
+        record: &dyn Fn(IpStatus) -> Result<(), String>,
+    ) -> IpReloaded {
         let _alone = self.reloading.lock();
         if self.live.load().is_of(&self.settings.files) {
             self.status.lock().refused = None;
             return IpReloaded::Unchanged;
         }
-        match IpKnowledge::load(&self.settings.files) {
-            Ok(candidate) => {
-                let old = self.live.swap(Arc::new(candidate));
-                {
-                    let mut changes = self.status.lock();
-                    changes.live_since = now;
-                    changes.refused = None;
-                    changes.reloads += 1;
-                }
-                self.retired.take(old);
-                info!(cause, "the files about addresses have changed and are live");
-                self.warn_of_age(now);
-                IpReloaded::Live
-            }
+        let candidate = match IpKnowledge::load(&self.settings.files) {
+            Ok(candidate) => candidate,
             Err(mistakes) => {
-                let errors: Vec<String> = mistakes.iter().map(IpError::to_string).collect();
-                for error in &errors {
-                    warn!(cause, "files about addresses were refused, and those before stay: {error}");
-                }
-                let mut changes = self.status.lock();
-                changes.refusals += 1;
-                changes.refused = Some(IpRefusal { at: now.to_string(), cause, errors: errors.clone() });
-                IpReloaded::Refused(errors)
+                return self.refuse(mistakes.iter().map(IpError::to_string).collect(), cause, now);
             }
+        };
+        let changes = {
+            let changes = self.status.lock();
+            Changes { live_since: now, refused: None, reloads: changes.reloads + 1, ..*changes }
+        };
+        if let Err(error) = record(self.status_of(&candidate, &changes, now)) {
+            let error = format!(
+                "the files about addresses are sound, but cannot be recorded, so they do not go live: {error}; reload again"
+            );
+            return self.refuse(vec![error], cause, now);
         }
+        *self.status.lock() = changes;
+        self.retired.take(self.live.swap(Arc::new(candidate)));
+        info!(cause, "the files about addresses have changed and are live");
+        self.warn_of_age(now);
+        IpReloaded::Live
+    }
+
+    fn refuse(&self, errors: Vec<String>, cause: &'static str, now: EventTime) -> IpReloaded {
+        for error in &errors {
+            warn!(cause, "files about addresses were refused, and those before stay: {error}");
+        }
+        let mut changes = self.status.lock();
+        changes.refusals += 1;
+        changes.refused = Some(IpRefusal { at: now.to_string(), cause, errors: errors.clone() });
+        IpReloaded::Refused(errors)
     }
 
     fn warn_of_age(&self, now: EventTime) {

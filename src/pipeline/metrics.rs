@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::sync::atomic::AtomicU64;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -9,10 +10,8 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::audit::record::StageTimes;
 use crate::domain::decision::{Decision, Outcome};
 use crate::domain::label::{Label, Verdict};
 #[cfg(feature = "parquet")]
@@ -23,19 +22,9 @@ use crate::pipeline::profile_metrics::ProfileMetrics;
 use crate::pipeline::service::{DecideError, Service};
 use crate::pipeline::shadow_metrics::ShadowMetrics;
 use crate::pipeline::snapshot::Taken;
-
-/// Upper ends of the buckets of stage times, in seconds: from 10 us to the longest deadline, dense around the budget.
-const STAGE_BUCKETS_S: [f64; 17] = [
-    0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08,
-    0.16, 0.5, 1.0, 10.0,
-];
+use crate::pipeline::stage_times::StageHistograms;
 
 type Named<T> = Family<Vec<(&'static str, String)>, T>;
-
-#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
-struct StageLabels {
-    stage: &'static str,
-}
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct RequestLabels {
@@ -80,7 +69,7 @@ pub struct Metrics {
     unknown_fields: Counter,
     audit_failures: Counter,
     snapshot_failures: Counter,
-    stages: Family<StageLabels, Histogram>,
+    pub(super) stages: StageHistograms,
     gauges: Gauges,
     /// Of challengers and drift.
     pub(crate) shadow: ShadowMetrics,
@@ -126,11 +115,10 @@ struct Gauges {
     snapshot_timestamp_seconds: Gauge<f64, AtomicU64>,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
+impl Metrics {
+    /// All at zero. Stage times are of periods that are counted from `began` on.
+    pub fn new(began: Instant) -> Self {
         let mut registry = Registry::with_prefix("tollgate");
-        let stages =
-            Family::<StageLabels, Histogram>::new_with_constructor(|| Histogram::new(STAGE_BUCKETS_S));
         let metrics = Self {
             scrape: Mutex::default(),
             requests: Family::default(),
@@ -143,7 +131,7 @@ impl Default for Metrics {
             unknown_fields: Counter::default(),
             audit_failures: Counter::default(),
             snapshot_failures: Counter::default(),
-            stages,
+            stages: StageHistograms::new(began),
             gauges: Gauges::default(),
             shadow: ShadowMetrics::registered(&mut registry),
             profiles: ProfileMetrics::registered(&mut registry),
@@ -178,11 +166,6 @@ impl Default for Metrics {
             "audit_failures",
             "Decisions that could not be recorded",
             metrics.audit_failures.clone(),
-        );
-        registry.register(
-            "stage_seconds",
-            "Time of each stage of a recorded decision",
-            metrics.stages.clone(),
         );
         let gauges = &metrics.gauges;
         registry.register("window_keys", "Keys held by the window store", gauges.window_keys.clone());
@@ -371,24 +354,6 @@ impl Metrics {
         gauges.snapshot_seconds.set(taken.took.as_secs_f64());
         #[expect(clippy::cast_precision_loss, reason = "milliseconds of this age are far below 2^52")]
         gauges.snapshot_timestamp_seconds.set(taken.taken_at_ms as f64 / 1e3);
-    }
-
-    /// Takes the stage times of one recorded decision.
-    pub fn observe_stages(&self, times: &StageTimes) {
-        let stages = [
-            ("total", times.total),
-            ("parse", times.parse),
-            ("enrich", times.enrich),
-            ("windows", times.windows),
-            ("model", times.model),
-            ("explain", times.explain),
-            ("rules", times.rules),
-            ("audit", times.audit),
-        ];
-        for (stage, micros) in stages {
-            #[expect(clippy::cast_precision_loss, reason = "stage times are far below 2^52 us")]
-            self.stages.get_or_create(&StageLabels { stage }).observe(micros as f64 / 1e6);
-        }
     }
 }
 

@@ -64,6 +64,7 @@ pub mod snapshot;
 pub mod snapshot_directory;
 pub mod snapshot_file;
 pub mod snapshot_header;
+mod stage_times;
 pub mod start;
 pub mod stopwatch;
 pub mod tree;

@@ -23,6 +23,12 @@ pub enum ProveError {
         "no checkpoint is signed yet: the first comes audit.checkpoints.interval_s after the first record"
     )]
     NoCheckpoint,
+    /// Nothing is ever signed.
+    #[error("no checkpoints are signed: audit.checkpoints.interval_s is 0")]
+    NotKept,
+    /// One was asked for, and not signed.
+    #[error("no checkpoint was signed: {0}")]
+    NotSigned(&'static str),
     /// The record came after the checkpoint, or there is none.
     #[error(
         "the checkpoint covers records 1 to {size}; record {sequence} is not among them: newer records are covered by the next checkpoint"

@@ -40,19 +40,20 @@ impl Service {
         let caller = by.map(str::to_owned);
         let runtime = tokio::runtime::Handle::current();
         let reloaded = tokio::task::spawn_blocking(move || {
-            let record = |status: &PolicyStatus| {
-                let ip = service.ip.status(now);
-                let status = PolicyStatus { ip, ..status.clone() };
+            let write = |status: PolicyStatus| {
                 let written = service.write_policy(cause, caller.as_deref(), &status);
                 runtime
                     .block_on(timeout(RECORD_WAIT_MAX, written))
                     .unwrap_or_else(|_| Err("it was not written in time".to_owned()))
             };
+            let record =
+                |status: &PolicyStatus| write(PolicyStatus { ip: service.ip.status(now), ..status.clone() });
             let reloaded = service.policies.reload(cause, now, &record);
             // Behind the live policy, whose catalogue and model it has; what is wrong with it is its own affair.
             service.candidates.reload(|| service.policies.live(), cause, now);
             // Neither waits for the other to be sound: they have their files from different people.
-            (reloaded, service.ip.reload(cause, now))
+            let record = |ip| write(PolicyStatus { ip: Some(ip), ..service.policies.status() });
+            (reloaded, service.ip.reload(cause, now, &record))
         })
         .await;
         let ((reloaded, status), ip) = match reloaded {
@@ -64,30 +65,25 @@ impl Service {
             }
         };
         let status = PolicyStatus { ip: self.ip.status(now), ..status };
-        match reloaded {
-            Reloaded::Unchanged if ip == IpReloaded::Unchanged => return status,
-            Reloaded::Unchanged => {
-                self.record_policy(cause, by, &status).await;
-                return status;
-            }
+        match &reloaded {
+            Reloaded::Unchanged => {}
             Reloaded::Live => {
                 info!(cause, policy = %status.policy, "a new policy is live");
                 self.shadow.follow(|| self.policies.live());
                 self.metrics.count_reload(true);
-                // The change itself was recorded before it went live.
-                if ip != IpReloaded::Unchanged {
-                    self.record_policy(cause, by, &status).await;
-                }
-                return status;
             }
             Reloaded::Refused(errors) => {
-                for error in &errors {
+                for error in errors {
                     warn!(cause, "the policy candidate was refused: {error}");
                 }
+                self.metrics.count_reload(false);
             }
         }
-        self.metrics.count_reload(false);
-        self.record_policy(cause, by, &status).await;
+        // What went live was recorded before it did. The record of the files about addresses comes last, and says of the policy, too, why it was refused.
+        let is_refused = matches!(reloaded, Reloaded::Refused(_)) || matches!(ip, IpReloaded::Refused(_));
+        if is_refused && ip != IpReloaded::Live {
+            self.record_policy(cause, by, &status).await;
+        }
         status
     }
 

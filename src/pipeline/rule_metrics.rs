@@ -23,7 +23,8 @@ impl Service {
             .and_then(|()| self.write_lists(text))
             .and_then(|()| self.write_ip(text))
             .and_then(|()| self.write_search(text))
-            .and_then(|()| self.write_keys(text));
+            .and_then(|()| self.write_keys(text))
+            .and_then(|()| self.metrics.stages.write(text, self.clock.instant()));
         if has_end {
             text.push_str(EOF);
         }

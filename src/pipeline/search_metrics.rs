@@ -26,6 +26,12 @@ impl Service {
                 status.unread,
             ),
             (
+                "search_index_erased_waiting",
+                "gauge",
+                "Keyed hashes of erased ids that parts of the search index may still hold",
+                status.erased_waiting as u64,
+            ),
+            (
                 "reviews_open",
                 "gauge",
                 "Decisions that wait for a person's verdict",

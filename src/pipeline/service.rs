@@ -389,7 +389,7 @@ impl Service {
             Ok(Ok(receipt)) => {
                 walk.times.total = walk.stopwatch.total_us();
                 self.metrics.count_decision(&answer);
-                self.metrics.observe_stages(&walk.times);
+                self.metrics.stages.record(&walk.times, walk.stopwatch.lap_started());
                 answer_json(&answer, false, walk.times, Some((self.log_id, &receipt)))
                     .map_err(|error| DecideError::Internal(error.to_string()))
             }

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tracing::{error, info, warn};
 
 use crate::audit::damage::ReadError;
+use crate::audit::disk::{Disk, SystemDisk};
 use crate::audit::follow::{FollowError, FollowThread, Follower};
 use crate::audit::lookup::LogLookup;
 use crate::audit::open::{LogOptions, OpenError, OpenedLog};
@@ -143,6 +144,16 @@ pub struct Parts {
 impl Service {
     /// Loads the policy, opens the log, rebuilds the state from it and starts the log's writer. Blocks while it does.
     pub fn start(parts: Parts, profiles: Profiles, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StartError> {
+        Self::start_on(Arc::new(SystemDisk), parts, profiles, clock)
+    }
+
+    /// The same with the log on any disk.
+    pub fn start_on(
+        disk: Arc<dyn Disk>,
+        parts: Parts,
+        profiles: Profiles,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, StartError> {
         let policy = LivePolicy::load(&parts.files, parts.missing)
             .map_err(|found| StartError::Policy(found.iter().map(ToString::to_string).collect()))?;
         let ip = IpKnowledge::load(&parts.ip.files)
@@ -156,7 +167,7 @@ impl Service {
         let (now, started) = (clock.now(), clock.instant());
         let directory = parts.data.join(LOG_DIRECTORY);
         let options = LogOptions { segment_bytes_max: parts.log.segment_bytes_max, ..LogOptions::default() };
-        let opened = OpenedLog::open(&directory, LogId(secret.log_id(now)), now, options)?;
+        let opened = OpenedLog::open_on(&disk, &directory, LogId(secret.log_id(now)), now, options)?;
         for repair in &opened.repairs {
             warn!(?repair, "the audit log was repaired");
         }
@@ -210,12 +221,13 @@ impl Service {
 
         let applied = recovered.last.or(restored.as_ref().map(|restored| restored.header.applied));
         let lane = Arc::new(Mutex::new(Lane { applied }));
-        let metrics = Arc::new(Metrics::default());
+        let metrics = Arc::new(Metrics::new(clock.instant()));
         let writer = WriterOptions {
             ack: parts.log.ack,
             queue_max: parts.log.queue_max,
             commit_interval: parts.log.commit_interval,
             clock: Arc::clone(&clock),
+            disk,
             ..WriterOptions::default()
         };
         let candidates = Arc::new(CandidateKeeper::new(parts.shadow.candidate_rules.clone()));

@@ -27,6 +27,11 @@ impl Stopwatch {
         u64::try_from(lap.as_micros()).unwrap_or(u64::MAX)
     }
 
+    /// When the last lap ended.
+    pub const fn lap_started(&self) -> Instant {
+        self.lap_started
+    }
+
     /// Microseconds since the request came.
     pub fn total_us(&self) -> u64 {
         u64::try_from(self.elapsed().as_micros()).unwrap_or(u64::MAX)

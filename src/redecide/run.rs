@@ -274,7 +274,8 @@ fn read_part(
             | Kind::PolicyChange
             | Kind::Review
             | Kind::Erasure
-            | Kind::Checkpoint => {}
+            | Kind::Checkpoint
+            | Kind::Retention => {}
         }
     }
     let bytes = std::fs::metadata(segment_path(&stretch.log, part.first)).map_or(read, |it| it.len());

@@ -25,6 +25,7 @@ use crate::audit::segment::list_segments;
 use crate::domain::time::Clock;
 use crate::search::build::{BuildError, build};
 use crate::search::dossier::Dossier;
+use crate::search::erased::{Erased, Pass};
 use crate::search::facts::Facts;
 use crate::search::file::PartFile;
 use crate::search::find::{FindError, Found as FoundDecision};
@@ -60,6 +61,7 @@ pub struct LiveIndex {
     log_id: LogId,
     state: RwLock<State>,
     reviews: Mutex<OpenReviews>,
+    erased: Erased,
     /// The oldest record that is there, as far as is known.
     oldest: AtomicU64,
     /// Whether all before `through` is covered.
@@ -85,8 +87,10 @@ pub struct IndexStatus {
     pub unread: u64,
     /// Open reviews.
     pub open_reviews: usize,
-    /// Open reviews that were forgotten because there were too many.
+    /// Open reviews that were forgotten because there were too many, or because their segments are gone.
     pub forgotten_reviews: u64,
+    /// Hashes of erased ids that parts may still hold.
+    pub erased_waiting: usize,
 }
 
 impl LiveIndex {
@@ -115,6 +119,8 @@ impl LiveIndex {
                 memory: Arc::new(RwLock::new(MemoryPart::new(log_id))),
             }),
             reviews: Mutex::default(),
+            erased: Erased::open(directory)
+                .map_err(|source| ReadError::Io { path: directory.to_owned(), source })?,
             is_whole: AtomicBool::new(false),
             through: watch::Sender::new(through),
             unread: AtomicU64::new(0),
@@ -174,6 +180,23 @@ impl LiveIndex {
         (reviews.after(after, count), reviews.len())
     }
 
+    /// The oldest open review of those that stand in a part with records from that moment on; none where there is none, or the index is not
+    /// whole yet.
+    pub fn oldest_open_review(&self, from_ms: i64) -> Option<u64> {
+        let from = {
+            let state = self.state.read();
+            let memory = state.memory.read();
+            let in_file = state.files.iter().find(|part| part.recorded_ms().1 >= from_ms);
+            in_file.map(|part| part.first()).or((!memory.is_empty()).then(|| memory.first()))?
+        };
+        self.reviews.lock().after(from.saturating_sub(1), 1).first().copied()
+    }
+
+    /// What erasures leave to be done in it.
+    pub const fn erased(&self) -> &Erased {
+        &self.erased
+    }
+
     /// How far it has come.
     pub fn status(&self) -> IndexStatus {
         let (open_reviews, forgotten_reviews) = {
@@ -187,6 +210,7 @@ impl LiveIndex {
             unread: self.unread.load(Ordering::Relaxed),
             open_reviews,
             forgotten_reviews,
+            erased_waiting: self.erased.len(),
         }
     }
 
@@ -237,10 +261,11 @@ impl LiveIndex {
         Ok(())
     }
 
-    /// Lets go of parts whose segments are gone.
-    fn prune(&self) -> std::io::Result<()> {
+    /// Lets go of parts whose segments are gone, and of their open reviews.
+    pub fn prune(&self) -> std::io::Result<()> {
         let oldest = list_segments(self.searcher.log())?.first().copied().unwrap_or(0);
         self.oldest.store(oldest, Ordering::Release);
+        self.reviews.lock().forget_before(oldest);
         let mut gone = Vec::new();
         self.state.write().files.retain(|part| {
             let stays = part.segment() >= oldest;
@@ -282,6 +307,8 @@ pub struct Indexer {
     clock: Arc<dyn Clock>,
     failures: u64,
     has_reviews: bool,
+    /// The erasures whose parts are being made anew.
+    erasing: Option<Pass>,
     /// The last record that was taken in: one that is read again after an error is not taken twice.
     taken: u64,
 }
@@ -296,7 +323,7 @@ impl Indexer {
     /// Works for an index.
     pub fn new(index: Arc<LiveIndex>, clock: Arc<dyn Clock>) -> Self {
         let taken = *index.through.borrow();
-        Self { index, clock, failures: 0, has_reviews: false, taken }
+        Self { index, clock, failures: 0, has_reviews: false, erasing: None, taken }
     }
 
     /// What is missing between the parts, or damaged.
@@ -330,6 +357,35 @@ impl Indexer {
             Err(error @ BuildError::Write { .. }) => self.failed(&error),
         }
         Ok(())
+    }
+
+    /// Finds the parts that hold hashes of what was erased, to be made anew; when there are none left to be made, the erasures are done with. A part is made
+    /// anew once for each pass, whatever it holds then: what stands in clear in the log stays.
+    fn erase(&mut self) {
+        let index = Arc::clone(&self.index);
+        if let Some(pass) = self.erasing.take() {
+            if let Err(error) = index.erased.is_done(&pass) {
+                self.failed(&error);
+                self.erasing = Some(pass);
+            }
+            return;
+        }
+        let Some(pass) = index.erased.pass(self.taken) else { return };
+        let memory = Arc::clone(&index.state.read().memory);
+        let is_in_memory = pass.concerns(&*memory.read());
+        if is_in_memory && let Err(error) = index.seal() {
+            return self.failed(&error);
+        }
+        let state = index.state.read();
+        let held: Vec<_> = state.files.iter().filter(|part| pass.concerns(&***part)).collect();
+        held.iter().for_each(|part| part.set_damaged());
+        info!(
+            parts = held.len(),
+            "parts of the search index that hold hashes of what was erased are made anew"
+        );
+        drop(held);
+        drop(state);
+        self.erasing = Some(pass);
     }
 
     /// Takes in what was told when it was written, for one round. Says as well of which later record the next was told.
@@ -400,6 +456,10 @@ impl Work for Indexer {
             return self.fill(gap, ending);
         }
         if !self.has_reviews && !self.load_reviews() {
+            return Ok(());
+        }
+        self.erase();
+        if self.next_gap().is_some() {
             return Ok(());
         }
         self.index.is_whole.store(true, Ordering::Release);

@@ -15,6 +15,7 @@
 
 pub mod build;
 pub mod dossier;
+pub mod erased;
 pub mod facts;
 pub mod file;
 pub mod find;

@@ -49,6 +49,12 @@ impl OpenReviews {
         }
     }
 
+    /// Forgets those before the record `oldest`, which are gone with their segments.
+    pub fn forget_before(&mut self, oldest: u64) {
+        let stay = self.open.split_off(&oldest);
+        self.forgotten += std::mem::replace(&mut self.open, stay).len() as u64;
+    }
+
     /// The open ones after that sequence, the oldest first, `count` at most.
     pub fn after(&self, sequence: u64, count: usize) -> Vec<u64> {
         self.open.range(sequence.saturating_add(1)..).take(count).copied().collect()
@@ -64,7 +70,7 @@ impl OpenReviews {
         self.open.is_empty()
     }
 
-    /// How many have been forgotten because there were too many.
+    /// How many have been forgotten because there were too many, or because their segments are gone.
     pub const fn forgotten(&self) -> u64 {
         self.forgotten
     }

@@ -482,6 +482,43 @@ fn parts_of_another_log_or_secret_or_of_a_lost_end_are_not_used() {
     assert_eq!(found.hits.iter().map(|hit| hit.sequence).collect::<Vec<_>>(), [last + 1]);
 }
 
+fn reviewed(at: u16) -> Made {
+    Made::Decision { customer: 1, card: None, outcome: 1, score: None, rule: None, degraded: false, at }
+}
+
+#[test]
+fn open_reviews_leave_the_queue_with_their_segments_and_not_at_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let (log, parts) = (directory.path().join("log"), directory.path().join("search"));
+    let mut records: Vec<Made> = (0..40).map(|number| reviewed(number * 10)).collect();
+    records.push(Made::Review(39));
+    write(&log, &records, 1);
+    let segments = list_segments(&log).unwrap();
+    let open = || LiveIndex::open(&parts, &log, LOG, KEY, Bodies::beside(&log).unwrap()).unwrap();
+    let index = open();
+    Rounds::new(&index).until(41);
+    let all: Vec<u64> = (1..=40).filter(|sequence| *sequence != 2).collect();
+    assert_eq!(index.open_reviews(0, 100), (all.clone(), 39));
+    // By part: from the one on that holds the moment.
+    assert_eq!(index.oldest_open_review(0), Some(1));
+    assert_eq!(
+        index.oldest_open_review(BEGIN_MS + i64::try_from(segments[1]).unwrap() * 10),
+        Some(segments[1])
+    );
+    let in_memory = *segments.last().unwrap();
+    assert_eq!(index.oldest_open_review(i64::MAX), Some(in_memory).filter(|it| *it <= 40));
+
+    std::fs::remove_file(crate::audit::segment::segment_path(&log, 1)).unwrap();
+    index.prune().unwrap();
+    let left: Vec<u64> = all.iter().copied().filter(|sequence| *sequence >= segments[1]).collect();
+    assert_eq!(index.open_reviews(0, 100), (left.clone(), left.len()));
+    assert_eq!(index.status().forgotten_reviews, (all.len() - left.len()) as u64);
+    drop(index);
+    let index = open();
+    Rounds::new(&index).until(41);
+    assert_eq!(index.open_reviews(0, 100), (left.clone(), left.len()), "the same after a restart");
+}
+
 #[test]
 fn no_value_stands_in_a_part_in_clear() {
     let directory = tempfile::tempdir().unwrap();

@@ -135,8 +135,14 @@ async fn answers_are_as_described() {
             contract.check("get", described, &answer);
         }
         contract.check("get", "/v1/audit/checkpoint", &get(running.admin, "/v1/audit/checkpoint").await);
-        let refused = ask(running.admin, post("/v1/audit/checkpoint", "", "")).await;
-        assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD")));
+        let signed = ask(running.admin, post("/v1/audit/checkpoint", "", "")).await;
+        assert_eq!(signed.status, if running.service.is_ready { 200 } else { 503 }, "{signed:?}");
+        contract.check("post", "/v1/audit/checkpoint", &signed);
+        for (path, allowed) in [("checkpoint", "GET, HEAD, POST"), ("7/proof", "GET, HEAD")] {
+            let request = crate::wire::request("PUT", &format!("/v1/audit/{path}"), "", "");
+            let refused = ask(running.admin, request).await;
+            assert_eq!((refused.status, refused.header("allow")), (405, Some(allowed)));
+        }
         let (search, record) = ("/v1/audit", "/v1/audit/{sequence}");
         let (queue, review) = ("/v1/reviews", "/v1/reviews/{decision_id}");
         let ready = if running.service.is_ready { 200 } else { 503 };

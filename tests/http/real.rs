@@ -29,8 +29,16 @@ pub(crate) fn start(data: &Path) -> Arc<Service> {
 
 /// With records that count as written when `ack` says so.
 pub(crate) fn start_with(data: &Path, ack: Ack, commit_interval: Duration) -> Arc<Service> {
+    let mut parts = parts(data);
+    (parts.log.ack, parts.log.commit_interval) = (ack, commit_interval);
+    let profiles = Profiles::Embedded(EmbeddedProfiles::open(data).unwrap());
+    Service::start(parts, profiles, Arc::new(SystemClock)).unwrap()
+}
+
+/// What a service with the shipped rules and no model is made of.
+pub(crate) fn parts(data: &Path) -> Parts {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let parts = Parts {
+    Parts {
         privacy: PrivacySettings::default(),
         data: data.to_owned(),
         files: PolicyFiles {
@@ -54,13 +62,16 @@ pub(crate) fn start_with(data: &Path, ack: Ack, commit_interval: Duration) -> Ar
             on_audit_failure: OnAuditFailure::Refuse,
             on_backlog: OnBacklog::Fail,
         },
-        log: LogSettings { ack, commit_interval, segment_bytes_max: 16 << 20, queue_max: 1_024 },
+        log: LogSettings {
+            ack: Ack::Process,
+            commit_interval: Duration::from_millis(5),
+            segment_bytes_max: 16 << 20,
+            queue_max: 1_024,
+        },
         shadow: ShadowSettings::default(),
         ip: IpSettings::default(),
         snapshot_interval: None,
-    };
-    let profiles = Profiles::Embedded(EmbeddedProfiles::open(data).unwrap());
-    Service::start(parts, profiles, Arc::new(SystemClock)).unwrap()
+    }
 }
 
 pub(crate) fn transaction(id: &str) -> Value {

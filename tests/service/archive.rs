@@ -7,8 +7,10 @@ use std::time::Duration;
 use serde_json::Value;
 use tollgate::audit::segment::{list_segments, segment_path};
 
-use crate::tollgate_process::{Installation, PATIENT, Service, root, run, wait_until};
-use crate::traffic::{Event, Traffic};
+use crate::reload::{Rules, own_rule};
+use crate::search::indexed;
+use crate::tollgate_process::{Installation, PATIENT, Service, root, run, run_to_end, wait_until};
+use crate::traffic::{Event, Traffic, transaction};
 
 /// Small segments, frequent snapshots and checkpoints, few remembered answers, so that segments may go soon.
 const SETTINGS: &str =
@@ -69,7 +71,15 @@ fn the_oldest_segments_leave_and_the_service_goes_on_and_starts_again_without_th
     );
     let url = installation.data().join("archive");
     run("audit", ["verify", "--archive", url.to_str().unwrap()]);
-    assert!(installation.verify()["first_sequence"].as_u64().unwrap() > 1);
+    let left = installation.verify()["first_sequence"].as_u64().unwrap();
+    assert!(left > 1);
+
+    // What is gone from here is said to be, with what brings it back.
+    let data = installation.data();
+    let shown = run_to_end("audit", ["show", "1", "--data", data.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&shown.stderr);
+    assert!(!shown.status.success() && said.contains(&format!("the records 1 to {}", left - 1)), "{said}");
+    assert!(said.contains("tollgate archive restore"), "{said}");
 
     // The start needs a snapshot now, and has one.
     let service = installation.serve();
@@ -100,9 +110,66 @@ fn the_oldest_segments_leave_and_the_service_goes_on_and_starts_again_without_th
     assert!(restored["segments"].as_u64().unwrap() >= 1, "{restored:#}");
     let report = installation.verify();
     assert_eq!(report["first_sequence"], 1);
+    // What had left is in the log, from the beginning on and without a gap.
+    let mut next = 1;
+    for record in installation.records().iter().filter(|record| record["kind"] == "retention") {
+        let body = &record["body"];
+        assert_eq!((&body["place"], &body["rule"]), (&"log".into(), &"archive.keep_local_days".into()));
+        assert!(body["first_sequence"].as_u64().unwrap() <= next, "{body:#}");
+        next = body["last_sequence"].as_u64().unwrap() + 1;
+        assert!(record["sequence"].as_u64().unwrap() >= next, "recorded after what it names: {record:#}");
+    }
+    assert!(next >= left, "records 1 to {left} had left");
     let service = installation.serve();
     let said = service.heard("the state is rebuilt");
     assert_eq!((&said[0]["snapshot"], &said[0]["records"]), (&Value::Null, &report["records"]), "{said:?}");
+}
+
+#[test]
+fn an_open_review_holds_its_segment_until_there_is_a_verdict() {
+    let rules = Rules::new();
+    rules.write(&own_rule("look_at_it").replace("then: BLOCK", "then: REVIEW"));
+    let installation = installation("enabled = true\nkeep_local_days = 0\nhold_open_reviews_days = 30\n")
+        .rules(&rules.path());
+    let events = Traffic::simulate(&installation, 31, 200, 40).events(2_600);
+    let (first, second, third) = (&events[..900], &events[900..1_800], &events[1_800..]);
+    let service = installation.serve();
+    let mut payment = transaction("pay_open");
+    payment["merchant"]["id"] = "m_own".into();
+    let decided = service.connect().decide(&payment.to_string());
+    assert_eq!(decided["decision"], "REVIEW", "{decided:#}");
+    send(&service, first);
+    wait_until("two snapshots", || (installation.snapshots().len() == 2).then_some(()));
+    send(&service, second);
+    loop {
+        let said = service.wait_for_message("the oldest closed segment of the log");
+        if said["reason"].as_str().unwrap().contains("the oldest open review") {
+            break;
+        }
+    }
+    service.kill();
+    assert_eq!(oldest(&installation), 1);
+
+    let service = installation.serve();
+    indexed(&service);
+    let queue = || service.admin("/v1/reviews?merchant=m_own").good()["reviews"].clone();
+    assert_eq!(queue()[0]["transaction_id"], "pay_open", "{:#}", queue());
+    let verdict = serde_json::json!({"verdict": "legitimate", "note": "ticket 1"}).to_string();
+    let path = format!("/v1/reviews/{}", decided["decision_id"].as_str().unwrap());
+    assert_eq!(service.connect_admin().post(&path, "", &verdict).status, 201);
+    // The shipped rules ask for some, too.
+    wait_until("an empty queue", || {
+        let page = service.admin("/v1/reviews?limit=200").good();
+        for open in page["reviews"].as_array().unwrap() {
+            let path = format!("/v1/reviews/{}", open["decision_id"].as_str().unwrap());
+            service.connect_admin().post(&path, "", &verdict);
+        }
+        indexed(&service);
+        (page["open"] == 0).then_some(())
+    });
+    send(&service, third);
+    wait_until("a segment to leave", || (oldest(&installation) > 1).then_some(()));
+    assert_eq!(service.metric("tollgate_reviews_forgotten_total"), 0.0);
 }
 
 #[test]

@@ -194,6 +194,48 @@ fn a_broken_file_changes_nothing_but_the_refusal() {
 }
 
 #[test]
+fn files_that_cannot_be_recorded_do_not_go_live() {
+    let files = Files::new();
+    let installation = Installation::with_settings(&files.settings());
+    let service = installation.serve();
+    let mut connection = service.connect();
+    decide(&mut connection, 0, Some(NORWEGIAN));
+    // No more room for the log: the record of the change does not fit.
+    let log = installation.data().join(format!("log/{:020}.log", 1));
+    let bytes = fs::metadata(log).unwrap().len();
+    assert!(service.limit_files(Some(bytes + 100)), "prlimit (util-linux) is needed");
+    files.put("81.2.69.0/24\n");
+    let refused = wait_until("a refusal", || {
+        let refused = service.policy()["ip"]["refused"]["errors"][0].as_str().map(str::to_owned);
+        refused.filter(|error| error.contains("cannot be recorded"))
+    });
+    assert!(refused.contains("reload again"), "{refused}");
+    assert_eq!(service.policy()["ip"]["reloads"], 0);
+    assert!(service.limit_files(None));
+    wait_until("room", || (service.admin("/readyz").status == 200).then_some(()));
+    decide(&mut connection, 1, Some(NORWEGIAN));
+    assert_eq!(service.connect_admin().post("/v1/policy/reload", "", "").status, 200);
+    assert_eq!(service.policy()["ip"]["reloads"], 1);
+    decide(&mut connection, 2, Some(NORWEGIAN));
+    service.terminate();
+    assert!(service.ended().success());
+    let seen: Vec<Value> = installation
+        .records()
+        .into_iter()
+        .filter_map(|record| match record["kind"].as_str() {
+            Some("decision") => Some(record["body"]["ip"]["is"]["tor"].clone()),
+            Some("policy_change") => Some(record["body"]["ip"]["files"].as_array()?.len().into()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [json!(3), json!(false), json!(false), json!(3), json!(true)],
+        "live as soon as it is recorded"
+    );
+}
+
+#[test]
 fn files_change_under_traffic_and_every_request_is_answered() {
     let files = Files::new();
     let installation = Installation::with_settings(&files.settings());
@@ -227,6 +269,11 @@ fn files_change_under_traffic_and_every_request_is_answered() {
     });
     service.terminate();
     assert!(service.ended().success());
+    let records = installation.records();
+    let first = |is_it: &dyn Fn(&Value) -> bool| records.iter().position(is_it).unwrap();
+    let recorded = first(&|it| it["body"]["cause"] == "file_change");
+    let seen = first(&|it| it["body"]["ip"]["is"]["tor"] == true);
+    assert!(recorded < seen, "record {recorded} says what a decision saw in record {seen}");
     let decisions = installation.decisions();
     assert_eq!(decisions.len(), sent);
     // Each decision saw one version of the list, whole.

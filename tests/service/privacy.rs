@@ -6,9 +6,18 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use tollgate::audit::lookup::LogLookup;
+use tollgate::audit::segment::list_segments;
+use tollgate::pipeline::secret::Secret;
+use tollgate::search::key::Field;
+use tollgate::search::part::Part as _;
+use tollgate::search::parts::{Parts, log_id};
+
+use crate::http::Connection;
+use crate::redis_server::RedisServer;
 use crate::reload::Rules;
 use crate::search::indexed;
-use crate::tollgate_process::{Installation, PATIENT, Service, root, run};
+use crate::tollgate_process::{Installation, PATIENT, Service, root, run, wait_until};
 use crate::traffic::feature;
 
 /// Stands in everything that says who the first customer is.
@@ -81,7 +90,8 @@ fn of_kind<'a>(records: &'a [Value], kind: &str) -> Vec<&'a Value> {
 /// How many decisions a search finds.
 fn found(installation: &Installation, filter: &str, value: &str) -> usize {
     let data = installation.data();
-    let arguments = ["search", "--json", "--data", data.to_str().expect("a path"), filter, value];
+    let data = data.to_str().expect("a path");
+    let arguments = ["search", "--json", "--limit", "100000", "--data", data, filter, value];
     run("audit", arguments).lines().count()
 }
 
@@ -319,6 +329,136 @@ fn the_data_of_a_stopped_service_is_erased_by_command_and_its_profiles_too() {
     let unreadable: Vec<Value> =
         installation.decisions().iter().map(|body| body["unreadable"].clone()).collect();
     assert_eq!(unreadable, ["erased", "erased"]);
+}
+
+/// How many parts of the search index hold the hash of a value, with the installation's own secret.
+fn parts_with(installation: &Installation, field: Field, value: &str) -> usize {
+    let data = installation.data();
+    let (log, directory) = (data.join("log"), data.join("search"));
+    let key = Secret::load(&data).expect("the secret").expect("it is there").search_key();
+    let log_id = log_id(&log).expect("a log").expect("it is not empty");
+    let parts = Parts::open(&directory, &log, log_id, &key, &LogLookup::new(&log)).expect("an index");
+    let hash = key.hash(field, value);
+    parts.files.iter().filter(|part| !part.postings(hash).expect("it is whole").is_empty()).count()
+}
+
+/// Waits until no part has to be made anew.
+fn rid_of(service: &Service) {
+    let waiting = || service.metric("tollgate_search_index_erased_waiting");
+    wait_until("the parts to be made anew", || (waiting() == 0.0).then_some(()));
+}
+
+#[test]
+fn the_search_index_holds_no_hash_of_who_was_erased() {
+    let (_rules, installation) = installation("[audit]\nsegment_mib = 1\n");
+    let service = installation.serve();
+    let mut connection = service.connect();
+    let (alice, bob) = (format!("cus_{ALICE}"), format!("cus_{BOB}"));
+    let mut payments = 0;
+    let mut pay = |connection: &mut Connection, who: &str| {
+        let mut body = payment(who, 1);
+        body["transaction_id"] = json!(format!("pay_{payments}"));
+        connection.decide(&body.to_string());
+        payments += 1;
+    };
+    // Over several segments; the last ones are in memory.
+    while list_segments(&installation.data().join("log")).expect("a log").len() < 4 {
+        pay(&mut connection, ALICE);
+        pay(&mut connection, BOB);
+    }
+    pay(&mut connection, ALICE);
+    indexed(&service);
+    let file = installation.data().join("search/erased");
+    assert!(parts_with(&installation, Field::Customer, &alice) >= 2);
+    let decided = found(&installation, "--merchant", "m_shop");
+    let of_bob = found(&installation, "--customer", &bob);
+
+    let done = erase(&service, &json!({"customer": alice, "note": "ticket 16"}));
+    assert_eq!(done["keys_destroyed"], 1, "{done}");
+    rid_of(&service);
+    for (field, value) in [
+        (Field::Customer, alice.clone()),
+        (Field::Card, format!("fp_{ALICE}")),
+        (Field::Device, format!("dev_{ALICE}")),
+    ] {
+        assert_eq!(parts_with(&installation, field, &value), 0, "{value}");
+    }
+    assert!(!file.exists(), "nothing waits");
+    assert!(parts_with(&installation, Field::Customer, &bob) >= 2);
+    let page = service.admin(&format!("/v1/audit?customer={alice}")).good();
+    assert_eq!(page["decisions"], json!([]));
+    assert_eq!(found(&installation, "--customer", &alice), 0);
+    assert_eq!(found(&installation, "--customer", &bob), of_bob);
+    assert_eq!(found(&installation, "--merchant", "m_shop"), decided, "all are still counted");
+
+    // Killed before it is done with: the next start goes on.
+    erase(&service, &json!({"customer": bob, "note": "ticket 17"}));
+    service.kill();
+    let service = installation.serve();
+    rid_of(&service);
+    assert_eq!(parts_with(&installation, Field::Customer, &bob), 0);
+    indexed(&service);
+    assert_eq!(found(&installation, "--merchant", "m_shop"), decided);
+
+    // Of a service that is stopped.
+    let carol = "carol7731";
+    let mut connection = service.connect();
+    while parts_with(&installation, Field::Customer, &format!("cus_{carol}")) == 0 {
+        pay(&mut connection, carol);
+    }
+    end(service);
+    let (data, customer) = (installation.data(), format!("cus_{carol}"));
+    let arguments =
+        ["erase", "--data", data.to_str().expect("a path"), "--customer", &customer, "--note", "ticket 18"];
+    run("audit", arguments);
+    assert_eq!(parts_with(&installation, Field::Customer, &customer), 0);
+    assert!(!file.exists());
+    let service = installation.serve();
+    indexed(&service);
+    assert_eq!(parts_with(&installation, Field::Customer, &customer), 0);
+    assert!(found(&installation, "--merchant", "m_shop") > decided);
+}
+
+#[test]
+fn an_erasure_removes_the_profiles_in_redis() {
+    let redis = RedisServer::start();
+    let (_rules, installation) = installation("[profiles.updates]\nenabled = true\n");
+    let installation = installation.redis(&redis.url());
+    let service = installation.serve();
+    let mut connection = service.connect();
+    let keys: Vec<String> = [ALICE, BOB]
+        .iter()
+        .flat_map(|who| [format!("customer:cus_{who}"), format!("card:fp_{who}")])
+        .collect();
+    let keys: Vec<String> = keys.iter().map(|key| format!("tollgate:profile:{key}")).collect();
+    for number in 1..4 {
+        connection.decide(&payment(ALICE, number).to_string());
+        connection.decide(&payment(BOB, number).to_string());
+    }
+    let exists = |key: &str| redis.command(&["EXISTS", key]).trim_start_matches(':').trim() == "1";
+    for key in &keys {
+        wait_until("the profiles", || exists(key).then_some(()));
+    }
+    let wanted =
+        json!({"customer": format!("cus_{ALICE}"), "card": format!("fp_{ALICE}"), "note": "ticket 19"});
+    let done = erase(&service, &wanted);
+    assert_eq!((&done["profiles_removed"], &done["notes"]), (&json!(2), &json!([])), "{done}");
+    let there: Vec<bool> = keys.iter().map(|key| exists(key)).collect();
+    assert_eq!(there, [false, false, true, true]);
+
+    // Nothing that was on its way brings them back; who comes back begins anew.
+    connection.decide(&payment(BOB, 4).to_string());
+    wait_until("the updates", || {
+        (service.metric("tollgate_profile_update_lag_records") == 0.0).then_some(())
+    });
+    assert!(!exists(&keys[0]) && !exists(&keys[1]));
+    end(service);
+    let service = installation.serve();
+    wait_until("the updates", || {
+        (service.metric("tollgate_profile_update_lag_records") == 0.0).then_some(())
+    });
+    let there: Vec<bool> = keys.iter().map(|key| exists(key)).collect();
+    assert_eq!(there, [false, false, true, true], "after a restart");
 }
 
 #[test]

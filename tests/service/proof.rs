@@ -163,6 +163,81 @@ fn a_decision_is_proven_to_somebody_who_has_the_public_key_and_nothing_else() {
 }
 
 #[test]
+fn show_names_the_checkpoint_that_covers_a_record() {
+    // One that comes with the end of the service alone.
+    let settings = format!("{PATIENT}[audit.checkpoints]\ninterval_s = 3600\norigin = \"{ORIGIN}\"\n");
+    let installation = Installation::with_settings(&settings);
+    let data = installation.data();
+    let show = |id: &str| {
+        let json = run("audit", ["show", id, "--data", text(&data), "--json"]);
+        let shown: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(shown["body"]["transaction_id"], id, "{shown:#}");
+        (shown, run("audit", ["show", id, "--data", text(&data)]))
+    };
+    let service = installation.serve();
+    service.connect().decide(&transaction("pay_old").to_string());
+    let (shown, said) = show("pay_old");
+    assert!(shown["checkpoint"].is_null(), "{shown:#}");
+    assert!(said.contains("covered   by no checkpoint"), "{said}");
+    service.terminate();
+    service.ended();
+
+    let service = installation.serve();
+    service.connect().decide(&transaction("pay_new").to_string());
+    let records = installation.records();
+    let recorded = records.iter().find(|record| record["kind"] == "checkpoint").unwrap();
+    let (shown, said) = show("pay_old");
+    let checkpoint = &shown["checkpoint"];
+    assert_eq!(checkpoint["origin"], ORIGIN, "{shown:#}");
+    assert_eq!(checkpoint["recorded_at"], recorded["recorded_at"], "{shown:#}");
+    assert_eq!(checkpoint["sequence"], recorded["sequence"]);
+    assert_eq!(checkpoint["size"].as_u64(), recorded["sequence"].as_u64().map(|sequence| sequence - 1));
+    let key = run("audit", ["checkpoint", "--public-key", "--data", text(&data)]);
+    let signed_by = checkpoint["signed_by"][0].as_str().unwrap();
+    assert!(key.starts_with(&format!("{signed_by}+")), "{key} {signed_by}");
+    for part in [signed_by, recorded["recorded_at"].as_str().unwrap(), "tollgate audit prove"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let (shown, said) = show("pay_new");
+    assert!(shown["checkpoint"].is_null() && said.contains("by no checkpoint"), "{said}");
+}
+
+#[test]
+fn a_checkpoint_is_signed_when_asked_for() {
+    let settings = format!("{PATIENT}[audit.checkpoints]\ninterval_s = 3600\norigin = \"{ORIGIN}\"\n");
+    let installation = Installation::with_settings(&settings);
+    let data = installation.data();
+    let service = installation.serve();
+    let admin = service.admin.to_string();
+    let sign = || run("audit", ["checkpoint", "--now", "--admin", &admin]);
+    assert_eq!(service.admin("/v1/audit/checkpoint").status, 404);
+    let mut last = 0;
+    for round in 0..3 {
+        let decided = service.connect().decide(&transaction(&format!("pay_{round}")).to_string());
+        let sequence = decided["audit"]["sequence"].as_u64().unwrap();
+        let note = sign();
+        assert!(size_of(&note) >= sequence, "{note}");
+        assert_eq!(service.admin("/v1/audit/checkpoint").body, note);
+        assert_eq!(sign(), note, "nothing has come since");
+        let proof = service.admin(&format!("/v1/audit/{sequence}/proof"));
+        assert_eq!(proof.status, 200, "{}", proof.body);
+        assert!(size_of(&note) > last);
+        last = size_of(&note);
+    }
+    let said = refused(&["checkpoint", "--now", "--data", text(&data)]);
+    assert!(said.contains("checkpoint --now --admin"), "{said}");
+    assert_eq!(kinds(&installation).iter().filter(|kind| **kind == "checkpoint").count(), 3);
+    service.kill();
+    installation.verify();
+
+    let without = Installation::with_settings(&format!("{PATIENT}[audit.checkpoints]\ninterval_s = 0\n"));
+    let service = without.serve();
+    let answer = service.connect_admin().post("/v1/audit/checkpoint", "", "");
+    assert_eq!(answer.status, 404, "{}", answer.body);
+    assert!(answer.body.contains("audit.checkpoints.interval_s"), "{}", answer.body);
+}
+
+#[test]
 fn checkpoints_go_on_after_a_kill_and_with_a_new_key() {
     let installation = installation();
     let (data, config) = (installation.data(), installation.path().join("tollgate.toml"));

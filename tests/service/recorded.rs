@@ -76,6 +76,7 @@ fn operations() -> Vec<Operation> {
             json!({"customer": "c_7", "note": "case 4"}).to_string(),
             Some(("erasure", &[("/by", NAME), ("/note", "case 4")])),
         ),
+        operation("signCheckpoint", "/v1/audit/checkpoint", String::new(), Some(("checkpoint", &[]))),
         operation("checkRules", "/v1/rules/check", candidate.clone(), None),
         operation("backtestRules", "/v1/rules/backtest", candidate, None),
     ]

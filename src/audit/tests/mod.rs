@@ -9,6 +9,7 @@ mod power;
 mod repair;
 mod rotation;
 mod storage;
+mod tail;
 
 use std::fs::File;
 use std::io;
