@@ -13,6 +13,7 @@ use crate::baseline::Baseline;
 use crate::callgrind::Callgrind;
 use crate::stages::inputs::{Inputs, Size};
 use crate::stages::work::{ATTRIBUTIONS, OPERATIONS, Work};
+use crate::table::options::Format;
 use crate::table::report::{Cell, Section};
 use crate::table::turns::print;
 
@@ -160,7 +161,7 @@ fn run(options: &Options) -> Result<Vec<String>, Box<dyn Error>> {
             far_fewer.join(", ")
         ));
     }
-    print(&[section], options.json);
+    print(&[section], if options.json { Format::Json } else { Format::Text });
     if options.accept {
         Baseline { made_with, counts: counts.into_iter().collect() }.write(&path)?;
         too_many.clear();
