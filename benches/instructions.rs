@@ -34,7 +34,8 @@ Counts the instructions of each stage of a decision, and holds them to benches/i
 
   --accept        record what was counted in place of comparing
   --profile FILE  keep what callgrind wrote: `callgrind_annotate FILE` says where the instructions are
-  --json          for programs";
+  --json          for programs
+  --markdown      for a page";
 
 /// How often each operation is done.
 const TIMES: u64 = 256;
@@ -48,7 +49,7 @@ const COLUMNS: &[&str] = &["operation", "instructions", "recorded", "change %"];
 struct Options {
     accept: bool,
     profile: Option<PathBuf>,
-    json: bool,
+    format: Format,
 }
 
 fn main() -> ExitCode {
@@ -60,7 +61,8 @@ fn main() -> ExitCode {
             // What cargo says to every bench.
             "--bench" => is_bench = true,
             "--accept" => options.accept = true,
-            "--json" => options.json = true,
+            "--json" => options.format = Format::Json,
+            "--markdown" => options.format = Format::Markdown,
             "--profile" => options.profile = arguments.next().map(PathBuf::from),
             _ => {
                 println!("{HELP}");
@@ -161,7 +163,7 @@ fn run(options: &Options) -> Result<Vec<String>, Box<dyn Error>> {
             far_fewer.join(", ")
         ));
     }
-    print(&[section], if options.json { Format::Json } else { Format::Text });
+    print(&[section], options.format);
     if options.accept {
         Baseline { made_with, counts: counts.into_iter().collect() }.write(&path)?;
         too_many.clear();

@@ -74,7 +74,8 @@ impl Ground {
         let target = RedisTarget::parse(&self.redis.url(), RedisAccess::default()).expect("a URL");
         let options = RedisOptions { connections: 1, cache, ..RedisOptions::default() };
         let (counters, clock) = (Arc::new(ProfileCounters::default()), Arc::new(SystemClock));
-        let profiles = RedisProfiles::start(&target, options, counters, clock, self.runtime.handle());
+        let profiles =
+            RedisProfiles::start(&target, options, counters, clock, &[self.runtime.handle().clone()]);
         assert!(self.runtime.block_on(profiles.wait_until_up(AMPLE)), "no connection to Redis");
         profiles
     }

@@ -11,9 +11,10 @@ const ROUNDS_MIN: usize = 7;
 const PASS_MS: (u64, u64) = (100, 5);
 
 /// How the sections are printed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum Format {
     /// For a terminal.
+    #[default]
     Text,
     /// For a page.
     Markdown,
