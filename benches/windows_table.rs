@@ -20,6 +20,7 @@ use crate::support::workload::Distribution;
 use crate::table::options::Options;
 use crate::table::{accuracy, field, growth, hottest, latency, memory, size, snapshot};
 
+#[allow(dead_code, reason = "the other tables use the rest")]
 #[path = "table/report.rs"]
 mod report;
 #[path = "windows/mod.rs"]
