@@ -83,7 +83,7 @@ fn the_admin_port_says_how_it_is() {
             match words[..] {
                 ["EOF"] => assert!(metrics.ends_with("# EOF\n"), "the end stands at the end"),
                 ["TYPE", name, kind] => {
-                    assert!(["counter", "gauge", "histogram", "info"].contains(&kind), "{line}");
+                    assert!(["counter", "gauge", "histogram", "info", "summary"].contains(&kind), "{line}");
                     assert_eq!(types.insert(name, kind), None, "{name} is declared once");
                 }
                 ["HELP" | "UNIT", name, text] => {
@@ -109,6 +109,9 @@ fn the_admin_port_says_how_it_is() {
     }
     assert!(samples > 30, "{metrics}");
     assert!(types.contains_key("tollgate_stage_seconds"), "{metrics}");
+    let slowest = "tollgate_stage_quantile_seconds{stage=\"total\",quantile=\"0.999\"} ";
+    let slowest = metrics.lines().find_map(|line| line.strip_prefix(slowest)).expect(&metrics);
+    assert!((1e-6..10.0).contains(&slowest.parse::<f64>().unwrap()), "{slowest}");
     let decided: f64 = metrics
         .lines()
         .filter(|line| line.starts_with("tollgate_decisions_total{"))
