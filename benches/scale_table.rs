@@ -37,6 +37,8 @@ cargo bench --bench scale_table -- [OPTIONS]
 
   --sections NAMES     of rules, features, trees, keys, connections, service, by commas [all]
                        service prints three tables: capacity, stages beside the seed budget, and what rates need
+  --rules-above N      thresholds of rules lie above so many percent of what payments have, 0 to 99 [90]; how many
+                       match, and so what they cost, hangs on it
   --rate N             requests a second in connections and service [2000]
   --seconds N          how long each is loaded in each round [3]
   --attempts N         of a customer in thirty days, in keys and service [10]
@@ -47,13 +49,14 @@ cargo bench --bench scale_table -- [OPTIONS]
 keys takes 4 GB of memory; connections and service need redis-server on the path.";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let options = match Options::parse(HELP, &["--sections", "--rate", "--seconds", "--attempts"]) {
-        Ok(options) => options,
-        Err(said) => {
-            println!("{said}");
-            return Ok(());
-        }
-    };
+    let options =
+        match Options::parse(HELP, &["--sections", "--rate", "--seconds", "--attempts", "--rules-above"]) {
+            Ok(options) => options,
+            Err(said) => {
+                println!("{said}");
+                return Ok(());
+            }
+        };
     if !options.is_bench {
         return Ok(());
     }
@@ -63,7 +66,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let wanted = |name: &str| names.is_none_or(|names| names.split(',').any(|it| it == name));
     let mut sections = Vec::new();
     if wanted("rules") {
-        sections.push(rules(&options)?);
+        sections.push(rules(&options, own("--rules-above", 90)?.min(99) as usize)?);
     }
     if wanted("features") {
         sections.push(features(&options)?);

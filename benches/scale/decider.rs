@@ -67,9 +67,13 @@ impl Ground {
         Policy::load(&files, MISSING).map_err(|mistakes| mistakes.join("\n"))
     }
 
-    /// The shipped model and catalogue with that many rules of five conditions, whose thresholds lie in the last tenth of what
-    /// payments have.
-    pub(crate) fn with_rules(&self, count: usize) -> Result<Policy, Box<dyn std::error::Error>> {
+    /// The shipped model and catalogue with that many rules of five conditions, whose thresholds lie above so many
+    /// percent of what payments have.
+    pub(crate) fn with_rules(
+        &self,
+        count: usize,
+        above_percent: usize,
+    ) -> Result<Policy, Box<dyn std::error::Error>> {
         let shipped = self.shipped_policy()?;
         let samples = self.samples(&shipped);
         let names = &shipped.model.as_ref().ok_or("the shipped policy has no model")?.model.feature_names;
@@ -91,7 +95,8 @@ impl Ground {
             let conditions: Vec<String> = (0..CONDITIONS)
                 .map(|_| {
                     let (name, values) = &values[random.random_range(0..values.len())];
-                    let threshold = values[random.random_range(values.len() * 9 / 10..values.len())];
+                    let threshold =
+                        values[random.random_range(values.len() * above_percent / 100..values.len())];
                     format!("double({name}) >= {threshold:.4}")
                 })
                 .collect();

@@ -23,9 +23,9 @@ const TREE_COLUMNS: &[&str] = &["trees", "us", "least", "most", "x step before",
 const FEATURE_COLUMNS: &[&str] = &["features", "us", "least", "most", "x step before", "decisions/s a core"];
 
 /// Ten to ten thousand rules.
-pub(crate) fn rules(options: &Options) -> Result<Section, Failure> {
+pub(crate) fn rules(options: &Options, above_percent: usize) -> Result<Section, Failure> {
     let ground = Ground::prepare()?;
-    let sizes = RULES.map(|count| ground.with_rules(count).map(|policy| (count, policy)));
+    let sizes = RULES.map(|count| ground.with_rules(count, above_percent).map(|policy| (count, policy)));
     let sizes = sizes.into_iter().collect::<Result<Vec<_>, _>>()?;
     let title = "one decision in process as rules grow; shipped model and catalogue".to_owned();
     let mut section = Section::new("rules", title, RULE_COLUMNS);
@@ -33,8 +33,8 @@ pub(crate) fn rules(options: &Options) -> Result<Section, Failure> {
     let matches: Vec<String> =
         sizes.iter().map(|(count, policy)| format!("{:.2} of {count}", ground.matches(policy))).collect();
     section.note(format!(
-        "Rules of five conditions over 200 features, with thresholds in the last tenth of what payments have; of them match, on \
-         average: {}. Rules that are made to be hard: `rules_table`.",
+        "Rules of five conditions, with thresholds above {above_percent} % of what payments have; of them match, on average: {}. \
+         Rules that are made to be hard: `rules_table`.",
         matches.join(", ")
     ));
     Ok(section)

@@ -29,6 +29,8 @@ const CONNECTION_COLUMNS: &[&str] = &[
 const CAPACITY_COLUMNS: &[&str] = &["of one request", "median", "least", "most"];
 const BUDGET_COLUMNS: &[&str] = &["seed stage", "budget ms", "what of ours", "p50 us", "p99 us", "p99.9 us"];
 const KNEE: f64 = 2.0;
+/// With more requests than this that were not answered, the time of one request says nothing.
+const UNANSWERED_PERCENT_MAX: f64 = 1.0;
 
 /// The seed's stages, their budgets in milliseconds, and which stage of the service does that work; what has none shares the one before.
 const BUDGET: [(&str, &str, &str, &str); 8] = [
@@ -83,7 +85,7 @@ impl Ground {
         let title =
             format!("{rate} requests a second over more connections; latency from when a request was due");
         let mut section = Section::new("connections", title, CONNECTION_COLUMNS);
-        let mut knees = Vec::new();
+        let (mut knees, mut unsound) = (Vec::new(), Vec::new());
         for (place, connections) in CONNECTION_STEPS.iter().enumerate() {
             let measured = &all[place];
             let median = |name: &str| spread(measured.iter().map(|it| it.number(name)).collect())[1];
@@ -95,7 +97,12 @@ impl Ground {
             if before > KNEE {
                 knees.push((*connections).to_owned());
             }
-            let errors: f64 = measured.iter().map(|it| it.number("errors")).sum();
+            let total = |name: &str| -> f64 { measured.iter().map(|it| it.number(name)).sum() };
+            let errors = total("errors");
+            let unanswered_percent = 100.0 * errors / total("sent");
+            if unanswered_percent > UNANSWERED_PERCENT_MAX {
+                unsound.push(format!("{connections} ({unanswered_percent:.0} % not answered)"));
+            }
             section.row([
                 (*connections).into(),
                 median("p50_us").into(),
@@ -109,7 +116,14 @@ impl Ground {
                 measured.iter().filter(|it| it.report["bottleneck"] == "generator").count().into(),
             ]);
         }
-        section.note(knee_note(&knees));
+        section.note(if unsound.is_empty() {
+            knee_note(&knees)
+        } else {
+            format!(
+                "Knee: not to be said; a request that is refused is cheap, and makes the mean look so: {}. Ask for a lower rate.",
+                unsound.join(", ")
+            )
+        });
         section.note(format!(
             "{rounds} rounds of {seconds} s. The generator has a thread a connection and runs on the same processors."
         ));
