@@ -41,7 +41,7 @@ use crate::search::run::{Found, Gap, Hit, SearchError, Searcher, Stretch};
 /// Most records of one round.
 const BATCH_RECORDS_MAX: usize = 256;
 /// Most records of which it is remembered what was told when they were written, about 1 KB each. Of more, the thread reads from the log.
-const WRITTEN_MAX: usize = 4_096;
+const WRITTEN_MAX: usize = 16_384;
 /// How often building tells how far it has come, in records.
 const RECORDS_PER_MESSAGE: u64 = 500_000;
 /// Further behind than this, the index does not answer: what it would leave out are the newest records.
