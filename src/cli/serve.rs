@@ -104,7 +104,8 @@ async fn serve(args: &ServeArgs, config: Config) -> anyhow::Result<()> {
     };
     let workers = workers(config.server.threads)?;
     let runtimes = workers.handles().to_vec();
-    let profiles = profiles(&config, &runtimes)?;
+    // This runtime as well: what is left to do when the deciding threads have ended needs a connection, too.
+    let profiles = profiles(&config, &[&runtimes[..], &[Handle::current()]].concat())?;
     let targets = forward_targets::all(&config.forward)?;
     let service = tokio::task::spawn_blocking(move || Service::start(parts, profiles, clock)).await??;
     let followers = followers(&config, &service)?;
