@@ -185,6 +185,10 @@ impl Admission {
         };
         let answer = usize::from(refused.is_none());
         self.counts.shed[reason as usize][answer].fetch_add(1, Ordering::Relaxed);
+        if reason == Shed::InFlight {
+            // What is in work waits for the writer of the log, which may wait for this very processor.
+            std::thread::yield_now();
+        }
         refused.map_or(Ok((permit, Effort::RulesAlone)), Err)
     }
 
