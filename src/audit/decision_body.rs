@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::audit::packed::{Unpacked, pack, unpack};
+use crate::audit::packed::{self, Unpacked, pack, unpack};
 use crate::audit::record::{DecisionRecord, RecordError, RecordedHit, StageTimes};
 use crate::domain::decision::{Challenge, Decision, Outcome, Reason, ReasonSource, RiskLevel, Versions};
 use crate::domain::enrichment::Enrichment;
@@ -179,7 +179,7 @@ const fn is_packed(schema: u16) -> bool {
 
 /// The JSON of a sealed part.
 pub(super) fn json_of(schema: u16, part: &[u8]) -> Result<&[u8], RecordError> {
-    if is_packed(schema) { Ok(unpack(part)?.json.as_bytes()) } else { Ok(part) }
+    if is_packed(schema) { Ok(packed::json(part)?.as_bytes()) } else { Ok(part) }
 }
 
 /// The part to be sealed.

@@ -207,14 +207,15 @@ impl DecisionFacts {
 }
 
 impl DecisionFacts {
-    /// Of a decision about `transaction` that is on its way into the log.
+    /// Of a decision about `transaction` that is on its way into the log: all that it is found by, without the time and the amount, which
+    /// are only shown.
     pub fn of(record: &DecisionRecord, transaction: &Transaction) -> Self {
         let answer = &record.answer;
         let text = |id: &Option<Id>| id.as_ref().map(|id| id.as_str().into());
         Self {
             decision_id: answer.decision_id.clone(),
             transaction_id: answer.transaction_id.clone(),
-            occurred_at: Some(transaction.occurred_at.to_string().into()),
+            occurred_at: None,
             decision: answer.decision,
             reason: answer.reason.clone(),
             reasons: answer.reasons.iter().map(|reason| reason.code.clone()).collect(),
@@ -223,10 +224,7 @@ impl DecisionFacts {
             degraded: answer.degraded,
             rules: record.hits.iter().map(|hit| hit.rule.clone()).collect(),
             policy: record.policy.clone(),
-            amount: Some(RecordedAmount {
-                value: transaction.amount.minor(),
-                currency: transaction.amount.currency().code().into(),
-            }),
+            amount: None,
             customer: text(&transaction.customer.id),
             card: text(&transaction.card.fingerprint),
             merchant: text(&transaction.merchant.id),
@@ -306,7 +304,9 @@ mod tests {
             let header = Header { schema: 1, kind: Kind::Decision, sequence: 1, recorded_at, previous_hash };
             let stored = Record { header, body: &written.bytes, hash, position };
             let known = DecisionFacts::of(&record, &transaction);
-            assert_eq!(Facts::read(&bodies, &stored).unwrap(), Facts::Decision(Box::new(known)));
+            let Ok(Facts::Decision(read)) = Facts::read(&bodies, &stored) else { panic!("no decision") };
+            assert!(read.occurred_at.is_some() && read.amount.is_some());
+            assert_eq!(known, DecisionFacts { occurred_at: None, amount: None, ..*read });
         }
     }
 }
