@@ -78,7 +78,7 @@ const STAGES: [Bound; 11] = [
     at_most("decision in process", 31.0, 5_700.0),
 ];
 /// From the bytes of a request to the bytes of its answer, with the profiles of customer and card in the embedded store.
-const SERVICE: Bound = at_most("service", 122.0, 42_200.0);
+const SERVICE: Bound = at_most("service", 120.0, 42_200.0);
 
 /// Allocations and bytes.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
