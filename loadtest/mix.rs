@@ -28,7 +28,7 @@ pub(crate) enum What {
     },
     /// One of many payments with one card.
     Burst {
-        /// Which burst.
+        /// Which burst: the request that began it.
         number: u64,
         /// Which payment of it.
         payment: u64,
@@ -57,8 +57,9 @@ pub(crate) struct Mix {
     shares: Shares,
     random: ChaCha8Rng,
     recent: VecDeque<(u64, EventTime)>,
-    bursts: u64,
-    /// Payments of the last burst that are still to come.
+    /// The last burst.
+    burst: u64,
+    /// Payments of it that are still to come.
     left: u64,
 }
 
@@ -66,7 +67,7 @@ impl Mix {
     /// Nothing sent yet.
     pub(crate) fn new(shares: Shares, seed: u64) -> Self {
         let recent = VecDeque::with_capacity(RECENT_MAX);
-        Self { shares, random: ChaCha8Rng::seed_from_u64(seed), recent, bursts: 0, left: 0 }
+        Self { shares, random: ChaCha8Rng::seed_from_u64(seed), recent, burst: 0, left: 0 }
     }
 
     /// What request `index` carries.
@@ -74,13 +75,12 @@ impl Mix {
     pub(crate) fn next(&mut self, index: u64, occurred_at: EventTime) -> What {
         if self.left > 0 && share(&mut self.random) < 0.5 {
             self.left -= 1;
-            return What::Burst { number: self.bursts, payment: BURST_PAYMENTS - 1 - self.left };
+            return What::Burst { number: self.burst, payment: BURST_PAYMENTS - 1 - self.left };
         }
         let drawn = share(&mut self.random);
         if self.left == 0 && drawn < self.shares.bursts / BURST_PAYMENTS as f64 {
-            self.bursts += 1;
-            self.left = BURST_PAYMENTS - 1;
-            return What::Burst { number: self.bursts, payment: 0 };
+            (self.burst, self.left) = (index, BURST_PAYMENTS - 1);
+            return What::Burst { number: index, payment: 0 };
         }
         if 1.0 - drawn <= self.shares.duplicates && !self.recent.is_empty() {
             let at = self.random.next_u64() % self.recent.len() as u64;

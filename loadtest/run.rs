@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -42,6 +42,8 @@ pub(crate) struct Load {
     mapping: Option<Mapping>,
     bodies: Bodies,
     head: String,
+    /// Where the next run goes on: a `transaction_id` that comes again with another time is another transaction's, and refused.
+    next_index: AtomicU64,
 }
 
 /// What one run came to.
@@ -72,7 +74,7 @@ impl Load {
         };
         let bodies = Bodies::load(source, wanted, SystemClock.now())?;
         let head = head(&options);
-        Ok(Self { options, address, mapping, bodies, head })
+        Ok(Self { options, address, mapping, bodies, head, next_index: AtomicU64::new(0) })
     }
 
     /// What was asked for.
@@ -107,9 +109,11 @@ impl Load {
         let bar = progress::things("sending", arrivals.expected());
         let (started, started_at) = (SystemClock.instant() + LEAD, SystemClock.now().plus(LEAD));
         let mix = Mix::new(options.shares(), options.seed);
-        let schedule = Schedule::new(started, started_at, options.warm_up, arrivals, mix);
+        let first = self.next_index.load(Ordering::Relaxed);
+        let schedule = Schedule::new(first, started, started_at, options.warm_up, arrivals, mix);
         let mut all = self.send(&schedule, stop, &bar, &mut log)?;
         bar.finish_and_clear();
+        self.next_index.store(schedule.next_index(), Ordering::Relaxed);
         if let Some(error) = schedule.failed() {
             return Err(error.context("the run ended early"));
         }

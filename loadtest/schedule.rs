@@ -16,7 +16,7 @@ const STOP_CHECK: Duration = Duration::from_millis(100);
 /// One request that is due.
 #[derive(Clone, Debug)]
 pub(crate) struct Due {
-    /// Its number, from 0.
+    /// Its number: no other request of this program has it.
     pub(crate) index: u64,
     /// When it is to be sent.
     pub(crate) at: Instant,
@@ -73,15 +73,16 @@ impl Plan {
 }
 
 impl Schedule {
-    /// The first request is due at `started`, those of the first `warm_up` are not measured.
+    /// The first request has the number `first` and is due at `started`; those of the first `warm_up` are not measured.
     pub(crate) fn new(
+        first: u64,
         started: Instant,
         started_at: EventTime,
         warm_up: Duration,
         arrivals: Arrivals,
         mix: Mix,
     ) -> Self {
-        let plan = Plan { arrivals, mix, next: 0, last: None, is_over: false, failed: None };
+        let plan = Plan { arrivals, mix, next: first, last: None, is_over: false, failed: None };
         Self { started, started_at, warm_up, plan: Mutex::new(plan), stopped: AtomicBool::new(false) }
     }
 
@@ -91,6 +92,11 @@ impl Schedule {
             return None;
         }
         self.plan.lock().next(self.started, self.started_at)
+    }
+
+    /// The number that no request has had yet.
+    pub(crate) fn next_index(&self) -> u64 {
+        self.plan.lock().next
     }
 
     /// When the first measured request may be due.
@@ -156,7 +162,7 @@ mod tests {
         let (warm_up, duration) = (Duration::from_millis(10), Duration::from_millis(15));
         let schedule = || {
             let arrivals = Arrivals::at_rate(Spread::Constant, 200.0, warm_up, duration, 1);
-            Schedule::new(started, started_at, warm_up, arrivals, Mix::new(Shares::NONE, 1))
+            Schedule::new(7, started, started_at, warm_up, arrivals, Mix::new(Shares::NONE, 1))
         };
         let taken = schedule();
         let due: Vec<_> = std::iter::from_fn(|| taken.take()).collect();
@@ -164,6 +170,7 @@ mod tests {
             due.iter().map(|due| (due.at - started).as_millis()).collect::<Vec<_>>(),
             [0, 5, 10, 15, 20]
         );
+        assert_eq!((due[0].index, due[4].index, taken.next_index()), (7, 11, 12));
         assert_eq!(due[4].occurred_at.to_string(), "2026-10-20T12:00:00.020Z");
         assert_eq!(taken.measured_from() - started, Duration::from_millis(10));
         assert_eq!(taken.end_or_last_due() - started, Duration::from_millis(25));

@@ -1,11 +1,13 @@
 //! The generator against services whose latencies are known.
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{CommandFactory, FromArgMatches, Parser};
+use parking_lot::Mutex;
 use tollgate::domain::time::{Clock, SystemClock};
 
 use crate::load::main::run;
@@ -14,23 +16,33 @@ use crate::load::picture;
 use crate::load::report::Bottleneck;
 use crate::load::run::Ran;
 
-/// A service that answers every request after what `delay` says, given the time since its first client came.
+/// A service that answers every request after what `delay` says, given the time since its first client came. As the real one does, it refuses a
+/// `transaction_id` that it knows with another body.
 fn service(status: &'static str, delay: impl Fn(Duration) -> Duration + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let delay = Arc::new(delay);
+    let (delay, known) = (Arc::new(delay), Arc::new(Mutex::new(HashMap::new())));
     std::thread::spawn(move || {
         let mut first_came = None;
         for stream in listener.incoming() {
             let started = *first_came.get_or_insert_with(|| SystemClock.instant());
-            let delay = Arc::clone(&delay);
-            std::thread::spawn(move || answer(stream.unwrap(), status, started, &*delay));
+            let (delay, known) = (Arc::clone(&delay), Arc::clone(&known));
+            std::thread::spawn(move || answer(stream.unwrap(), status, started, &*delay, &known));
         }
     });
     address
 }
 
-fn answer(mut stream: TcpStream, status: &str, started: Instant, delay: &dyn Fn(Duration) -> Duration) {
+/// The bodies by their first field.
+type Known = Mutex<HashMap<String, String>>;
+
+fn answer(
+    mut stream: TcpStream,
+    status: &str,
+    started: Instant,
+    delay: &dyn Fn(Duration) -> Duration,
+    known: &Known,
+) {
     stream.set_nodelay(true).unwrap();
     let mut buffer = vec![0; 64 * 1024];
     let mut filled = 0;
@@ -43,6 +55,10 @@ fn answer(mut stream: TcpStream, status: &str, started: Instant, delay: &dyn Fn(
         match end {
             Some(end) if filled >= end => {
                 std::thread::sleep(delay(SystemClock.instant() - started));
+                let sent = text.split("\r\n\r\n").nth(1).unwrap_or_default();
+                let id = sent.split(',').next().unwrap_or_default();
+                let first = known.lock().entry(id.to_owned()).or_insert_with(|| sent.to_owned()).clone();
+                let status = if first == sent { status } else { "409 Conflict" };
                 let body = r#"{"decision":"APPROVE","degraded":true}"#;
                 let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
                 if stream.write_all(answer.as_bytes()).is_err() {
@@ -188,6 +204,7 @@ async fn the_highest_rate_that_is_sustained_is_found() {
     // 8 connections, each at most one request every 10 ms and a little: somewhat below 800 a second.
     let slow = service("200 OK", |_| Duration::from_millis(10));
     let report = load(slow, "--rate max --duration 600ms --warm-up 100ms --connections 8").await.report;
+    assert!(report.steps.iter().any(|step| step.sustained && step.rate > 500.0), "{report}");
     let rate = report.rate_target.unwrap();
     assert!((300.0..=800.0).contains(&rate), "{report}");
     assert!(

@@ -20,7 +20,7 @@ use tracing::{error, warn};
 use crate::audit::background::stand_back;
 use crate::audit::damage::ReadError;
 use crate::audit::reader::{LogReader, Record};
-use crate::audit::receipt::LogId;
+use crate::audit::receipt::{LogId, Position};
 use crate::domain::time::Clock;
 
 /// How often a follower looks for records when there were none.
@@ -92,6 +92,8 @@ pub struct Follower {
     clock: Arc<dyn Clock>,
     reader: Option<LogReader>,
     done: u64,
+    /// A record and where it lies, so that what comes after it can be read without what comes before.
+    known: Option<(u64, Position)>,
     mark: Option<u64>,
     noted: Option<(u64, Option<u64>)>,
     noted_at: Instant,
@@ -137,6 +139,7 @@ impl Follower {
             clock,
             reader: None,
             done,
+            known: None,
             mark: None,
             noted: None,
             noted_at,
@@ -164,13 +167,14 @@ impl Follower {
     ) -> Result<u64, ReadError> {
         let mut reader = match self.reader.take() {
             Some(reader) => reader,
-            None => LogReader::from_sequence_or_oldest(&self.directory, self.done.saturating_add(1))?,
+            None => self.open_reader()?,
         };
         reader.limit(settled);
         let mut last = self.done;
         for _ in 0..records_max {
             let Some(record) = reader.next()? else { break };
             last = record.header.sequence;
+            self.known = Some((last, record.position));
             if !see(&record) {
                 break;
             }
@@ -178,6 +182,17 @@ impl Follower {
         // Only a reader without an error goes on from where it is.
         self.reader = Some(reader);
         Ok(last)
+    }
+
+    /// A reader of what comes after what is done with.
+    fn open_reader(&mut self) -> Result<LogReader, ReadError> {
+        let known = self.known.take().filter(|(sequence, _)| *sequence == self.done);
+        // Where that fails, its segment may be gone.
+        let after = known.and_then(|(_, position)| LogReader::after(&self.directory, position).ok());
+        match after.filter(|reader| reader.first() == self.done.saturating_add(1)) {
+            Some(reader) => Ok(reader),
+            None => LogReader::from_sequence_or_oldest(&self.directory, self.done.saturating_add(1)),
+        }
     }
 
     /// What the work has marked, also before a restart.
@@ -205,6 +220,12 @@ impl Follower {
     pub fn skip_to(&mut self, sequence: u64) {
         self.is_done(sequence);
         self.again();
+    }
+
+    /// Leaves out everything up to the record `sequence`, which lies at `position`: what comes before it in its segment is not read.
+    pub fn skip_past(&mut self, sequence: u64, position: Position) {
+        self.skip_to(sequence);
+        self.known = Some((sequence, position));
     }
 
     /// What was read and is not done will be read again.

@@ -468,19 +468,19 @@ impl<C> Writer<C> {
         }
     }
 
-    /// Folds what was written, then answers.
+    /// Folds what was written, then says that it is written, then answers. Whoever follows the log and finds a record finds what the fold told of it.
     fn settle(&mut self) {
-        let head = self.appender.head();
+        let (head, written) = (self.appender.head(), self.committed.len() as u64);
+        let receipts: Vec<Receipt> = self.committed.iter().map(|committed| committed.receipt).collect();
+        (self.on_committed)(self.committed.drain(..));
         {
             let mut status = self.status.lock();
             status.head = head;
             status.segment = self.appender.segment();
             status.bytes = self.appender.log_bytes();
             status.groups += 1;
-            status.committed += self.committed.len() as u64;
+            status.committed += written;
         }
-        let receipts: Vec<Receipt> = self.committed.iter().map(|committed| committed.receipt).collect();
-        (self.on_committed)(self.committed.drain(..));
         for (answer, receipt) in self.answers.drain(..).zip(receipts) {
             // Whoever asked may have gone away.
             let _ = answer.send(Ok(receipt));

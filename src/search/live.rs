@@ -389,7 +389,7 @@ impl Indexer {
     }
 
     /// Takes in what was told when it was written, for one round. Says as well of which later record the next was told.
-    fn take_written(&mut self, settled: u64) -> (std::io::Result<()>, Option<u64>) {
+    fn take_written(&mut self, follower: &mut Follower, settled: u64) -> (std::io::Result<()>, Option<u64>) {
         for _ in 0..BATCH_RECORDS_MAX {
             if self.taken >= settled {
                 break;
@@ -402,6 +402,7 @@ impl Indexer {
                 return (Err(error), None);
             }
             self.taken = stamp.sequence;
+            follower.skip_past(stamp.sequence, stamp.position);
         }
         (Ok(()), None)
     }
@@ -468,10 +469,7 @@ impl Work for Indexer {
         }
         let (begun, done_before) = (self.clock.instant(), follower.done());
         self.taken = self.taken.max(done_before);
-        let (mut sealed, told_of) = self.take_written(settled);
-        if self.taken > done_before {
-            follower.skip_to(self.taken);
-        }
+        let (mut sealed, told_of) = self.take_written(follower, settled);
         if sealed.is_ok() && self.taken < settled && self.taken - done_before < BATCH_RECORDS_MAX as u64 {
             let until = told_of.map_or(settled, |told_of| settled.min(told_of - 1));
             sealed = self.take_stored(follower, until)?;

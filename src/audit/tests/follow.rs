@@ -1,5 +1,6 @@
 //! Followers of a log that is written: order, batches, the note of how far they have come.
 
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,4 +83,41 @@ fn it_begins_where_the_note_of_this_log_says() {
     std::fs::write(&place, "{").unwrap();
     let error = Follower::open(side.path(), LOG_ID, place.clone(), 10, 0, Arc::new(SystemClock)).unwrap_err();
     assert!(error.to_string().contains("place.json: cannot be read"), "{error}");
+}
+
+#[test]
+fn what_comes_before_a_record_that_is_skipped_is_not_read() {
+    let log = tempfile::tempdir().unwrap();
+    let (handle, _) = start(open(log.path(), 1 << 20), WriterOptions::default());
+    write(&handle, 1..=30);
+    let mut follower = Follower::after(log.path(), LOG_ID, 0, Arc::new(SystemClock));
+    let mut positions = Vec::new();
+    follower
+        .read(30, 30, |record| {
+            positions.push(record.position);
+            true
+        })
+        .unwrap();
+
+    // What lies before the record that is skipped to is damaged: whoever reads the segment from its start finds that.
+    let file =
+        std::fs::OpenOptions::new().write(true).open(log.path().join("00000000000000000001.log")).unwrap();
+    file.write_all_at(b"damage", positions[4].offset + 70).unwrap();
+    let mut seen = Vec::new();
+    let mut read_on = |follower: &mut Follower| {
+        follower.read(30, 5, |record| {
+            seen.push(record.header.sequence);
+            true
+        })
+    };
+    follower.skip_to(20);
+    read_on(&mut follower).unwrap_err();
+    follower.skip_past(20, positions[19]);
+    let last = read_on(&mut follower).unwrap();
+    // Nor when what was read and done with is forgotten.
+    follower.is_done(last);
+    follower.again();
+    read_on(&mut follower).unwrap();
+    assert_eq!(seen, (21..=30).collect::<Vec<_>>());
+    handle.close(PATIENCE).unwrap();
 }
