@@ -55,7 +55,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// A connection to `address`, made with the first request.
+    /// A connection to `address`, made by `open` or with the first request.
     pub(crate) fn new(address: SocketAddr, timeout: Duration) -> Self {
         Self { address, timeout, stream: None, buffer: vec![0; READ_BYTES] }
     }
@@ -69,15 +69,21 @@ impl Connection {
                 result => return result.map_err(|(failure, _)| failure),
             }
         }
-        let stream = TcpStream::connect_timeout(&self.address, self.timeout)
-            .and_then(|stream| {
-                stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(self.timeout))?;
-                stream.set_write_timeout(Some(self.timeout))?;
-                Ok(stream)
-            })
-            .map_err(|_| Failure::Connect)?;
+        let stream = self.connect().map_err(|_| Failure::Connect)?;
         self.exchange_on(stream, request).map_err(|(failure, _)| failure)
+    }
+
+    /// Makes the connection before there is a request. Where that fails, the first request tries again.
+    pub(crate) fn open(&mut self) {
+        self.stream = self.connect().ok();
+    }
+
+    fn connect(&self) -> std::io::Result<TcpStream> {
+        let stream = TcpStream::connect_timeout(&self.address, self.timeout)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(self.timeout))?;
+        stream.set_write_timeout(Some(self.timeout))?;
+        Ok(stream)
     }
 
     /// A failure comes with how many bytes of an answer had been read.

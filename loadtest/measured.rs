@@ -1,12 +1,36 @@
 //! What is measured, by one thread, in one second, or by all in a whole run.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Instant;
 
 use hdrhistogram::{CreationError, Histogram};
 
+use crate::load::connection::Failure;
+
 /// Latencies are held to three digits, up to this.
 const LATENCY_US_MAX: u64 = 600_000_000;
+
+/// What a request came to that was not answered 200.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum ErrorKind {
+    /// Another status.
+    Status(u16),
+    /// No answer.
+    Failed(Failure),
+    /// It was due, and there was no time left to send it.
+    NotSent,
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "status_{status}"),
+            Self::Failed(failure) => f.write_str(failure.name()),
+            Self::NotSent => f.write_str("not_sent"),
+        }
+    }
+}
 
 /// Everything that was measured, by one thread or by all.
 #[derive(Clone, Debug)]
@@ -44,8 +68,8 @@ pub(crate) struct Counts {
     pub(crate) in_time: u64,
     /// Requests that were due while all connections were busy.
     pub(crate) waited: u64,
-    /// All others, by status or failure.
-    pub(crate) errors: BTreeMap<String, u64>,
+    /// All others.
+    pub(crate) errors: BTreeMap<ErrorKind, u64>,
     /// When the last one was sent.
     pub(crate) last_sent: Option<Instant>,
 }
@@ -84,8 +108,8 @@ impl Measured {
         counts.replayed += others.replayed;
         counts.in_time += others.in_time;
         counts.waited += others.waited;
-        for (name, count) in &others.errors {
-            *counts.errors.entry(name.clone()).or_default() += count;
+        for (kind, count) in &others.errors {
+            *counts.errors.entry(*kind).or_default() += count;
         }
         counts.last_sent = counts.last_sent.max(others.last_sent);
     }
@@ -99,6 +123,6 @@ impl Measured {
     /// A request that was never sent, and that has waited `age_us` in vain.
     pub(crate) fn not_sent(&mut self, age_us: u64) {
         self.latency_us.saturating_record(age_us);
-        *self.counts.errors.entry("not_sent".to_owned()).or_default() += 1;
+        *self.counts.errors.entry(ErrorKind::NotSent).or_default() += 1;
     }
 }

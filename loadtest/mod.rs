@@ -6,6 +6,7 @@
 
 pub(crate) mod arrivals;
 pub(crate) mod connection;
+pub(crate) mod gate;
 pub(crate) mod interval_log;
 pub(crate) mod main;
 pub(crate) mod measured;

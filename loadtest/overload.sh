@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What becomes of a service that is asked for more than it can do: loadtest/README.md, "Overload".
-# Finds the capacity C, then sends 1.2 C and 2 C in open loop, with admission control and without.
+# Sends 1.2 times and twice its capacity C to a service, in open loop, with admission control and without.
 set -euo pipefail
 
 tollgate=${TOLLGATE:-target/release/tollgate}
@@ -63,12 +63,12 @@ settings() { # off, or ANSWER, or ANSWER:in_flight_per_thread_max:queue_delay_ta
 # Processor time that the service has taken so far, in microseconds.
 used_us() { awk -v ticks="$(getconf CLK_TCK)" '{ print ($14 + $15) * 1000000 / ticks }' "/proc/$service/stat"; }
 
-# The capacity: what 32 connections get through that always ask again, without admission control. Of several, the median.
+# The capacity: what 16 connections get through that always ask again, too few for anything to be shed. A service has less of it the more it
+# remembers, and so has a machine that others use: it is taken anew before and after each measurement.
 capacity_of() { # closed loop: far more is due than can be sent
-  load --rate 50000 --warm-up 0s --connections 32 --timeout 1s | jq .rate_achieved
+  load --rate 50000 --warm-up 0s --connections 16 --timeout 1s |
+    jq ".rate_achieved * .ok / (.ok + (.errors_by_kind.status_503 // 0))"
 }
-
-median() { sort -g | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
 
 # Memory and tables of a service that has just begun are cold, and its first seconds would be measured instead of it.
 warm() {
@@ -76,35 +76,34 @@ warm() {
 }
 
 measure() { # ADMISSION TIMES
-  local before result
-  before=$(used_us)
-  result=$(load --rate "$(jq -n "$capacity * $2 | floor")" --warm-up 1s --connections "$connections" --deadline-ms $deadline_ms --timeout 2s)
+  local before used_before result used_after after
+  before=$(capacity_of)
+  used_before=$(used_us)
+  result=$(load --rate "$(jq -n "$before * $2 | floor")" --warm-up 1s --connections "$connections" --deadline-ms $deadline_ms --timeout 2s)
+  used_after=$(used_us)
+  # Whoever is still in work is not to be in the capacity.
+  sleep 1
+  after=$(capacity_of)
   # The second of warming up has its requests, too.
-  jq -c --arg admission "$1" --argjson times "$2" --argjson capacity "$capacity" --argjson seconds "$seconds" \
-    --argjson used_us "$(jq -n "$(used_us) - $before")" '
-      {cpu_us: ($used_us / ([.sent * (1 + 1 / $seconds), 1] | max)), admission: $admission, times: $times, capacity: $capacity, goodput: (.goodput / $capacity), ok_p99_ms: (.ok_p99_us / 1000),
-       shed: ((.errors_by_kind.status_503 // 0) / ([.sent, 1] | max)), degraded: (.degraded / ([.ok, 1] | max)),
-       sent: (.rate_achieved / .rate_target)}' <<< "$result" | tee -a "$directory.results" >&2
+  jq -c --arg admission "$1" --argjson times "$2" --argjson before "$before" --argjson after "$after" --argjson seconds "$seconds" \
+    --argjson used_us "$(jq -n "$used_after - $used_before")" '
+      (($before + $after) / 2) as $capacity |
+      {admission: $admission, times: $times, before: ($before | round), after: ($after | round), goodput: (.goodput / $capacity),
+       ok_p99_ms: (.ok_p99_us / 1000), shed: ((.errors_by_kind.status_503 // 0) / ([.sent, 1] | max)),
+       degraded: (.degraded / ([.ok, 1] | max)), sent: (.rate_achieved / .rate_target),
+       cpu_us: ($used_us / ([.sent * (1 + 1 / $seconds), 1] | max) | round)}' <<< "$result" | tee -a "$directory.results" >&2
 }
 
 for round in $(seq "$rounds"); do
-  serve off "$(settings off)"
-  warm
-  before=$(used_us)
-  capacity=$(capacity_of)
-  each_us=$(jq -n "($(used_us) - $before) / ($capacity * $seconds) | round")
-  echo "round $round: C = ${capacity%.*}/s, $each_us us of processor time for each, load average $(cut -d' ' -f1 /proc/loadavg)" >&2
-  for admission in off ${ADMISSION:-refuse rules_only}; do
-    if [ "$admission" != off ]; then
-      stop
-      serve "$admission" "$(settings "$admission")"
-      warm
-    fi
+  for admission in ${ADMISSION:-off refuse rules_only}; do
+    serve "$admission" "$(settings "$admission")"
+    warm
+    echo "round $round, $admission, load average $(cut -d' ' -f1 /proc/loadavg)" >&2
     for times in 1.2 2; do
       measure "$admission" "$times"
     done
+    stop
   done
-  stop
 done
 
 jq -rs '

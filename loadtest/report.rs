@@ -143,7 +143,12 @@ impl LoadReport {
             sent: measured.counts.sent,
             ok: measured.counts.ok,
             errors: measured.counts.errors.values().sum(),
-            errors_by_kind: measured.counts.errors.clone(),
+            errors_by_kind: measured
+                .counts
+                .errors
+                .iter()
+                .map(|(kind, count)| (kind.to_string(), *count))
+                .collect(),
             degraded: measured.counts.degraded,
             duplicates: measured.counts.duplicates,
             replayed: measured.counts.replayed,

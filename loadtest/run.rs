@@ -3,6 +3,7 @@
 //! Blocking threads are the cheapest exact clock there is here: a thread sleeps until its request is due to some
 //! microseconds, while the timers of an asynchronous runtime tick in milliseconds.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,8 +19,9 @@ use tollgate::offline::mapping::Mapping;
 
 use crate::load::arrivals::{Arrivals, requests};
 use crate::load::connection::{Answer, Connection, Failure};
+use crate::load::gate::Gate;
 use crate::load::interval_log::IntervalLog;
-use crate::load::measured::Measured;
+use crate::load::measured::{ErrorKind, Measured};
 use crate::load::mix::{Mix, What};
 use crate::load::options::{DURATION_DEFAULT, LoadOptions, REQUESTS_MAX, Rate};
 use crate::load::replay::Replay;
@@ -27,10 +29,15 @@ use crate::load::report::LoadReport;
 use crate::load::schedule::{Due, Schedule};
 use crate::load::source::{Bodies, Source, TEMPLATES_MAX};
 
-/// Between the start of the threads and the first request.
+/// From when all threads are there to the first request.
 const LEAD: Duration = Duration::from_millis(50);
 /// A thread needs little.
 const STACK_BYTES: usize = 256 * 1024;
+/// Room for a usual request.
+const REQUEST_BYTES: usize = 4 * 1024;
+/// Threads note what they measured in so many places at most, of some 700 KB each: a place for each thread would take a second to be touched for
+/// the first time, at a thousand connections, and be gathered as slowly.
+const PARTS_MAX: u64 = 16;
 /// How often what the threads measured is gathered: one line of progress, one interval of the histogram log.
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -107,11 +114,13 @@ impl Load {
         };
         let mut log = options.histogram_log.as_deref().map(IntervalLog::create).transpose()?;
         let bar = progress::things("sending", arrivals.expected());
-        let (started, started_at) = (SystemClock.instant() + LEAD, SystemClock.now().plus(LEAD));
         let mix = Mix::new(options.shares(), options.seed);
         let first = self.next_index.load(Ordering::Relaxed);
-        let schedule = Schedule::new(first, started, started_at, options.warm_up, arrivals, mix);
-        let mut all = self.send(&schedule, stop, &bar, &mut log)?;
+        let begin = || {
+            let (started, started_at) = (SystemClock.instant() + LEAD, SystemClock.now().plus(LEAD));
+            Arc::new(Schedule::new(first, started, started_at, options.warm_up, arrivals, mix))
+        };
+        let (schedule, mut all) = self.send(begin, stop, &bar, &mut log)?;
         bar.finish_and_clear();
         self.next_index.store(schedule.next_index(), Ordering::Relaxed);
         if let Some(error) = schedule.failed() {
@@ -135,76 +144,89 @@ impl Load {
         Ok(Ran { report, measured: all })
     }
 
+    /// Starts a thread for each connection and, when all of them have theirs, sends what the schedule says that `begin` makes.
     fn send(
         &self,
-        schedule: &Schedule,
+        begin: impl FnOnce() -> Arc<Schedule>,
         stop: &AtomicBool,
         bar: &ProgressBar,
         log: &mut Option<IntervalLog>,
-    ) -> anyhow::Result<Measured> {
+    ) -> anyhow::Result<(Arc<Schedule>, Measured)> {
         let mut all = Measured::new()?;
         let mut interval = Measured::new()?;
         let mut failed_thread = None;
-        std::thread::scope(|scope| {
+        let gate = Gate::default();
+        let mut taken = Measured::new()?;
+        let parts = (0..self.options.connections.min(PARTS_MAX)).map(|_| Ok(Mutex::new(Measured::new()?)));
+        let parts = parts.collect::<anyhow::Result<Vec<_>>>()?;
+        let schedule = std::thread::scope(|scope| {
             let mut senders = Vec::new();
-            for number in 0..self.options.connections {
-                let measured = Arc::new(Mutex::new(Measured::new()?));
+            for (number, measured) in (0..self.options.connections).zip(parts.iter().cycle()) {
                 let sender = Sender {
                     load: self,
-                    schedule,
                     deadline: self.options.deadline_ms.map(Duration::from_millis),
-                    measured: Arc::clone(&measured),
+                    measured,
+                    connection: Connection::new(self.address, self.options.timeout),
+                    body: Vec::with_capacity(REQUEST_BYTES),
+                    request: Vec::with_capacity(REQUEST_BYTES),
                 };
                 let thread = std::thread::Builder::new()
                     .name(format!("load-{number}"))
                     .stack_size(STACK_BYTES)
-                    .spawn_scoped(scope, move || sender.run());
+                    .spawn_scoped(scope, {
+                        let gate = &gate;
+                        move || sender.run(gate)
+                    });
                 match thread {
-                    Ok(thread) => senders.push((thread, measured)),
+                    Ok(thread) => senders.push(thread),
                     Err(error) => {
                         failed_thread = Some(error);
-                        schedule.stop();
                         break;
                     }
                 }
             }
+            gate.wait_for(senders.len(), self.options.timeout);
+            let schedule = begin();
+            gate.open(failed_thread.is_none().then(|| Arc::clone(&schedule)));
             let mut gathered_at = SystemClock.instant();
             loop {
-                let is_over = senders.iter().all(|(thread, _)| thread.is_finished());
+                let is_over = senders.iter().all(std::thread::ScopedJoinHandle::is_finished);
                 let now = SystemClock.instant();
                 if is_over || now.saturating_duration_since(gathered_at) >= INTERVAL {
                     interval.clear();
-                    for (_, measured) in &senders {
-                        let mut measured = measured.lock();
-                        interval.add(&measured);
-                        measured.clear();
+                    for measured in &parts {
+                        taken.clear();
+                        std::mem::swap(&mut *measured.lock(), &mut taken);
+                        interval.add(&taken);
                     }
                     all.add(&interval);
                     show(bar, &all, &interval);
-                    if let Some(log) = log {
-                        log.write(&interval, now.saturating_duration_since(gathered_at))?;
+                    if let Some(log) = log
+                        && let Err(error) = log.write(&interval, now.saturating_duration_since(gathered_at))
+                    {
+                        schedule.stop();
+                        return Err(error);
                     }
                     gathered_at = now;
                 }
                 if is_over {
                     break;
                 }
-                self.check_end(schedule, stop);
+                self.check_end(&schedule, stop);
                 std::thread::sleep(Duration::from_millis(20));
             }
-            for (thread, _) in senders {
+            for thread in senders {
                 if thread.join().is_err() {
                     failed_thread = Some(std::io::Error::other("a thread panicked"));
                 }
             }
-            anyhow::Ok(())
-        })
-        .inspect_err(|_| schedule.stop())?;
+            anyhow::Ok(schedule)
+        })?;
         match failed_thread {
             Some(error) => {
                 Err(error).context("not every connection has its thread; take fewer --connections")
             }
-            None => Ok(all),
+            None => Ok((schedule, all)),
         }
     }
 
@@ -253,30 +275,33 @@ fn micros(duration: Duration) -> u64 {
 /// What one thread needs.
 struct Sender<'a> {
     load: &'a Load,
-    schedule: &'a Schedule,
     deadline: Option<Duration>,
-    /// Since it was gathered last. Locked by others for a moment each second.
-    measured: Arc<Mutex<Measured>>,
+    /// Since it was gathered last; of some other threads as well.
+    measured: &'a Mutex<Measured>,
+    // Made by the thread that starts this one: an allocator gives each thread that allocates a megabyte and more of its own, and to clear
+    // them for hundreds of threads takes a second.
+    connection: Connection,
+    body: Vec<u8>,
+    request: Vec<u8>,
 }
 
 impl Sender<'_> {
-    fn run(&self) {
+    fn run(mut self, gate: &Gate) {
         wake_exactly();
-        let mut connection = Connection::new(self.load.address, self.load.options.timeout);
-        let mut body = Vec::new();
-        let mut request = Vec::new();
-        while let Some(due) = self.schedule.take() {
+        self.connection.open();
+        let Some(schedule) = gate.pass() else { return };
+        while let Some(due) = schedule.take() {
             // Before the wait, so that making the request does not make it late.
-            body.clear();
-            self.load.bodies.write(&due, &mut body);
-            request.clear();
-            request.extend_from_slice(self.load.head.as_bytes());
-            request.extend_from_slice(body.len().to_string().as_bytes());
-            request.extend_from_slice(b"\r\n\r\n");
-            request.extend_from_slice(&body);
-            let Some(was_free) = self.schedule.wait_for(&due) else { break };
+            self.body.clear();
+            self.load.bodies.write(&due, &mut self.body);
+            self.request.clear();
+            self.request.extend_from_slice(self.load.head.as_bytes());
+            // Writing to a Vec cannot fail.
+            let _ = write!(self.request, "{}\r\n\r\n", self.body.len());
+            self.request.extend_from_slice(&self.body);
+            let Some(was_free) = schedule.wait_for(&due) else { break };
             let sent = SystemClock.instant();
-            let result = connection.exchange(&request);
+            let result = self.connection.exchange(&self.request);
             let answered = SystemClock.instant();
             self.record(&due, was_free, sent, answered, result);
         }
@@ -319,9 +344,9 @@ impl Sender<'_> {
                     u64::from(self.deadline.is_none_or(|deadline| latency <= deadline));
             }
             Ok(Answer { status, .. }) => {
-                *measured.counts.errors.entry(format!("status_{status}")).or_default() += 1;
+                *measured.counts.errors.entry(ErrorKind::Status(status)).or_default() += 1;
             }
-            Err(failure) => *measured.counts.errors.entry(failure.name().to_owned()).or_default() += 1,
+            Err(failure) => *measured.counts.errors.entry(ErrorKind::Failed(failure)).or_default() += 1,
         }
     }
 }
