@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
 
 use crate::http::admin_port::AdminPort;
@@ -24,6 +24,10 @@ use crate::http::service::DecisionService;
 use crate::http::stamped::ask_for_stamps;
 use crate::http::transport::Limits;
 use crate::http::workers::Workers;
+
+/// Most connections that stand in the kernel and wait to be taken; it may have a lower bound of its own (`net.core.somaxconn`). One more is
+/// not answered, and its client asks again after a second: many gateways that come back at once must not meet with that.
+const ACCEPT_QUEUE_MAX: u32 = 4_096;
 
 /// How long open admin connections have at the very end.
 const ADMIN_DRAIN: Duration = Duration::from_millis(500);
@@ -166,7 +170,13 @@ impl<S: DecisionService> Server<S> {
 
 async fn listen(port: PortName, address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
     let fail = |source| ServeError::Listen { port: port.name(), address, source };
-    let listener = TcpListener::bind(address).await.map_err(fail)?;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let listener = socket.and_then(|socket| {
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(ACCEPT_QUEUE_MAX)
+    });
+    let listener = listener.map_err(fail)?;
     let address = listener.local_addr().map_err(fail)?;
     Ok((listener, address))
 }
