@@ -23,7 +23,7 @@ pub struct OverloadConfig {
 
 impl Default for OverloadConfig {
     fn default() -> Self {
-        Self { answer: OnOverload::Refuse, queue_delay_target_ms: 5, in_flight_per_thread_max: 64 }
+        Self { answer: OnOverload::Refuse, queue_delay_target_ms: 5, in_flight_per_thread_max: 32 }
     }
 }
 

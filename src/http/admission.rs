@@ -52,7 +52,7 @@ impl Default for AdmissionOptions {
     fn default() -> Self {
         Self {
             on_overload: OnOverload::Refuse,
-            in_flight_max: 64,
+            in_flight_max: 32,
             queue_delay_target: Duration::from_millis(5),
             deadline_default: Duration::from_millis(80),
         }

@@ -209,7 +209,7 @@ mod tests {
             "tollgate_http_connections_refused_total{port=\"admin\"} 0\n",
             "tollgate_shed_total{reason=\"queue_delay\",answer=\"rules_only\"} 0\n",
             "tollgate_queue_delay_seconds_bucket{le=\"0.08\"} 0\n",
-            "tollgate_admission_in_flight_max 128\n",
+            "tollgate_admission_in_flight_max 64\n",
             "tollgate_rate_limited_total 0\n",
         ] {
             assert!(text.contains(line), "{line} is not in {text}");
