@@ -19,6 +19,15 @@ pub trait Disk: Send + Sync + 'static {
     fn sync(&self, file: &File) -> io::Result<()>;
     /// Cuts or extends the file.
     fn set_len(&self, file: &File, bytes: u64) -> io::Result<()>;
+    /// Has room ready for `bytes` from `offset` on, whose content and the file's length stay what they are. What is written there later need not look
+    /// for room while a sync has the file's map in its hands.
+    fn preallocate(&self, _file: &File, _offset: u64, _bytes: u64) -> io::Result<()> {
+        Ok(())
+    }
+    /// Gives room behind the file's end back.
+    fn release(&self, _file: &File) -> io::Result<()> {
+        Ok(())
+    }
     /// Moves a file over another in the same directory.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
@@ -50,6 +59,17 @@ impl Disk for SystemDisk {
 
     fn set_len(&self, file: &File, bytes: u64) -> io::Result<()> {
         file.set_len(bytes)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn preallocate(&self, file: &File, offset: u64, bytes: u64) -> io::Result<()> {
+        Ok(rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, offset, bytes)?)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn release(&self, file: &File) -> io::Result<()> {
+        // Cutting a file where it ends frees what lies behind.
+        file.set_len(file.metadata()?.len())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

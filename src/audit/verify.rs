@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::audit::chain::Chain;
 use crate::audit::damage::{Damage, ReadError, check_follows};
-use crate::audit::frame::{Frame, Kind};
+use crate::audit::frame::{Frame, FrameError, Kind};
 use crate::audit::receipt::{Head, LogId, RecordHash};
 use crate::audit::scan::{ScanError, Scanner};
 use crate::audit::segment::{FIRST_RECORD_OFFSET, SegmentHeader, list_segments, segment_path};
@@ -25,6 +25,8 @@ use crate::audit::verify_tree::{Leaves, Tree, TreeCheck, TreeReport};
 pub const PROBLEMS_MAX: usize = 1000;
 /// Most threads that check.
 pub const THREADS_MAX: usize = 64;
+/// What a record that is cut off at the very end of a log means.
+const AT_THE_END: &str = "if the service was killed or is running, this is what it was writing, and nobody has had an answer for it: the next start sets it aside";
 /// How many bytes are checked between two calls of the progress hook.
 const PROGRESS_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -369,7 +371,11 @@ impl Walk {
                 }
                 Err(ScanError::Io(source)) => return Err(io_error(source)),
                 Err(ScanError::Frame(error)) => {
-                    self.problem(scanner.offset(), &error);
+                    if self.end.is_none() && matches!(error, FrameError::Torn { .. }) {
+                        self.problem(scanner.offset(), &format_args!("{error}; {AT_THE_END}"));
+                    } else {
+                        self.problem(scanner.offset(), &error);
+                    }
                     let before = self.head.sequence;
                     if let Some(to_tree) = &mut to_tree {
                         to_tree.leaves.break_off();

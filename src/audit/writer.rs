@@ -1,6 +1,6 @@
 //! The writer: one thread that drains the queue in ticket order, writes group by group, folds, and answers.
 //!
-//! For each group, in this order: one write (with `Ack::Disk`, one sync), the hook `on_committed`, the answers. So whoever has an answer finds its effect in the
+//! For each group, in this order: what must be there before it (`before_group`), one write (with `Ack::Disk`, one sync), the hook `on_committed`, the answers. So whoever has an answer finds its effect in the
 //! state. If the disk refuses, the group is taken back, its contexts go to `on_failed`, and tickets are refused until a probe shows that the
 //! disk works again.
 
@@ -49,6 +49,10 @@ pub enum Ack {
     Disk,
 }
 
+/// What must be written before the records of a group are. Called on the writer's thread; where it fails, the group is refused as if
+/// the log could not be written.
+pub type BeforeGroup = Arc<dyn Fn() -> Result<(), Failure> + Send + Sync>;
+
 /// How to write.
 #[derive(Clone)]
 pub struct WriterOptions {
@@ -63,6 +67,8 @@ pub struct WriterOptions {
     pub linger: Duration,
     /// With `Ack::Process`: how often what was written is synced in the background; none leaves that to the kernel.
     pub sync_interval: Option<Duration>,
+    /// What is written before each group.
+    pub before_group: Option<BeforeGroup>,
     /// The clock, for intervals and for the time of creation of segments.
     pub clock: Arc<dyn Clock>,
     /// The disk.
@@ -77,6 +83,7 @@ impl Default for WriterOptions {
             commit_interval: Duration::from_millis(5),
             linger: Duration::ZERO,
             sync_interval: Some(Duration::from_secs(1)),
+            before_group: None,
             clock: Arc::new(SystemClock),
             disk: Arc::new(SystemDisk),
         }
@@ -318,10 +325,12 @@ impl<C> Writer<C> {
     }
 
     fn run(mut self) {
+        self.appender.make_room();
         let panicked = catch_unwind(AssertUnwindSafe(|| self.serve())).is_err();
         if let Some(syncer) = &mut self.syncer {
             syncer.close();
         }
+        self.appender.release_room();
         let synced = self.finish();
         let failure = if panicked {
             let message =
@@ -425,6 +434,9 @@ impl<C> Writer<C> {
 
     /// Writes and settles the first entries, as many as belong into the segment.
     fn write_group(&mut self) -> Result<(), Failure> {
+        if let Some(before_group) = &self.options.before_group {
+            before_group()?;
+        }
         let mut too_long = Vec::new();
         while self.appender.encoded_bytes() < GROUP_BYTES_MAX
             && let Some(entry) = self.entries.pop_front()
@@ -450,6 +462,7 @@ impl<C> Writer<C> {
             self.next_sync = self.options.clock.instant() + self.options.commit_interval;
             self.ask_for_sync();
             self.settle();
+            self.appender.make_room();
         }
         if self.entries.front().is_some_and(|entry| !self.appender.has_room(entry.body.len())) {
             self.appender.rotate(self.options.clock.now())?;

@@ -6,8 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::audit::bodies::{Bodies, Sealing};
+use crate::audit::failure::{Failure, FailureKind};
 use crate::audit::receipt::LogId;
-use crate::audit::writer::Ack;
+use crate::audit::writer::{Ack, BeforeGroup};
 use crate::domain::time::EventTime;
 use crate::domain::transaction::Transaction;
 use crate::pipeline::secret::Secret;
@@ -79,6 +80,19 @@ impl Privacy {
         received_at: EventTime,
     ) -> Result<Option<Sealing>, KeyStoreError> {
         self.of(Subject::of(transaction, received_at)).await
+    }
+
+    /// Has the log's writer write new keys before the records that are sealed with them.
+    pub(super) fn before_group(&self) -> BeforeGroup {
+        let keys = Arc::clone(&self.keys);
+        Arc::new(move || {
+            keys.write_new().map_err(|error| match error {
+                KeyStoreError::Io { path, error } => {
+                    Failure::new(FailureKind::Write, "writing", &path, &error)
+                }
+                other => Failure { kind: FailureKind::Write, message: other.to_string() },
+            })
+        })
     }
 
     /// What a record of that subject's is sealed with.

@@ -226,6 +226,7 @@ impl Service {
             ack: parts.log.ack,
             queue_max: parts.log.queue_max,
             commit_interval: parts.log.commit_interval,
+            before_group: Some(privacy.before_group()),
             clock: Arc::clone(&clock),
             disk,
             ..WriterOptions::default()

@@ -1,16 +1,18 @@
 //! Giving keys to subjects, and destroying them: the one writer of the file of keys, in the process that holds the lock of the log.
 //!
 //! In memory stands which number a tag has, for so many subjects; the keys themselves stay in the file, which the kernel keeps cached.
+//! Whoever decides does not write: a new key is held in memory until `write_new`, which the log's writer calls before each group, so that the
+//! file has a key before the log has a record that is sealed with it.
 //! A subject beyond that bound is given a new key with each record (64 bytes more beside some 7,000): nothing is sealed in another way, and
 //! all keys of a subject are found in the file when they are to be destroyed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 use parking_lot::Mutex;
@@ -23,6 +25,9 @@ use crate::privacy::subject::{Subject, Tag, Tagger};
 
 /// Parts of the map of tags: each stays small enough to grow within some 100 us.
 const SHARDS: usize = 1_024;
+
+/// Most new keys that wait to be written. With more, records that need one cannot be written either.
+pub const UNWRITTEN_MAX: usize = 65_536;
 
 /// Why keys cannot be used.
 #[derive(Debug, Error)]
@@ -38,6 +43,14 @@ pub enum KeyStoreError {
     /// The keys of another log.
     #[error("{0}: the keys are those of another log: restore the file that belongs to this data directory")]
     OtherLog(PathBuf),
+    /// As many new keys as may wait for the disk.
+    #[error(
+        "{path}: {UNWRITTEN_MAX} new keys of subjects wait to be written, and no new ones are made before they are"
+    )]
+    Full {
+        /// The file.
+        path: PathBuf,
+    },
     /// What was written may not be on stable storage, and nobody can find out.
     #[error("{0}: keys could not be synced, and no new ones are made before a restart")]
     Spoiled(PathBuf),
@@ -60,6 +73,15 @@ pub struct KeyCounts {
     pub doomed: u64,
 }
 
+/// Keys that were given to subjects.
+#[derive(Debug)]
+struct Given {
+    /// The number of the next entry.
+    next: u64,
+    /// Those that are not in the file yet, by their numbers in order; at most `UNWRITTEN_MAX`.
+    unwritten: VecDeque<(u64, Tag, SubjectKey)>,
+}
+
 /// The keys of a log, to use and to change.
 #[derive(Debug)]
 pub struct KeyStore {
@@ -67,9 +89,14 @@ pub struct KeyStore {
     file: Arc<File>,
     tagger: Tagger,
     known: DashMap<Tag, u64>,
+    /// How many these are: to ask the map takes the lock of each of its parts.
+    known_count: AtomicUsize,
     known_max: usize,
-    /// The number of the next entry.
-    next: Mutex<u64>,
+    given: Mutex<Given>,
+    /// Held while new keys are written.
+    writing: Mutex<()>,
+    /// Entries before this number are in the file.
+    written_before: AtomicU64,
     /// Held while syncing.
     syncing: Mutex<()>,
     /// Entries before this number are on stable storage.
@@ -80,6 +107,13 @@ pub struct KeyStore {
     made: AtomicU64,
     made_beyond_bound: AtomicU64,
     destroyed: AtomicU64,
+}
+
+impl Given {
+    fn unwritten(&self, number: u64) -> Option<SubjectKey> {
+        let place = self.unwritten.binary_search_by_key(&number, |(number, ..)| *number).ok()?;
+        self.unwritten.get(place).map(|(.., key)| key.clone())
+    }
 }
 
 impl KeyStore {
@@ -110,11 +144,15 @@ impl KeyStore {
         if keys.log() != log {
             return Err(KeyStoreError::OtherLog(path));
         }
+        // The number of an entry that was torn is not given again: a record may name it.
+        let next = bytes.div_ceil(ENTRY_BYTES as u64).max(1);
         let store = Self {
             known: DashMap::with_shard_amount(SHARDS),
+            known_count: AtomicUsize::new(0),
             known_max: subjects_max,
-            // The number of an entry that was torn is not given again: a record may name it.
-            next: Mutex::new(bytes.div_ceil(ENTRY_BYTES as u64).max(1)),
+            given: Mutex::new(Given { next, unwritten: VecDeque::new() }),
+            writing: Mutex::default(),
+            written_before: AtomicU64::new(next),
             syncing: Mutex::default(),
             synced_before: AtomicU64::new(1),
             is_spoiled: AtomicBool::new(false),
@@ -150,42 +188,85 @@ impl KeyStore {
     }
 
     fn remember(&self, tag: Tag, number: u64) -> bool {
-        let has_room = self.known.len() < self.known_max;
-        if has_room || self.known.contains_key(&tag) {
-            self.known.insert(tag, number);
+        let has_room = self.known_count.load(Ordering::Relaxed) < self.known_max;
+        if (has_room || self.known.contains_key(&tag)) && self.known.insert(tag, number).is_none() {
+            self.known_count.fetch_add(1, Ordering::Relaxed);
         }
         has_room
     }
 
-    /// The key of a subject; a new one where it has none. A new one is in the kernel's hands.
-    pub fn key_of(&self, subject: Subject<'_>) -> Result<SealingKey, KeyStoreError> {
-        let tag = self.tagger.tag(subject);
-        if let Some(key) = self.known_key(tag)? {
-            return Ok(key);
+    /// From here on, whoever has this tag is new.
+    fn forget_one(&self, tag: &Tag, is_it: impl FnOnce(&u64) -> bool) {
+        if self.known.remove_if(tag, |_, number| is_it(number)).is_some() {
+            self.known_count.fetch_sub(1, Ordering::Relaxed);
         }
-        let mut next = self.next.lock();
-        // Another request of the same subject may have been quicker.
-        if let Some(key) = self.known_key(tag)? {
-            return Ok(key);
-        }
-        self.check_spoiled()?;
-        let (number, key) = (*next, SubjectKey(rand::random()));
-        let entry = Entry::Live { tag, key: key.clone() }.encode(number);
-        self.file.write_all_at(&entry, number * ENTRY_BYTES as u64).map_err(|error| self.failed(error))?;
-        *next += 1;
-        self.made.fetch_add(1, Ordering::Relaxed);
-        if !self.remember(tag, number) {
-            self.made_beyond_bound.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(SealingKey { number, key })
     }
 
-    fn known_key(&self, tag: Tag) -> Result<Option<SealingKey>, KeyStoreError> {
-        let Some(number) = self.known.get(&tag).map(|number| *number) else { return Ok(None) };
+    /// The key of a subject; a new one where it has none. Does not write: a new one is in the file after `write_new`.
+    pub fn key_of(&self, subject: Subject<'_>) -> Result<SealingKey, KeyStoreError> {
+        let tag = self.tagger.tag(subject);
+        let known = || self.known.get(&tag).map(|number| *number);
+        loop {
+            let before = known();
+            if let Some(number) = before
+                && let Some(key) = self.key(number)?
+            {
+                return Ok(SealingKey { number, key });
+            }
+            self.check_spoiled()?;
+            let mut given = self.given.lock();
+            if known() != before {
+                // Another request of the same subject was quicker.
+                continue;
+            }
+            if given.unwritten.len() == UNWRITTEN_MAX {
+                return Err(KeyStoreError::Full { path: self.keys.path().to_owned() });
+            }
+            let (number, key) = (given.next, SubjectKey(rand::random()));
+            given.next += 1;
+            given.unwritten.push_back((number, tag, key.clone()));
+            self.made.fetch_add(1, Ordering::Relaxed);
+            if !self.remember(tag, number) {
+                self.made_beyond_bound.fetch_add(1, Ordering::Relaxed);
+            }
+            return Ok(SealingKey { number, key });
+        }
+    }
+
+    /// The key with that number, if it is there.
+    fn key(&self, number: u64) -> Result<Option<SubjectKey>, KeyStoreError> {
+        if number >= self.written_before.load(Ordering::Acquire)
+            && let Some(key) = self.given.lock().unwritten(number)
+        {
+            return Ok(Some(key));
+        }
         match self.keys.key(number).map_err(|error| self.failed(error))? {
-            Held::Key(key) => Ok(Some(SealingKey { number, key })),
+            Held::Key(key) => Ok(Some(key)),
             Held::Erased | Held::Lost => Ok(None),
         }
+    }
+
+    /// Puts every key that was given until now into the kernel's hands. What fails stays to be written. Blocks.
+    pub fn write_new(&self) -> Result<(), KeyStoreError> {
+        if self.given.lock().unwritten.is_empty() {
+            return Ok(());
+        }
+        let _writing = self.writing.lock();
+        let (new, next) = {
+            let given = self.given.lock();
+            (given.unwritten.iter().cloned().collect::<Vec<_>>(), given.next)
+        };
+        for run in new.chunk_by(|one, other| one.0 + 1 == other.0) {
+            let mut bytes = Vec::with_capacity(run.len() * ENTRY_BYTES);
+            for (number, tag, key) in run {
+                bytes.extend_from_slice(&Entry::Live { tag: *tag, key: key.clone() }.encode(*number));
+            }
+            let offset = run[0].0 * ENTRY_BYTES as u64;
+            self.file.write_all_at(&bytes, offset).map_err(|error| self.failed(error))?;
+        }
+        self.written_before.store(next, Ordering::Release);
+        self.given.lock().unwritten.drain(..new.len());
+        Ok(())
     }
 
     /// Whether the entry with that number is on stable storage.
@@ -200,7 +281,8 @@ impl KeyStore {
             return Ok(());
         }
         self.check_spoiled()?;
-        let before = *self.next.lock();
+        self.write_new()?;
+        let before = self.written_before.load(Ordering::Acquire);
         if let Err(error) = self.file.sync_data() {
             // The kernel forgets what it could not write: a second sync would succeed without it.
             self.is_spoiled.store(true, Ordering::Release);
@@ -217,28 +299,29 @@ impl KeyStore {
         Ok(())
     }
 
-    /// Syncs all entries, and destroys those that are doomed. Blocks.
+    /// Writes and syncs all entries, and destroys those that are doomed. Blocks.
     pub fn settle(&self) -> Result<(), KeyStoreError> {
         self.destroy_doomed()?;
-        let last = (*self.next.lock()).saturating_sub(1);
+        let last = self.given.lock().next.saturating_sub(1);
         self.sync_through(last)
     }
 
     /// Gives no number up to that one any more: a record names it, whose key a power loss took.
     pub fn skip_through(&self, number: u64) {
-        let mut next = self.next.lock();
-        *next = (*next).max(number.saturating_add(1));
+        let mut given = self.given.lock();
+        given.next = given.next.max(number.saturating_add(1));
     }
 
     /// From here on, new records of these subjects get new keys.
     pub fn forget(&self, tags: &[Tag]) {
         for tag in tags {
-            self.known.remove(tag);
+            self.forget_one(tag, |_| true);
         }
     }
 
-    /// The numbers of all live keys of these subjects, in order. Reads the whole file.
+    /// The numbers of all live keys of these subjects, in order. Writes those that are not in the file yet, and reads all of it.
     pub fn numbers_of(&self, tags: &[Tag]) -> Result<Vec<u64>, KeyStoreError> {
+        self.write_new()?;
         let mut numbers = Vec::new();
         let each = self.keys.each(|number, entry| {
             if matches!(entry, Entry::Live { tag, .. } if tags.contains(&tag)) {
@@ -264,7 +347,7 @@ impl KeyStore {
         for number in &doomed {
             let entry = self.keys.entry(*number).map_err(|error| self.failed(error))?;
             if let Entry::Live { tag, .. } = entry {
-                self.known.remove_if(&tag, |_, known| known == number);
+                self.forget_one(&tag, |known| known == number);
                 destroyed += 1;
             }
             // Also over what is lost: whatever a torn write left there is gone then.
@@ -284,8 +367,8 @@ impl KeyStore {
     /// How many keys there are.
     pub fn counts(&self) -> KeyCounts {
         KeyCounts {
-            entries: *self.next.lock() - 1,
-            known: self.known.len() as u64,
+            entries: self.given.lock().next - 1,
+            known: self.known_count.load(Ordering::Relaxed) as u64,
             made: self.made.load(Ordering::Relaxed),
             made_beyond_bound: self.made_beyond_bound.load(Ordering::Relaxed),
             destroyed: self.destroyed.load(Ordering::Relaxed),

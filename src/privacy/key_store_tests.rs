@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::entry::{ENTRY_BYTES, Entry};
 use super::key_file::{DIRECTORY, FILE_NAME, Held, KeyFile};
-use super::key_store::{KeyStore, KeyStoreError};
+use super::key_store::{KeyStore, KeyStoreError, UNWRITTEN_MAX};
 use super::subject::{Subject, Tagger};
 
 const LOG: [u8; 16] = [7; 16];
@@ -21,7 +21,9 @@ fn a_subject_keeps_its_key_until_it_is_erased_and_gets_another_then() {
         let store = open(data.path(), 10);
         let first = store.key_of(alice).unwrap();
         assert_eq!(store.key_of(alice).unwrap(), first);
-        (first, store.key_of(bob).unwrap())
+        let other = store.key_of(bob).unwrap();
+        store.write_new().unwrap();
+        (first, other)
     };
     assert_ne!(first.key, other.key);
     let store = open(data.path(), 10);
@@ -43,10 +45,45 @@ fn a_subject_keeps_its_key_until_it_is_erased_and_gets_another_then() {
     for gone in [&first.key.0[..], &first.key.0[..8], &first.key.0[24..]] {
         assert!(!bytes.windows(gone.len()).any(|window| window == gone));
     }
+    store.write_new().unwrap();
     drop(store);
     let store = open(data.path(), 10);
     assert_eq!(store.key_of(alice).unwrap(), second);
     assert_eq!(store.key_of(bob).unwrap(), other);
+}
+
+#[test]
+fn a_new_key_is_used_at_once_and_written_when_it_is_asked_for() {
+    let data = tempfile::tempdir().unwrap();
+    let store = open(data.path(), 10);
+    let (alice, bob) = (Subject::Customer("alice"), Subject::Customer("bob"));
+    let first = store.key_of(alice).unwrap();
+    assert_eq!(store.keys().key(first.number).unwrap(), Held::Lost, "nobody who decides writes");
+    assert_eq!(store.key_of(alice).unwrap(), first);
+    store.write_new().unwrap();
+    let other = store.key_of(bob).unwrap();
+    let keys = KeyFile::beside(&data.path().join("log")).unwrap();
+    assert_eq!(keys.key(first.number).unwrap(), Held::Key(first.key.clone()));
+    assert_eq!(keys.key(other.number).unwrap(), Held::Lost);
+    // Who is to be erased, and whoever waits for a sync, finds all that were given.
+    assert_eq!(store.numbers_of(&[store.tagger().tag(bob)]).unwrap(), [other.number]);
+    let third = store.key_of(Subject::Card("c")).unwrap();
+    store.sync_through(third.number).unwrap();
+    assert!(store.is_synced(third.number));
+    assert_eq!(keys.key(third.number).unwrap(), Held::Key(third.key));
+    assert_eq!((store.key_of(alice).unwrap(), store.key_of(bob).unwrap()), (first, other));
+}
+
+#[test]
+fn keys_that_wait_to_be_written_are_bounded() {
+    let data = tempfile::tempdir().unwrap();
+    let store = open(data.path(), 2 * UNWRITTEN_MAX);
+    let key_of = |number: usize| store.key_of(Subject::Customer(&number.to_string()));
+    let given: Vec<u64> = (0..UNWRITTEN_MAX).map(|number| key_of(number).unwrap().number).collect();
+    assert!(matches!(key_of(UNWRITTEN_MAX), Err(KeyStoreError::Full { .. })));
+    assert_eq!(key_of(0).unwrap().number, given[0], "who has one keeps it");
+    store.write_new().unwrap();
+    assert_eq!(key_of(UNWRITTEN_MAX).unwrap().number, UNWRITTEN_MAX as u64 + 1);
 }
 
 #[test]
@@ -129,7 +166,10 @@ proptest! {
         for step in &steps {
             let now = std::fs::read(&path).unwrap();
             match step {
-                Step::Use(who) => { store.key_of(Subject::Customer(&who.to_string())).unwrap(); }
+                Step::Use(who) => {
+                    store.key_of(Subject::Customer(&who.to_string())).unwrap();
+                    store.write_new().unwrap();
+                }
                 Step::Erase(who) => {
                     let tag = store.tagger().tag(Subject::Customer(&who.to_string()));
                     store.doom(&store.numbers_of(&[tag]).unwrap());

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::{FaultyDisk, PATIENCE, body, check, now, open, options, read_bodies, start, write};
-use crate::audit::failure::{FailureKind, LogError};
+use crate::audit::failure::{Failure, FailureKind, LogError};
 use crate::audit::frame::Kind;
 use crate::audit::open::RepairKind;
-use crate::audit::segment::{SEGMENT_BYTES_MAX, list_segments};
-use crate::audit::writer::{Ack, LogHandle};
+use crate::audit::segment::{SEGMENT_BYTES_MAX, list_segments, segment_path};
+use crate::audit::writer::{Ack, LogHandle, WriterOptions};
 
 fn await_health(handle: &LogHandle<u64>, healthy: bool) {
     for _ in 0..2000 {
@@ -204,4 +204,74 @@ fn a_failed_last_sync_is_told_by_close() {
     disk.fail_sync.store(true, Ordering::SeqCst);
     assert_eq!(failure_kind(&handle.close(PATIENCE).unwrap_err()), FailureKind::Sync);
     assert_eq!(Arc::strong_count(&disk), 1, "the writer is gone");
+}
+
+#[test]
+fn nothing_is_written_before_what_must_be_there_before_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::new();
+    let (is_refused, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let before_group = {
+        let (is_refused, asked) = (Arc::clone(&is_refused), Arc::clone(&asked));
+        move || {
+            asked.fetch_add(1, Ordering::SeqCst);
+            if is_refused.load(Ordering::SeqCst) {
+                return Err(Failure { kind: FailureKind::Write, message: "not yet".to_owned() });
+            }
+            Ok(())
+        }
+    };
+    let options =
+        WriterOptions { before_group: Some(Arc::new(before_group)), ..options(Ack::Process, &disk) };
+    let (handle, seen) = start(open(directory.path(), SEGMENT_BYTES_MAX), options);
+    write(&handle, 1..=3);
+    let groups = usize::try_from(handle.status().groups).unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), groups);
+    is_refused.store(true, Ordering::SeqCst);
+    let fourth = handle.reserve().unwrap().commit(Kind::Decision, now(), body(4), 4);
+    assert_eq!(failure_kind(&fourth.wait_blocking().unwrap_err()), FailureKind::Write);
+    assert_eq!((seen.failed.lock().clone(), handle.status().head.sequence), (vec![4], 3));
+    is_refused.store(false, Ordering::SeqCst);
+    await_health(&handle, true);
+    write(&handle, 5..=6);
+    handle.close(PATIENCE).unwrap();
+    expect_log(directory.path(), 1, [1, 2, 3, 5, 6]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn room_is_made_ready_while_a_log_is_written_and_given_back_when_it_is_closed() {
+    use std::os::unix::fs::MetadataExt;
+
+    use crate::audit::append::ROOM_BYTES;
+    use crate::audit::disk::{Disk, SystemDisk};
+
+    let directory = tempfile::tempdir().unwrap();
+    let file = SystemDisk.create(&directory.path().join("probe")).unwrap();
+    if SystemDisk.preallocate(&file, 0, ROOM_BYTES).is_err() {
+        // Not on this file system.
+        return;
+    }
+    let log = directory.path().join("log");
+    std::fs::create_dir(&log).unwrap();
+    let (handle, _) = start(open(&log, 3 * ROOM_BYTES / 2), WriterOptions::default());
+    let held = |segment: u64| {
+        let metadata = std::fs::metadata(segment_path(&log, segment)).unwrap();
+        (metadata.blocks() * 512, metadata.len())
+    };
+    write(&handle, 1..=10);
+    let (room, length) = held(1);
+    assert!(room >= ROOM_BYTES && length < ROOM_BYTES / 8, "{room} for {length}");
+    let mut number = 10;
+    while handle.status().segment == 1 {
+        write(&handle, number + 1..=number + 50);
+        number += 50;
+    }
+    let (room, length) = held(1);
+    assert!(room < length + ROOM_BYTES / 8, "{room} for {length}");
+    let segment = handle.status().segment;
+    handle.close(PATIENCE).unwrap();
+    let (room, length) = held(segment);
+    assert!(room < length + ROOM_BYTES / 8, "{room} for {length}");
+    assert_eq!(read_bodies(&log).len() as u64, number);
 }
