@@ -13,6 +13,9 @@ use crate::peers::process::{Process, free_address};
 /// Most at once, unless a table asks for others.
 pub(crate) const CONNECTIONS: &str = "64";
 
+/// Not measured, since whoever has just begun pays for memory that was never touched; in seconds.
+const WARM_UP_S: u64 = 3;
+
 /// Whom.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
@@ -149,7 +152,8 @@ impl Contestant {
         let before_s = self.process.cpu_s()?;
         let output = tollgate()
             .args(["load", "--target", &format!("http://{}", self.address), "--rate", rate, "--json"])
-            .args(["--duration", &format!("{seconds}s"), "--warm-up", "1s", "--connections", connections])
+            .args(["--duration", &format!("{seconds}s"), "--warm-up", &format!("{WARM_UP_S}s")])
+            .args(["--connections", connections])
             .arg("--input")
             .arg(&self.transactions)
             .output()?;
@@ -159,7 +163,8 @@ impl Contestant {
         let cpu_s = self.process.cpu_s()? - before_s;
         let report: Value = serde_json::from_slice(&output.stdout)?;
         // The warm-up is not in `sent`, and goes at the same rate.
-        let sent = report["sent"].as_f64().unwrap_or(f64::NAN) * (seconds + 1) as f64 / seconds as f64;
+        let sent =
+            report["sent"].as_f64().unwrap_or(f64::NAN) * (seconds + WARM_UP_S) as f64 / seconds as f64;
         Ok(Measured { report, cpu_us: cpu_s * 1e6 / sent })
     }
 
