@@ -46,3 +46,29 @@ impl Gate {
         self.opening.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn nobody_passes_before_it_opens() {
+        let (gate, passed) = (Gate::default(), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    assert!(gate.pass().is_none());
+                    passed.fetch_add(1, Ordering::SeqCst);
+                });
+            }
+            gate.wait_for(8, Duration::from_secs(60));
+            assert_eq!((gate.state.lock().arrived, passed.load(Ordering::SeqCst)), (8, 0));
+            // Nobody waits for more than there are for ever.
+            gate.wait_for(9, Duration::from_millis(1));
+            gate.open(None);
+        });
+        assert_eq!(passed.into_inner(), 8);
+    }
+}

@@ -35,6 +35,9 @@ pub struct Stamped {
     activity: Activity,
     #[cfg(target_os = "linux")]
     control: Vec<u8>,
+    /// Most bytes of the next read: what is read into is cleared first, and most requests are short.
+    #[cfg(target_os = "linux")]
+    next_bytes: usize,
 }
 
 impl Stamped {
@@ -45,6 +48,8 @@ impl Stamped {
             activity,
             #[cfg(target_os = "linux")]
             control: nix::cmsg_space!(nix::sys::time::TimeSpec),
+            #[cfg(target_os = "linux")]
+            next_bytes: linux::READ_BYTES_MIN,
         }
     }
 }
@@ -61,7 +66,9 @@ mod linux {
     use super::*;
     use crate::domain::time::{Clock, SystemClock};
 
-    /// Most bytes of one read: a body of the longest kind takes a few.
+    /// Most bytes of a first read: head and body of a usual request.
+    pub(super) const READ_BYTES_MIN: usize = 2 * 1024;
+    /// Most bytes of any: a body of the longest kind takes a few reads.
     const READ_BYTES_MAX: usize = 16 * 1024;
     /// An older stamp means that somebody has set the clock, not that a request has waited.
     const AGE_MAX: Duration = Duration::from_secs(60);
@@ -72,7 +79,7 @@ mod linux {
             cx: &mut Context<'_>,
             buffer: &mut ReadBuf<'_>,
         ) -> Poll<io::Result<()>> {
-            let wanted = buffer.remaining().min(READ_BYTES_MAX);
+            let wanted = buffer.remaining().min(self.next_bytes);
             if wanted == 0 {
                 return Poll::Ready(Ok(()));
             }
@@ -89,6 +96,8 @@ mod linux {
                 });
                 if let Some((bytes, stamp)) = received {
                     buffer.advance(bytes);
+                    let more = if bytes == wanted { self.next_bytes * 2 } else { self.next_bytes / 2 };
+                    self.next_bytes = more.clamp(READ_BYTES_MIN, READ_BYTES_MAX);
                     let age = stamp.and_then(age_of);
                     self.activity.note_received(age.and_then(|age| SystemClock.instant().checked_sub(age)));
                     return Poll::Ready(Ok(()));
