@@ -171,8 +171,13 @@ impl Appender {
         if self.bytes + ROOM_BYTES / 2 <= self.room_end || end <= self.room_end {
             return;
         }
-        let made = self.disk.preallocate(&self.file, self.room_end, end - self.room_end);
-        self.room_end = if made.is_ok() { end } else { u64::MAX };
+        if self.disk.preallocate(&self.file, self.room_end, end - self.room_end).is_ok() {
+            self.room_end = end;
+        } else {
+            // A disk that is nearly full may have given a part of it: the last of its room is not for the log alone.
+            self.release_room();
+            self.room_end = u64::MAX;
+        }
     }
 
     /// Gives room back that is ready and not needed any more.

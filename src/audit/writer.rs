@@ -1,8 +1,9 @@
 //! The writer: one thread that drains the queue in ticket order, writes group by group, folds, and answers.
 //!
-//! For each group, in this order: what must be there before it (`before_group`), one write (with `Ack::Disk`, one sync), the hook `on_committed`, the answers. So whoever has an answer finds its effect in the
-//! state. If the disk refuses, the group is taken back, its contexts go to `on_failed`, and tickets are refused until a probe shows that the
-//! disk works again.
+//! For each group, in this order: what must be there before it (`before_group`), one write (with `Ack::Disk`, one sync), the hook
+//! `on_committed`, the status, the answers. So whoever has an answer, or sees in the status that a record is written, finds its effect in
+//! the state. If the disk refuses, the group is taken back, its contexts go to `on_failed`, and tickets are refused until a probe shows that
+//! the disk works again.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -481,7 +482,8 @@ impl<C> Writer<C> {
         }
     }
 
-    /// Folds what was written, then says that it is written, then answers. Whoever follows the log and finds a record finds what the fold told of it.
+    /// Folds what was written, then says that it is written, then answers. Whoever follows the log and finds a record there finds, too, what
+    /// the fold told of it.
     fn settle(&mut self) {
         let (head, written) = (self.appender.head(), self.committed.len() as u64);
         let receipts: Vec<Receipt> = self.committed.iter().map(|committed| committed.receipt).collect();

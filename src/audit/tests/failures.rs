@@ -238,6 +238,22 @@ fn nothing_is_written_before_what_must_be_there_before_it() {
     expect_log(directory.path(), 1, [1, 2, 3, 5, 6]);
 }
 
+#[test]
+fn a_disk_that_makes_no_room_is_not_asked_again_and_keeps_no_part_of_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::new();
+    disk.fail_preallocate.store(true, Ordering::SeqCst);
+    let (handle, _) = start(open(directory.path(), SEGMENT_BYTES_MAX), options(Ack::Process, &disk));
+    for number in 1..=20 {
+        write(&handle, [number]);
+    }
+    let counted = || [&disk.preallocated, &disk.released].map(|count| count.load(Ordering::SeqCst));
+    assert_eq!(counted(), [1, 1]);
+    handle.close(PATIENCE).unwrap();
+    assert_eq!(counted(), [1, 2], "and once more with the end of the log");
+    expect_log(directory.path(), 1, 1..=20);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn room_is_made_ready_while_a_log_is_written_and_given_back_when_it_is_closed() {

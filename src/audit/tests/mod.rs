@@ -16,7 +16,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -116,6 +116,10 @@ struct FaultyDisk {
     fail_sync: AtomicBool,
     fail_set_len: AtomicBool,
     fail_sync_directory: AtomicBool,
+    fail_preallocate: AtomicBool,
+    /// How often room was asked for, and given back.
+    preallocated: AtomicUsize,
+    released: AtomicUsize,
 }
 
 impl FaultyDisk {
@@ -125,6 +129,9 @@ impl FaultyDisk {
             fail_sync: AtomicBool::new(false),
             fail_set_len: AtomicBool::new(false),
             fail_sync_directory: AtomicBool::new(false),
+            fail_preallocate: AtomicBool::new(false),
+            preallocated: AtomicUsize::new(0),
+            released: AtomicUsize::new(0),
         })
     }
 
@@ -169,6 +176,16 @@ impl Disk for FaultyDisk {
     fn set_len(&self, file: &File, bytes: u64) -> io::Result<()> {
         Self::refuse(&self.fail_set_len)?;
         SystemDisk.set_len(file, bytes)
+    }
+
+    fn preallocate(&self, _file: &File, _offset: u64, _bytes: u64) -> io::Result<()> {
+        self.preallocated.fetch_add(1, Ordering::SeqCst);
+        Self::refuse(&self.fail_preallocate)
+    }
+
+    fn release(&self, _file: &File) -> io::Result<()> {
+        self.released.fetch_add(1, Ordering::SeqCst);
+        Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
